@@ -1,0 +1,351 @@
+//! An issuer's public keys as data: which of a published set are usable, and for which algorithm.
+//!
+//! Each key of a set is read by itself, so that one odd key never costs the others.
+
+use std::collections::HashMap;
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
+};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey};
+use openidconnect::core::{CoreJsonCurveType, CoreJsonWebKeyType, CoreJsonWebKeyUse};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// A signature algorithm that a subject token may use: asymmetric, and nothing else (RFC 7518, section 3.1; RFC 8037).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names are those of RFC 7518 and RFC 8037")]
+pub enum SigningAlgorithm {
+    RS256,
+    RS384,
+    RS512,
+    PS256,
+    PS384,
+    PS512,
+    ES256,
+    ES384,
+    EdDSA,
+}
+
+impl SigningAlgorithm {
+    /// The algorithm called `name` in an `alg` member; `None` for `none`, a symmetric or an unknown one.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "RS256" => Self::RS256,
+            "RS384" => Self::RS384,
+            "RS512" => Self::RS512,
+            "PS256" => Self::PS256,
+            "PS384" => Self::PS384,
+            "PS512" => Self::PS512,
+            "ES256" => Self::ES256,
+            "ES384" => Self::ES384,
+            "EdDSA" => Self::EdDSA,
+            _ => return None,
+        })
+    }
+
+    /// The name in an `alg` member.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RS256 => "RS256",
+            Self::RS384 => "RS384",
+            Self::RS512 => "RS512",
+            Self::PS256 => "PS256",
+            Self::PS384 => "PS384",
+            Self::PS512 => "PS512",
+            Self::ES256 => "ES256",
+            Self::ES384 => "ES384",
+            Self::EdDSA => "EdDSA",
+        }
+    }
+
+    /// The same algorithm in the words of the library that checks signatures.
+    pub(crate) fn in_library(self) -> Algorithm {
+        match self {
+            Self::RS256 => Algorithm::RS256,
+            Self::RS384 => Algorithm::RS384,
+            Self::RS512 => Algorithm::RS512,
+            Self::PS256 => Algorithm::PS256,
+            Self::PS384 => Algorithm::PS384,
+            Self::PS512 => Algorithm::PS512,
+            Self::ES256 => Algorithm::ES256,
+            Self::ES384 => Algorithm::ES384,
+            Self::EdDSA => Algorithm::EdDSA,
+        }
+    }
+
+    fn is_rsa(self) -> bool {
+        matches!(
+            self,
+            Self::RS256 | Self::RS384 | Self::RS512 | Self::PS256 | Self::PS384 | Self::PS512
+        )
+    }
+}
+
+/// A public key that was checked: strong enough, meant for signatures, on its curve, and of one algorithm.
+#[derive(Clone)]
+pub struct PublicKey {
+    algorithm: SigningAlgorithm,
+    decoding: DecodingKey,
+}
+
+impl PublicKey {
+    /// The one algorithm that this key verifies.
+    pub fn algorithm(&self) -> SigningAlgorithm {
+        self.algorithm
+    }
+
+    /// The key in the form the library takes.
+    pub(crate) fn decoding(&self) -> &DecodingKey {
+        &self.decoding
+    }
+}
+
+impl std::fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PublicKey({})", self.algorithm.as_str())
+    }
+}
+
+/// The usable keys of one issuer at one moment, by `kid`.
+#[derive(Debug, Clone, Default)]
+pub struct KeySet {
+    by_id: HashMap<String, Vec<PublicKey>>,
+}
+
+/// Why a published set was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SetFault {
+    /// Not a JSON object with a list `keys` (RFC 7517, section 5).
+    #[error("the answer is not a JWK set: {0}")]
+    NotASet(String),
+    /// Not one key could be used.
+    #[error("the key set has no usable key: {}", list(.0))]
+    NoUsableKey(Vec<UnusableKey>),
+}
+
+/// A key that is left out of its set, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnusableKey {
+    /// Its `kid`, shortened, or `-`.
+    pub kid: String,
+    /// Why it is not used.
+    pub why: &'static str,
+}
+
+fn list(keys: &[UnusableKey]) -> String {
+    if keys.is_empty() {
+        return "it is empty".to_owned();
+    }
+    let shown: Vec<String> = keys
+        .iter()
+        .take(4)
+        .map(|key| format!("`{}` {}", key.kid, key.why))
+        .collect();
+    shown.join(", ")
+}
+
+/// The members of a JWK that matter here (RFC 7517, section 4). Everything else, `x5c` included, is passed over.
+#[derive(Deserialize)]
+struct RawKey {
+    kty: CoreJsonWebKeyType,
+    #[serde(default)]
+    kid: Value,
+    #[serde(default, rename = "use")]
+    purpose: Option<CoreJsonWebKeyUse>,
+    #[serde(default)]
+    key_ops: Option<Vec<String>>,
+    #[serde(default)]
+    alg: Option<String>,
+    #[serde(default)]
+    crv: Option<CoreJsonCurveType>,
+    #[serde(default)]
+    n: Option<String>,
+    #[serde(default)]
+    e: Option<String>,
+    #[serde(default)]
+    x: Option<String>,
+    #[serde(default)]
+    y: Option<String>,
+}
+
+/// How many keys of one set are looked at; real sets have fewer than ten.
+const MOST_KEYS: usize = 100;
+
+impl KeySet {
+    /// Reads a JWK set. The second value lists the keys that were left out.
+    pub fn parse(body: &[u8]) -> Result<(Self, Vec<UnusableKey>), SetFault> {
+        let body: Value =
+            serde_json::from_slice(body).map_err(|fault| SetFault::NotASet(fault.to_string()))?;
+        let keys = body.get("keys").and_then(Value::as_array);
+        let keys = keys.ok_or_else(|| SetFault::NotASet("there is no list `keys`".to_owned()))?;
+
+        let mut set = Self::default();
+        let mut unusable = Vec::new();
+        for key in keys.iter().take(MOST_KEYS) {
+            match usable(key) {
+                Ok((kid, key)) => set.by_id.entry(kid).or_default().push(key),
+                Err(why) => unusable.push(UnusableKey {
+                    kid: shown_kid(key),
+                    why,
+                }),
+            }
+        }
+        if set.by_id.is_empty() {
+            return Err(SetFault::NoUsableKey(unusable));
+        }
+        Ok((set, unusable))
+    }
+
+    /// The keys published under `kid`; several if an issuer gave one name to keys of different kinds.
+    pub fn with_id(&self, kid: &str) -> &[PublicKey] {
+        self.by_id.get(kid).map_or(&[], Vec::as_slice)
+    }
+
+    /// The names of all keys, sorted.
+    pub fn ids(&self) -> Vec<&str> {
+        let mut ids: Vec<&str> = self.by_id.keys().map(String::as_str).collect();
+        ids.sort_unstable();
+        ids
+    }
+}
+
+/// A `kid` for a message: short, and without characters that could forge a log line.
+fn shown_kid(key: &Value) -> String {
+    match key.get("kid") {
+        Some(Value::String(kid)) => kid.chars().filter(|c| !c.is_control()).take(64).collect(),
+        Some(Value::Number(kid)) => kid.to_string(),
+        _ => "-".to_owned(),
+    }
+}
+
+/// The key and its name, or why it is not used.
+fn usable(key: &Value) -> Result<(String, PublicKey), &'static str> {
+    let key = RawKey::deserialize(key)
+        .map_err(|_| "is of an unknown type or has a member of a wrong type")?;
+    // RFC 7517, section 4.5, has `kid` a text; a number can only be meant as its digits.
+    let kid = match &key.kid {
+        Value::String(kid) if !kid.is_empty() => kid.clone(),
+        Value::Number(kid) => kid.to_string(),
+        _ => return Err("has no `kid`"),
+    };
+    if !matches!(key.purpose, None | Some(CoreJsonWebKeyUse::Signature)) {
+        return Err("is not meant for signatures (`use`)");
+    }
+    if key
+        .key_ops
+        .as_ref()
+        .is_some_and(|ops| !ops.iter().any(|op| op == "verify"))
+    {
+        return Err("is not meant for verifying (`key_ops`)");
+    }
+    let asked = match key.alg.as_deref() {
+        None => None,
+        Some(name) => Some(
+            SigningAlgorithm::named(name)
+                .ok_or("is for an algorithm that is not accepted (`alg`)")?,
+        ),
+    };
+    let (algorithm, decoding) = match key.kty {
+        CoreJsonWebKeyType::RSA => rsa(&key, asked)?,
+        CoreJsonWebKeyType::EllipticCurve => elliptic(&key)?,
+        CoreJsonWebKeyType::OctetKeyPair => edwards(&key)?,
+        _ => return Err("is not an asymmetric key"),
+    };
+    if asked.is_some_and(|asked| asked != algorithm) {
+        return Err("names an algorithm that does not belong to its type (`alg`)");
+    }
+    Ok((
+        kid,
+        PublicKey {
+            algorithm,
+            decoding,
+        },
+    ))
+}
+
+fn octets(member: Option<&String>) -> Result<Vec<u8>, &'static str> {
+    let text = member.ok_or("lacks a member of its type")?;
+    URL_SAFE_NO_PAD
+        .decode(text.trim_end_matches('='))
+        .map_err(|_| "has a member that is not base64url")
+}
+
+fn rsa(
+    key: &RawKey,
+    asked: Option<SigningAlgorithm>,
+) -> Result<(SigningAlgorithm, DecodingKey), &'static str> {
+    let algorithm = asked.unwrap_or(SigningAlgorithm::RS256);
+    if !algorithm.is_rsa() {
+        return Err("names an algorithm that does not belong to its type (`alg`)");
+    }
+    // A leading zero octet is what Java writes for a positive number; the value is the same.
+    let without_sign = |octets: Vec<u8>| {
+        octets
+            .into_iter()
+            .skip_while(|octet| *octet == 0)
+            .collect::<Vec<u8>>()
+    };
+    let modulus = without_sign(octets(key.n.as_ref())?);
+    let exponent = without_sign(octets(key.e.as_ref())?);
+
+    let bits = modulus.len() * 8
+        - modulus
+            .first()
+            .map_or(0, |first| first.leading_zeros() as usize);
+    if bits < 2048 {
+        return Err("is an RSA key under 2048 bits");
+    }
+    if bits > 8192 {
+        return Err("is an RSA key over 8192 bits");
+    }
+    if modulus.last().is_none_or(|last| last % 2 == 0) {
+        return Err("has an even modulus");
+    }
+    // FIPS 186-5, section A.1.1: odd, over 2^16. Verifiers stop at 33 bits.
+    let value = exponent.iter().try_fold(0_u64, |value, octet| {
+        value.checked_mul(256).map(|v| v + u64::from(*octet))
+    });
+    match value {
+        Some(value) if value % 2 == 1 && (65_537..=(1 << 33)).contains(&value) => {}
+        _ => return Err("has an exponent that no honest key has"),
+    }
+    Ok((
+        algorithm,
+        DecodingKey::from_rsa_raw_components(&modulus, &exponent),
+    ))
+}
+
+fn elliptic(key: &RawKey) -> Result<(SigningAlgorithm, DecodingKey), &'static str> {
+    let (algorithm, size, curve) = match key.crv {
+        Some(CoreJsonCurveType::P256) => (SigningAlgorithm::ES256, 32, &ECDSA_P256_SHA256_FIXED),
+        Some(CoreJsonCurveType::P384) => (SigningAlgorithm::ES384, 48, &ECDSA_P384_SHA384_FIXED),
+        _ => return Err("is on a curve that is not accepted (`crv`)"),
+    };
+    let (x, y) = (octets(key.x.as_ref())?, octets(key.y.as_ref())?);
+    if x.len() != size || y.len() != size {
+        return Err("has coordinates of a wrong length");
+    }
+    // SEC 1, section 2.3.3: an uncompressed point.
+    let point: Vec<u8> = [&[4_u8][..], &x, &y].concat();
+    ParsedPublicKey::new(curve, &point).map_err(|_| "is off its curve")?;
+    let decoding =
+        DecodingKey::from_ec_components(&URL_SAFE_NO_PAD.encode(x), &URL_SAFE_NO_PAD.encode(y));
+    Ok((algorithm, decoding.map_err(|_| "cannot be read")?))
+}
+
+fn edwards(key: &RawKey) -> Result<(SigningAlgorithm, DecodingKey), &'static str> {
+    if key.crv != Some(CoreJsonCurveType::Ed25519) {
+        return Err("is on a curve that is not accepted (`crv`)");
+    }
+    let x = octets(key.x.as_ref())?;
+    if x.len() != 32 {
+        return Err("has coordinates of a wrong length");
+    }
+    ParsedPublicKey::new(&ED25519, &x).map_err(|_| "is off its curve")?;
+    let decoding = DecodingKey::from_ed_components(&URL_SAFE_NO_PAD.encode(x))
+        .map_err(|_| "cannot be read")?;
+    Ok((SigningAlgorithm::EdDSA, decoding))
+}

@@ -1,0 +1,268 @@
+//! What we know of one kind of issuer, as data.
+//!
+//! A profile says which claims a CI system sends, which fields of a trust relationship identify its customer and
+//! project, and what must hold of every token of it. The rooms that verify, decide and explain read these tables; none
+//! of them knows a CI system by name.
+
+/// One kind of issuer.
+#[derive(Debug)]
+pub struct Profile {
+    /// The word in `countersign.toml`.
+    pub name: &'static str,
+    /// The name a person uses.
+    pub title: &'static str,
+    /// Where its public service stands; `None` if every installation has an address of its own.
+    pub default_url: Option<&'static str>,
+    /// The path of the key set below the issuer; `None` if only the discovery document tells.
+    pub keys_path: Option<&'static str>,
+    /// Whether `iss` names the customer, so that the address is a template with `{organization}`.
+    pub organization_in_issuer: bool,
+    /// The default for `max-token-age`, in seconds from `iat`; `None` leaves the token's own `exp` as the only bound.
+    pub max_token_age: Option<u32>,
+    /// The default for `max-uses`: 1 where a job can ask for a fresh token at any time.
+    pub max_uses: u32,
+    /// A claim whose value counts as our audience beside the configured ones (`CircleCI` puts the organization there).
+    pub audience_claim: Option<&'static str>,
+    /// The claims it sends.
+    pub claims: &'static [Claim],
+    /// The identity fields of a trust relationship.
+    pub fields: &'static [IdentityField],
+    /// What must hold of every token.
+    pub requirements: &'static [Requirement],
+    /// The claim that tells one customer of a shared issuer from another, for limits per customer.
+    pub tenant_claim: Option<&'static str>,
+    /// Whether the configuration names the claims that separate customers (`tenant-claims`), because nothing is known
+    /// beyond `sub`.
+    pub tenant_claims_configured: bool,
+    /// Where the facts stand that a project token carries on in `ci`.
+    pub facts: CiFacts,
+}
+
+/// One claim of a profile.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim {
+    /// Its name, a whole member name.
+    pub name: &'static str,
+    /// Its JSON type.
+    pub kind: ClaimType,
+    /// Whether every token of a CI job has it, so that asking for its absence is a mistake.
+    pub always: bool,
+    /// Whether it compares without ASCII case.
+    pub fold: bool,
+}
+
+/// The JSON type of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimType {
+    /// A text.
+    Text,
+    /// A text that holds an identifier; a policy may write it as a number.
+    Id,
+    /// A text that says `true` or `false`.
+    BooleanText,
+    /// A number.
+    Number,
+    /// A boolean.
+    Boolean,
+    /// A list of texts.
+    TextList,
+    /// An object, or a list of objects: its members are named by a JSON Pointer (RFC 6901).
+    Object,
+}
+
+impl ClaimType {
+    /// The type in words, for an error message.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Text | Self::Id => "a text",
+            Self::BooleanText => "a text, `\"true\"` or `\"false\"`",
+            Self::Number => "a number",
+            Self::Boolean => "a boolean",
+            Self::TextList => "a list of texts",
+            Self::Object => "an object",
+        }
+    }
+}
+
+/// One identity field of a trust relationship.
+#[derive(Debug)]
+pub struct IdentityField {
+    /// The key in the policy file.
+    pub name: &'static str,
+    /// Whether a relationship must give it.
+    pub required: Required,
+    /// What a policy may write.
+    pub kind: FieldKind,
+    /// How many values a policy may give.
+    pub many: Many,
+    /// The value of the token that it is compared with.
+    pub source: Source,
+    /// Whether it compares without ASCII case.
+    pub fold: bool,
+    /// For an id: the field whose name becomes a label once this id is given.
+    pub id_of: Option<&'static str>,
+    /// Whether every token of a CI job carries it; the caller of some CI systems chooses which ids a token has.
+    pub always: bool,
+}
+
+/// When a field must be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Required {
+    /// Never.
+    No,
+    /// Always.
+    Yes,
+    /// Unless all of these ids are given.
+    UnlessIds(&'static [&'static str]),
+}
+
+/// What may be written for a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldKind {
+    /// A text without `/`: the name of an owner, a repository, a slug.
+    Name,
+    /// A path of at least two segments.
+    Path,
+    /// Any non-empty text, compared whole.
+    Opaque,
+    /// An identifier, written as text or number.
+    Id,
+    /// A UUID; the text says where a person finds it.
+    Uuid(&'static str),
+    /// A full ref: `refs/heads/…`, `refs/tags/…`.
+    FullRef,
+    /// The file name of a workflow, `release.yml`.
+    WorkflowFile,
+    /// A reusable workflow, `owner/repository/path[@ref]`.
+    ReusableWorkflow,
+}
+
+/// How many values a field may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Many {
+    /// One exact value.
+    One,
+    /// One, or a list of exact values.
+    List,
+    /// One, a list, or a glob.
+    ListOrGlob,
+    /// One, a list, or a glob if the id field named here is given.
+    GlobWith(&'static str),
+}
+
+/// Where the value of the token stands that a field is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A claim.
+    Claim(&'static str),
+    /// The rest of a claim after the value of another claim and a `/`: the name of a repository within its owner.
+    Within {
+        /// The claim that holds the whole path.
+        claim: &'static str,
+        /// The claim that holds the path's beginning.
+        parent: &'static str,
+    },
+    /// The file in `<repository>/.github/workflows/<file>@<ref>`.
+    WorkflowFile {
+        /// The claim that holds the workflow's ref.
+        claim: &'static str,
+        /// The claim that holds the repository's path.
+        repository: &'static str,
+    },
+    /// A workflow's path, with its ref if the policy gives one.
+    WorkflowPath(&'static str),
+    /// A full ref: a claim, or else built from the bare name and its type.
+    FullRef {
+        /// The claim with the full ref.
+        claim: &'static str,
+        /// The claim with the bare name.
+        name: &'static str,
+        /// The claim that says `branch` or `tag`.
+        kind: &'static str,
+    },
+}
+
+impl Source {
+    /// The claim that a person would look at.
+    pub fn claim(self) -> &'static str {
+        match self {
+            Self::Claim(claim)
+            | Self::Within { claim, .. }
+            | Self::WorkflowFile { claim, .. }
+            | Self::WorkflowPath(claim)
+            | Self::FullRef { claim, .. } => claim,
+        }
+    }
+}
+
+/// What must hold of every token of a profile before a relationship can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requirement {
+    /// The claim is there and not null.
+    Present(&'static str),
+    /// The claim is one of these texts, or one that the relationship names literally.
+    OneOfUnlessNamed {
+        /// The claim.
+        claim: &'static str,
+        /// The texts that are let in unasked.
+        values: &'static [&'static str],
+    },
+    /// The claim is `false`, or the relationship names `true` literally.
+    FalseUnlessNamed(&'static str),
+    /// The organization in `iss`, if there is one, is the value of this claim.
+    OrganizationOfIssuer(&'static str),
+    /// The claim, when it is there, equals another; without it, `source` must not be `value`. A key of the relationship
+    /// lifts both.
+    SameProject {
+        /// The claim that names where the job runs.
+        claim: &'static str,
+        /// The claim it must equal.
+        equals: &'static str,
+        /// The claim that says why the job runs.
+        source: &'static str,
+        /// The reason for which the first claim must be there.
+        value: &'static str,
+        /// The key of a relationship that lifts this.
+        lifted_by: &'static str,
+    },
+}
+
+impl Requirement {
+    /// The claim that a person would look at.
+    pub fn claim(self) -> &'static str {
+        match self {
+            Self::Present(claim)
+            | Self::OneOfUnlessNamed { claim, .. }
+            | Self::FalseUnlessNamed(claim)
+            | Self::OrganizationOfIssuer(claim)
+            | Self::SameProject { claim, .. } => claim,
+        }
+    }
+}
+
+/// The claims that hold what a project token carries on about its job. Each may be missing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CiFacts {
+    /// The repository, as the CI system names it.
+    pub repository: Option<&'static str>,
+    /// The ref.
+    pub reference: Option<&'static str>,
+    /// The commit.
+    pub sha: Option<&'static str>,
+    /// The run, pipeline or build.
+    pub run_id: Option<&'static str>,
+    /// Who started it.
+    pub actor: Option<&'static str>,
+}
+
+impl Profile {
+    /// The claim called `name`, if this profile knows it.
+    pub fn claim(&self, name: &str) -> Option<&'static Claim> {
+        self.claims.iter().find(|claim| claim.name == name)
+    }
+
+    /// The identity field called `name`.
+    pub fn field(&self, name: &str) -> Option<&'static IdentityField> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+}

@@ -1,0 +1,11 @@
+//! Countersign.
+
+pub mod audit;
+pub mod clock;
+pub mod directory;
+pub mod discovery;
+pub mod issuer;
+pub mod ledger;
+pub mod project_token;
+pub mod subject;
+pub mod trust;

@@ -1,0 +1,3 @@
+//! Starts, and nothing else.
+
+fn main() {}

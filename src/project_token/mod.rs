@@ -1,0 +1,27 @@
+//! A grant becomes a signed project token; our signing keys, and how they are renewed.
+
+use futures_util::future::BoxFuture;
+
+use crate::ledger::StoreUnavailable;
+
+/// One signing key as it is kept: sealed, and opaque to the store.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredKey {
+    /// Its `kid`.
+    pub id: String,
+    /// The sealed form.
+    pub sealed: Vec<u8>,
+}
+
+/// Keeps our signing keys.
+pub trait SigningKeyStore: Send + Sync {
+    /// Every key that is kept.
+    fn signing_keys(&self) -> BoxFuture<'_, Result<Vec<StoredKey>, StoreUnavailable>>;
+
+    /// Keeps `added` and forgets the keys named in `removed`, in one commit. Durable when this returns.
+    fn replace_signing_keys(
+        &self,
+        added: Vec<StoredKey>,
+        removed: Vec<String>,
+    ) -> BoxFuture<'_, Result<(), StoreUnavailable>>;
+}

@@ -1,0 +1,269 @@
+//! Signature, then claims, issuer, audience and times: in this order, against our own clock.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::claims::{SpentKey, VerifiedClaims, at_path, tenant};
+use super::token::printable;
+use super::{InvalidToken, SubjectToken};
+use crate::clock::{Seconds, UnixTime};
+use crate::issuer::{Match, PublicKey, TrustedIssuer};
+
+/// Clock skew tolerated between an issuer and us, on `exp`, `nbf` and `iat` (RFC 7519, sections 4.1.4 to 4.1.6).
+///
+/// A spent token is remembered until `exp` plus this span and some: were the memory the shorter of the two, a token
+/// could be exchanged twice in its last minute.
+pub const LEEWAY: Seconds = Seconds(60);
+
+/// The longest span from `iat` to `exp` that is accepted. A spent token is remembered for as long as it could be used,
+/// so this also bounds the memory.
+pub const LONGEST_LIFETIME: Seconds = Seconds(24 * 60 * 60);
+
+/// The longest `sub`, in characters.
+const LONGEST_SUBJECT: usize = 1024;
+
+/// Numbers beyond this lose their last digits in JSON (RFC 8259, section 6).
+const LARGEST_DATE: f64 = 9_007_199_254_740_991.0;
+
+/// Claims whose signature verified with a key of a registered issuer. Whether they are for us, and now, is still open.
+#[derive(Debug)]
+pub struct SignedClaims {
+    trusted: Arc<TrustedIssuer>,
+    matched: Match,
+    by_content: SpentKey,
+    claims: Map<String, Value>,
+}
+
+impl SubjectToken {
+    /// Checks the signature with the `keys` that the issuer publishes under the token's `kid`. The algorithm is the
+    /// key's; a header that names another one is refused.
+    pub fn check_signature(
+        self,
+        trusted: Arc<TrustedIssuer>,
+        matched: Match,
+        keys: &[PublicKey],
+    ) -> Result<SignedClaims, InvalidToken> {
+        let algorithm = self.algorithm()?;
+        let mut of_algorithm = keys
+            .iter()
+            .filter(|key| key.algorithm() == algorithm)
+            .peekable();
+        if of_algorithm.peek().is_none() {
+            return Err(InvalidToken::AlgorithmRefused {
+                algorithm: algorithm.as_str().to_owned(),
+                why: "the key that the header names is for another one",
+            });
+        }
+        let genuine = of_algorithm.any(|key| {
+            let message = self.signed_part().as_bytes();
+            let checked = jsonwebtoken::crypto::verify(
+                self.signature(),
+                message,
+                key.decoding(),
+                algorithm.in_library(),
+            );
+            checked.unwrap_or(false)
+        });
+        if !genuine {
+            return Err(InvalidToken::SignatureInvalid);
+        }
+        let by_content = SpentKey::by_content(matched.issuer.as_str(), self.signed_part());
+        Ok(SignedClaims {
+            trusted,
+            matched,
+            by_content,
+            claims: self.claims,
+        })
+    }
+}
+
+impl SignedClaims {
+    /// Takes the claims if their types are right, their issuer is the one whose key signed, they are for us, and it is
+    /// their time. `public_url` is named to a caller whose audience is wrong; other audiences are not.
+    pub fn accept(&self, public_url: &str, now: UnixTime) -> Result<VerifiedClaims, InvalidToken> {
+        let (expires, issued, not_before) = (
+            self.required_date("exp")?,
+            self.required_date("iat")?,
+            self.date("nbf")?,
+        );
+        let subject = self.subject()?;
+        let spent_key = self.spent_key()?;
+        let audiences = self.audiences()?;
+
+        self.check_issuer()?;
+        self.check_audience(&audiences, public_url)?;
+        self.check_times(expires, issued, not_before, now)?;
+        Ok(VerifiedClaims {
+            trusted: self.trusted.clone(),
+            issuer: self.matched.issuer.clone(),
+            organization: self.matched.organization.clone(),
+            subject,
+            expires,
+            spent_key,
+            claims: self.claims.clone(),
+        })
+    }
+
+    /// All claims: genuine, though perhaps not for us or not for now.
+    pub fn all(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
+    /// The configured issuer.
+    pub fn trusted(&self) -> &Arc<TrustedIssuer> {
+        &self.trusted
+    }
+
+    /// The customer of the issuer whom the token is from; empty if it does not say.
+    pub fn tenant(&self) -> String {
+        tenant(&self.trusted, &self.claims)
+    }
+
+    /// What this token is remembered by.
+    pub fn spent_key(&self) -> Result<SpentKey, InvalidToken> {
+        match self.claims.get("jti") {
+            None => Ok(self.by_content),
+            Some(Value::String(jti)) if !jti.is_empty() => {
+                Ok(SpentKey::by_id(self.matched.issuer.as_str(), jti))
+            }
+            Some(_) => Err(wrong("jti", "is not a non-empty text")),
+        }
+    }
+
+    /// What this token is remembered by if its `jti` is not to be believed.
+    pub fn content_key(&self) -> SpentKey {
+        self.by_content
+    }
+
+    fn required_date(&self, claim: &'static str) -> Result<UnixTime, InvalidToken> {
+        self.date(claim)?.ok_or_else(|| wrong(claim, "is missing"))
+    }
+
+    /// A `NumericDate` (RFC 7519, section 2); a fraction of a second is cut.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the value was bounded on the line before"
+    )]
+    fn date(&self, claim: &'static str) -> Result<Option<UnixTime>, InvalidToken> {
+        match self.claims.get(claim) {
+            None => Ok(None),
+            Some(Value::Number(number)) => match number.as_f64() {
+                Some(seconds) if seconds.abs() <= LARGEST_DATE => {
+                    Ok(Some(UnixTime::from_seconds(seconds as i64)))
+                }
+                _ => Err(wrong(
+                    claim,
+                    "is not a number of seconds that a date can have",
+                )),
+            },
+            Some(_) => Err(wrong(claim, "is not a number")),
+        }
+    }
+
+    fn subject(&self) -> Result<String, InvalidToken> {
+        match self.claims.get("sub") {
+            None => Err(wrong("sub", "is missing")),
+            Some(Value::String(subject)) if subject.is_empty() => Err(wrong("sub", "is empty")),
+            Some(Value::String(subject)) if subject.chars().count() > LONGEST_SUBJECT => {
+                Err(wrong("sub", "is longer than 1024 characters"))
+            }
+            Some(Value::String(subject)) if subject.chars().any(char::is_control) => {
+                Err(wrong("sub", "holds a control character"))
+            }
+            Some(Value::String(subject)) => Ok(subject.clone()),
+            Some(_) => Err(wrong("sub", "is not a text")),
+        }
+    }
+
+    fn audiences(&self) -> Result<Vec<&str>, InvalidToken> {
+        match self.claims.get("aud") {
+            Some(Value::String(audience)) => Ok(vec![audience]),
+            Some(Value::Array(list)) => {
+                let texts: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
+                texts.ok_or_else(|| wrong("aud", "is a list that holds something else than texts"))
+            }
+            None => Err(wrong("aud", "is missing")),
+            Some(_) => Err(wrong("aud", "is neither a text nor a list of texts")),
+        }
+    }
+
+    /// Several issuers share keys, so the signature alone does not tell which one signed.
+    fn check_issuer(&self) -> Result<(), InvalidToken> {
+        match self.claims.get("iss").and_then(Value::as_str) {
+            Some(iss) if iss == self.matched.issuer.as_str() => Ok(()),
+            other => Err(InvalidToken::IssuerUnknown(printable(
+                other.unwrap_or_default(),
+            ))),
+        }
+    }
+
+    fn check_audience(&self, audiences: &[&str], public_url: &str) -> Result<(), InvalidToken> {
+        let trusted = &self.trusted;
+        let of_profile = trusted
+            .profile
+            .audience_claim
+            .filter(|_| !trusted.own_audience_only);
+        let of_profile = of_profile
+            .and_then(|claim| at_path(&self.claims, claim))
+            .and_then(Value::as_str);
+        let ours = |audience: &str| {
+            trusted.audiences.iter().any(|ours| ours == audience)
+                || of_profile.is_some_and(|value| value == audience)
+        };
+        if audiences.iter().copied().any(ours) {
+            return Ok(());
+        }
+        let found = match audiences {
+            [] => "nobody (`aud` is an empty list)".to_owned(),
+            list => list
+                .iter()
+                .take(8)
+                .map(|audience| format!("`{}`", printable(audience)))
+                .collect::<Vec<_>>()
+                .join(", "),
+        };
+        Err(InvalidToken::AudienceMismatch {
+            found,
+            ours: public_url.to_owned(),
+        })
+    }
+
+    fn check_times(
+        &self,
+        expires: UnixTime,
+        issued: UnixTime,
+        not_before: Option<UnixTime>,
+        now: UnixTime,
+    ) -> Result<(), InvalidToken> {
+        if now > expires.plus(LEEWAY) {
+            return Err(InvalidToken::Expired {
+                expired: expires,
+                now,
+            });
+        }
+        for (claim, from) in [("nbf", not_before), ("iat", Some(issued))] {
+            if let Some(from) = from
+                && now.plus(LEEWAY) < from
+            {
+                return Err(InvalidToken::NotYetValid { claim, from, now });
+            }
+        }
+        if expires > issued.plus(LONGEST_LIFETIME) {
+            return Err(InvalidToken::LivesTooLong(LONGEST_LIFETIME));
+        }
+        match self.trusted.max_token_age.map(Seconds) {
+            Some(limit) if now > issued.plus(limit).plus(LEEWAY) => {
+                Err(InvalidToken::TooOld { issued, limit, now })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn wrong(claim: &'static str, fault: &str) -> InvalidToken {
+    InvalidToken::ClaimType {
+        claim,
+        fault: fault.to_owned(),
+    }
+}

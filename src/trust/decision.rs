@@ -1,0 +1,145 @@
+//! A decision as data: what was asked, what every relationship answered and why, and what came of it.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Scopes;
+use crate::clock::Seconds;
+
+/// What a caller asks for beyond the project.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    /// The scopes; `None` means all that can be had.
+    pub scopes: Option<Scopes>,
+    /// The resource that the token is for (RFC 8693, section 2.1); `None` means us.
+    pub resource: Option<String>,
+}
+
+/// The answer of a project's policy to one set of verified claims.
+#[derive(Debug)]
+pub struct Decision {
+    /// The trust relationships that were judged, the nearest to holding first.
+    pub relationships: Vec<Judgement>,
+    /// The deny entries that were judged, those that hold first.
+    pub denies: Vec<Judgement>,
+    /// Whether the claims satisfy all identity fields of some relationship, so that the caller may know which of its
+    /// conditions failed.
+    pub proven: bool,
+    /// How many relationships of the project were left out of `relationships` because there were too many to list.
+    pub not_listed: usize,
+    /// A permission to mint once, or why there is none.
+    pub outcome: Result<Grant, Refusal>,
+}
+
+/// What one entry of a policy answered.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Judgement {
+    /// The entry's name.
+    pub name: Arc<str>,
+    /// Whether every finding holds.
+    pub holds: bool,
+    /// Whether every finding of an identity field holds.
+    pub identity_holds: bool,
+    /// One finding for each identity field, requirement and condition, in the order of the file.
+    pub findings: Vec<Finding>,
+}
+
+/// The answer to one question that an entry asks of the claims.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Finding {
+    /// The key in the policy file: an identity field or a claim.
+    pub asked: Arc<str>,
+    /// The claim that a person would look at.
+    pub claim: Arc<str>,
+    /// What kind of question it is.
+    pub kind: FindingKind,
+    /// What would have satisfied it, in words.
+    pub wanted: Arc<str>,
+    /// What the token has; `None` if the claim is absent or null.
+    pub found: Option<Value>,
+    /// Whether it is satisfied.
+    pub holds: bool,
+    /// Whether it holds only because an id was given, while the name differs: somebody renamed something.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub renamed: bool,
+}
+
+/// What kind of question a finding answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FindingKind {
+    /// The entry is for this issuer.
+    Issuer,
+    /// An identity field.
+    Identity,
+    /// A name beside a given id: it must be there, and may differ.
+    Label,
+    /// Something that the profile requires of every token.
+    Profile,
+    /// A condition under `claims`.
+    Condition,
+}
+
+/// Why nothing is granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// No relationship holds, or there is no such project. Callers cannot tell the two apart unless they proved an
+    /// identity.
+    NotTrusted,
+    /// A relationship holds, and so does a deny.
+    DeniedByRule(Arc<str>),
+    /// Relationships hold, but do not give all that was asked for.
+    ScopeExceedsGrant {
+        /// What was asked for and is not given.
+        exceeding: Scopes,
+        /// What is given.
+        granted: Scopes,
+    },
+    /// Relationships hold, and none of them allows the resource.
+    ResourceNotAllowed(String),
+}
+
+impl Refusal {
+    /// A name for dashboards, tests and the docs. Codes are never renamed.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotTrusted => "not-trusted",
+            Self::DeniedByRule(_) => "denied-by-rule",
+            Self::ScopeExceedsGrant { .. } => "scope-exceeds-grant",
+            Self::ResourceNotAllowed(_) => "resource-not-allowed",
+        }
+    }
+}
+
+/// The permission to mint one project token. Its fields are private to this room, so only [`super::decide`] grants.
+#[derive(Debug)]
+pub struct Grant {
+    pub(super) trust: Vec<Arc<str>>,
+    pub(super) scopes: Scopes,
+    pub(super) lifetime: Seconds,
+    pub(super) resource: Option<String>,
+}
+
+impl Grant {
+    /// The names of all relationships that hold, sorted.
+    pub fn trust(&self) -> &[Arc<str>] {
+        &self.trust
+    }
+
+    /// The scopes.
+    pub fn scopes(&self) -> &Scopes {
+        &self.scopes
+    }
+
+    /// How long the token lives.
+    pub fn lifetime(&self) -> Seconds {
+        self.lifetime
+    }
+
+    /// The `aud` that was asked for and is allowed; `None` means our public address.
+    pub fn resource(&self) -> Option<&str> {
+        self.resource.as_deref()
+    }
+}
