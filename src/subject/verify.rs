@@ -261,6 +261,35 @@ impl SignedClaims {
     }
 }
 
+impl VerifiedClaims {
+    /// Claims that nobody signed, taken as if they were genuine, for us and in their time: for explaining a policy, for
+    /// the cases that travel with it, and for tests. No exchange may come here; `tests/architecture.rs` holds that.
+    pub fn supposed(
+        trusted: Arc<TrustedIssuer>,
+        matched: Match,
+        claims: Map<String, Value>,
+    ) -> Result<Self, InvalidToken> {
+        let content = Value::Object(claims.clone()).to_string();
+        let by_content = SpentKey::by_content(matched.issuer.as_str(), &content);
+        let supposed = SignedClaims {
+            trusted,
+            matched,
+            by_content,
+            claims,
+        };
+        supposed.check_issuer()?;
+        Ok(Self {
+            subject: supposed.subject()?,
+            expires: UnixTime::from_seconds(0),
+            spent_key: supposed.spent_key()?,
+            trusted: supposed.trusted,
+            issuer: supposed.matched.issuer,
+            organization: supposed.matched.organization,
+            claims: supposed.claims,
+        })
+    }
+}
+
 fn wrong(claim: &'static str, fault: &str) -> InvalidToken {
     InvalidToken::ClaimType {
         claim,
