@@ -1,8 +1,21 @@
 //! A grant becomes a signed project token; our signing keys, and how they are renewed.
+//!
+//! [`prepare`] spends a [`crate::trust::Grant`] and fixes everything the token will say, so that it can be recorded;
+//! [`KeyRing::sign`] makes the token of it once the record is on disk.
+
+mod key;
+mod mint;
+mod ring;
+mod seal;
 
 use futures_util::future::BoxFuture;
 
 use crate::ledger::StoreUnavailable;
+
+pub use key::{KeyFault, TokenAlgorithm};
+pub use mint::{Holder, ProjectToken, UnsignedToken, prepare};
+pub use ring::{KeyRing, RingError};
+pub use seal::{KeyEncryptionKey, SealError};
 
 /// One signing key as it is kept: sealed, and opaque to the store.
 #[derive(Clone, PartialEq, Eq)]

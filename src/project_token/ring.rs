@@ -1,0 +1,388 @@
+//! The keys in use: one that signs, one that will, and those whose tokens may still be about.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::key::{KeyFault, SigningKey, TokenAlgorithm};
+use super::seal::{KeyEncryptionKey, SealError, is_encrypted, open, seal};
+use super::{ProjectToken, SigningKeyStore, StoredKey, UnsignedToken};
+use crate::clock::{Seconds, UnixTime};
+use crate::ledger::StoreUnavailable;
+
+/// How long one key signs. The next one is published for as long before it takes over.
+const KEY_SIGNS_FOR: Seconds = Seconds(30 * 24 * 60 * 60);
+
+/// How long a key that could not be published a whole period ahead is published before it signs: twice as long as a
+/// verifier may keep our key set (see the `Cache-Control` of `/.well-known/jwks.json`).
+const PUBLISHED_BEFORE: Seconds = Seconds(600);
+
+/// How long the key of the last token stays published beyond the longest lifetime, for clocks that differ.
+const PUBLISHED_AFTER: Seconds = Seconds(3600);
+
+/// The signing keys cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum RingError {
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreUnavailable),
+    /// They cannot be sealed or opened.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// One cannot be made or read.
+    #[error(transparent)]
+    Key(#[from] KeyFault),
+}
+
+/// Our signing keys. Reading them never waits: what is in use is an immutable snapshot.
+pub struct KeyRing {
+    keys: ArcSwap<Vec<Arc<DatedKey>>>,
+    store: Arc<dyn SigningKeyStore>,
+    encryption: Option<KeyEncryptionKey>,
+    algorithm: TokenAlgorithm,
+    longest_lifetime: Seconds,
+}
+
+struct DatedKey {
+    key: SigningKey,
+    signs_from: UnixTime,
+    /// Whether it lies in the store as the configuration asks for.
+    sealed_as_configured: bool,
+    private: Zeroizing<Vec<u8>>,
+}
+
+/// What is sealed: a private key and its dates, in milliseconds since the epoch.
+#[derive(Serialize, Deserialize)]
+struct Content {
+    algorithm: TokenAlgorithm,
+    signs_from: i64,
+    private: Zeroizing<String>,
+}
+
+impl KeyRing {
+    /// Reads the keys from the store and makes those that are missing: at first start one that signs and one that
+    /// follows. `longest_lifetime` is how long a token may live, and so how long the key of the last one stays known.
+    pub async fn open(
+        store: Arc<dyn SigningKeyStore>,
+        encryption: Option<KeyEncryptionKey>,
+        algorithm: TokenAlgorithm,
+        longest_lifetime: Seconds,
+        now: UnixTime,
+    ) -> Result<Self, RingError> {
+        let mut keys = Vec::new();
+        for stored in store.signing_keys().await? {
+            keys.push(Arc::new(read(encryption.as_ref(), &stored)?));
+        }
+        let ring = Self {
+            keys: ArcSwap::from_pointee(keys),
+            store,
+            encryption,
+            algorithm,
+            longest_lifetime,
+        };
+        ring.renew(now).await?;
+        Ok(ring)
+    }
+
+    /// Makes the next key if there is none, and drops those whose tokens have all expired. To be called now and then;
+    /// what it changes is in the store before it is in use.
+    pub async fn renew(&self, now: UnixTime) -> Result<(), RingError> {
+        let mut keys: Vec<Arc<DatedKey>> = self.keys.load().iter().cloned().collect();
+        let mut added: Vec<Arc<DatedKey>> = Vec::new();
+        let mut removed: Vec<String> = Vec::new();
+
+        // A key of another algorithm that has not signed yet will never be needed.
+        let wanted =
+            |key: &DatedKey| key.signs_from <= now || key.key.algorithm() == self.algorithm;
+        removed.extend(
+            keys.iter()
+                .filter(|key| !wanted(key))
+                .map(|key| key.key.id().to_owned()),
+        );
+        keys.retain(|key| wanted(key));
+
+        if signing(&keys, now).is_none() {
+            added.push(self.make(now)?);
+        }
+        let signs_since = signing(&keys, now).map_or(now, |key| key.signs_from);
+        if !keys.iter().any(|key| key.signs_from > now) {
+            let changes_algorithm =
+                signing(&keys, now).is_some_and(|key| key.key.algorithm() != self.algorithm);
+            let at = if changes_algorithm {
+                now
+            } else {
+                signs_since.plus(KEY_SIGNS_FOR)
+            };
+            added.push(self.make(at.max(now.plus(PUBLISHED_BEFORE)))?);
+        }
+        // A retired key is needed until the last token that it can have signed is over.
+        let tokens_are_over = |key: &DatedKey| {
+            let successor = keys
+                .iter()
+                .map(|other| other.signs_from)
+                .filter(|from| *from > key.signs_from)
+                .min();
+            successor.is_some_and(|retired| {
+                now > retired.plus(self.longest_lifetime).plus(PUBLISHED_AFTER)
+            })
+        };
+        let over: Vec<String> = keys
+            .iter()
+            .filter(|key| tokens_are_over(key))
+            .map(|key| key.key.id().to_owned())
+            .collect();
+        keys.retain(|key| !over.iter().any(|id| id == key.key.id()));
+        removed.extend(over);
+
+        let to_seal_again: Vec<Arc<DatedKey>> = keys
+            .iter()
+            .filter(|key| !key.sealed_as_configured)
+            .cloned()
+            .collect();
+        if added.is_empty() && removed.is_empty() && to_seal_again.is_empty() {
+            return Ok(());
+        }
+        let mut stored = Vec::new();
+        for key in added.iter().chain(&to_seal_again) {
+            stored.push(self.sealed(key)?);
+        }
+        self.store.replace_signing_keys(stored, removed).await?;
+        for key in &added {
+            tracing::info!(kid = key.key.id(), signs_from = %key.signs_from, "signing key made");
+        }
+        keys.extend(added);
+        self.keys.store(Arc::new(keys));
+        Ok(())
+    }
+
+    /// Makes the token.
+    pub fn sign(&self, token: &UnsignedToken, now: UnixTime) -> Result<ProjectToken, KeyFault> {
+        let payload = serde_json::to_vec(token).map_err(|_| KeyFault("used"))?;
+        let keys = self.keys.load();
+        let key = signing(&keys, now).ok_or(KeyFault("found"))?;
+        Ok(ProjectToken {
+            text: key.key.sign(&payload)?,
+        })
+    }
+
+    /// The public halves as a JWK set (RFC 7517, section 5): the key that signs, the one that will, and those of tokens
+    /// that may still be about.
+    pub fn public_set(&self) -> Value {
+        let keys = self.keys.load();
+        let mut keys: Vec<&Arc<DatedKey>> = keys.iter().collect();
+        keys.sort_by_key(|key| key.signs_from);
+        json!({"keys": keys.iter().map(|key| key.key.public_jwk()).collect::<Vec<_>>()})
+    }
+
+    /// The algorithms of the published keys, for metadata.
+    pub fn algorithms(&self) -> Vec<&'static str> {
+        let keys = self.keys.load();
+        let mut names: Vec<&'static str> = keys
+            .iter()
+            .map(|key| key.key.algorithm().as_str())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    fn make(&self, signs_from: UnixTime) -> Result<Arc<DatedKey>, KeyFault> {
+        let (key, private) = SigningKey::generate(self.algorithm)?;
+        Ok(Arc::new(DatedKey {
+            key,
+            signs_from,
+            sealed_as_configured: true,
+            private,
+        }))
+    }
+
+    fn sealed(&self, key: &DatedKey) -> Result<StoredKey, SealError> {
+        let content = Content {
+            algorithm: key.key.algorithm(),
+            signs_from: key.signs_from.millis(),
+            private: Zeroizing::new(STANDARD.encode(&*key.private)),
+        };
+        let content = serde_json::to_vec(&content).map(Zeroizing::new);
+        let content = content.map_err(|_| SealError::Failed)?;
+        let sealed = seal(self.encryption.as_ref(), key.key.id(), &content)?;
+        Ok(StoredKey {
+            id: key.key.id().to_owned(),
+            sealed,
+        })
+    }
+}
+
+/// The key that signs at `now`: the one that took over last.
+fn signing(keys: &[Arc<DatedKey>], now: UnixTime) -> Option<&Arc<DatedKey>> {
+    keys.iter()
+        .filter(|key| key.signs_from <= now)
+        .max_by_key(|key| key.signs_from)
+}
+
+fn read(encryption: Option<&KeyEncryptionKey>, stored: &StoredKey) -> Result<DatedKey, RingError> {
+    let content = open(encryption, &stored.id, &stored.sealed)?;
+    let content: Content =
+        serde_json::from_slice(&content).map_err(|_| RingError::Seal(SealError::Damaged))?;
+    let private = STANDARD.decode(&*content.private).map(Zeroizing::new);
+    let private = private.map_err(|_| SealError::Damaged)?;
+    Ok(DatedKey {
+        key: SigningKey::read(content.algorithm, &private)?,
+        signs_from: UnixTime::from_millis(content.signs_from),
+        sealed_as_configured: is_encrypted(&stored.sealed) == encryption.is_some(),
+        private,
+    })
+}
+
+impl std::fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyRing(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+
+    use futures_util::FutureExt;
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+
+    const DAY: Seconds = Seconds(24 * 60 * 60);
+    const START: UnixTime = UnixTime::EPOCH;
+
+    #[derive(Default)]
+    struct InMemory(Mutex<BTreeMap<String, Vec<u8>>>);
+
+    impl SigningKeyStore for InMemory {
+        fn signing_keys(&self) -> BoxFuture<'_, Result<Vec<StoredKey>, StoreUnavailable>> {
+            let keys = self.0.lock().unwrap();
+            let keys = keys.iter().map(|(id, sealed)| StoredKey {
+                id: id.clone(),
+                sealed: sealed.clone(),
+            });
+            let keys = keys.collect();
+            async move { Ok(keys) }.boxed()
+        }
+
+        fn replace_signing_keys(
+            &self,
+            added: Vec<StoredKey>,
+            removed: Vec<String>,
+        ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
+            let mut keys = self.0.lock().unwrap();
+            keys.retain(|id, _| !removed.contains(id));
+            keys.extend(added.into_iter().map(|key| (key.id, key.sealed)));
+            async move { Ok(()) }.boxed()
+        }
+    }
+
+    fn open_ring(
+        store: &Arc<InMemory>,
+        secret: Option<&[u8]>,
+        algorithm: TokenAlgorithm,
+        now: UnixTime,
+    ) -> Result<KeyRing, RingError> {
+        let encryption = secret.map(|secret| KeyEncryptionKey::derive(secret).unwrap());
+        let ring = KeyRing::open(store.clone(), encryption, algorithm, DAY, now);
+        ring.now_or_never().unwrap()
+    }
+
+    fn kids(ring: &KeyRing) -> Vec<String> {
+        let set = ring.public_set();
+        set["keys"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|key| key["kid"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    fn signer(ring: &KeyRing, now: UnixTime) -> String {
+        signing(&ring.keys.load(), now).unwrap().key.id().to_owned()
+    }
+
+    #[test]
+    fn the_first_start_makes_a_key_that_signs_and_publishes_the_one_that_follows() {
+        let store = Arc::new(InMemory::default());
+        let ring = open_ring(&store, None, TokenAlgorithm::ES256, START).unwrap();
+        assert_eq!(kids(&ring).len(), 2);
+        assert_eq!(kids(&ring)[0], signer(&ring, START));
+    }
+
+    #[test]
+    fn a_restart_signs_with_the_same_key() {
+        let store = Arc::new(InMemory::default());
+        let first = open_ring(&store, Some(&[1; 32]), TokenAlgorithm::ES256, START).unwrap();
+        let second = open_ring(
+            &store,
+            Some(&[1; 32]),
+            TokenAlgorithm::ES256,
+            START.plus(DAY),
+        )
+        .unwrap();
+        assert_eq!(kids(&first), kids(&second));
+    }
+
+    #[test]
+    fn a_key_is_published_before_it_signs_and_stays_until_its_last_token_is_over() {
+        let store = Arc::new(InMemory::default());
+        let ring = open_ring(&store, None, TokenAlgorithm::ES256, START).unwrap();
+        let (first, second) = (kids(&ring)[0].clone(), kids(&ring)[1].clone());
+
+        let taken_over = START.plus(KEY_SIGNS_FOR);
+        ring.renew(taken_over).now_or_never().unwrap().unwrap();
+        assert_eq!(signer(&ring, taken_over), second);
+        assert!(kids(&ring).contains(&first), "its tokens are still about");
+        assert_eq!(kids(&ring).len(), 3);
+
+        ring.renew(taken_over.plus(DAY).plus(DAY))
+            .now_or_never()
+            .unwrap()
+            .unwrap();
+        assert!(!kids(&ring).contains(&first));
+    }
+
+    #[test]
+    fn another_algorithm_is_published_before_it_signs() {
+        let store = Arc::new(InMemory::default());
+        let old = open_ring(&store, None, TokenAlgorithm::ES256, START).unwrap();
+        let old_signer = signer(&old, START);
+        let ring = open_ring(&store, None, TokenAlgorithm::EdDSA, START.plus(DAY)).unwrap();
+        assert_eq!(signer(&ring, START.plus(DAY)), old_signer);
+        assert_eq!(ring.algorithms(), ["ES256", "EdDSA"]);
+        let later = START.plus(DAY).plus(PUBLISHED_BEFORE);
+        assert_ne!(signer(&ring, later), old_signer);
+    }
+
+    #[test]
+    fn a_wrong_encryption_key_is_refused_and_changes_nothing() {
+        let store = Arc::new(InMemory::default());
+        open_ring(&store, Some(&[1; 32]), TokenAlgorithm::ES256, START).unwrap();
+        let before = store.0.lock().unwrap().clone();
+        let refused = open_ring(&store, Some(&[2; 32]), TokenAlgorithm::ES256, START);
+        assert!(matches!(refused, Err(RingError::Seal(SealError::WrongKey))));
+        assert_eq!(*store.0.lock().unwrap(), before);
+    }
+
+    #[test]
+    fn keys_in_the_clear_are_encrypted_once_there_is_a_key_for_it() {
+        let store = Arc::new(InMemory::default());
+        open_ring(&store, None, TokenAlgorithm::ES256, START).unwrap();
+        open_ring(&store, Some(&[1; 32]), TokenAlgorithm::ES256, START).unwrap();
+        assert!(
+            store
+                .0
+                .lock()
+                .unwrap()
+                .values()
+                .all(|sealed| is_encrypted(sealed))
+        );
+    }
+}
