@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod clock;
+pub mod config;
 pub mod directory;
 pub mod discovery;
 pub mod issuer;

@@ -1,0 +1,266 @@
+//! Every rule about a key of the configuration.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use toml::Spanned;
+use url::Url;
+
+use super::issuers::{default_issuers, issuers};
+use super::raw::{RawConfig, RawToken};
+use super::{Config, ConfigProblem, StoreLocation, TokenSettings};
+use crate::clock::Seconds;
+use crate::project_token::TokenAlgorithm;
+
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const DEFAULT_LIFETIME: Seconds = Seconds(60 * 60);
+const MAXIMUM_LIFETIME: Seconds = Seconds(6 * 60 * 60);
+
+/// No project token should outlive a day, whatever an operator writes.
+const LONGEST_MAXIMUM: Seconds = Seconds(24 * 60 * 60);
+
+/// How many denials of unproven callers are recorded per issuer and customer in an hour.
+const RECORDED_DENIALS: u32 = 60;
+
+/// What is collected while the rules are applied, so that all faults are told at once.
+#[derive(Default)]
+pub(super) struct Problems(Vec<ConfigProblem>);
+
+impl Problems {
+    pub(super) fn add(&mut self, span: Range<usize>, message: String, mend: &str) {
+        let mend = (!mend.is_empty()).then(|| mend.to_owned());
+        self.0.push(ConfigProblem {
+            message,
+            mend,
+            span: Some(span),
+        });
+    }
+}
+
+/// Applies every rule. `folder` is where relative paths begin; `no_file` makes the five CI systems the issuers.
+pub(super) fn check(
+    raw: RawConfig,
+    folder: &Path,
+    no_file: bool,
+) -> Result<Config, Vec<ConfigProblem>> {
+    let mut problems = Problems::default();
+    let listen = listen(raw.listen.as_ref(), &mut problems);
+    let public_url = public_url(raw.public_url.as_ref(), listen, &mut problems);
+    let token = token(&raw.token, listen, folder, &mut problems);
+    let proxies = raw.trusted_proxies.iter();
+    let trusted_proxies = proxies
+        .filter_map(|proxy| network(proxy, &mut problems))
+        .collect();
+    let store = store(raw.store.url.as_ref(), folder, &mut problems);
+    let issuers = if no_file && raw.issuer.is_empty() {
+        default_issuers(&public_url)
+    } else {
+        issuers(&raw, &public_url, folder, &mut problems)
+    };
+    if !problems.0.is_empty() {
+        problems
+            .0
+            .sort_by_key(|problem| problem.span.as_ref().map(|span| span.start));
+        return Err(problems.0);
+    }
+    let policies = raw
+        .trust_policies
+        .map_or_else(|| "trust-policies".to_owned(), Spanned::into_inner);
+    Ok(Config {
+        listen,
+        public_url,
+        trust_policies: folder.join(policies),
+        trusted_proxies,
+        store,
+        token,
+        recorded_denials_per_hour: raw
+            .audit
+            .recorded_denials_per_hour
+            .unwrap_or(RECORDED_DENIALS),
+        issuers,
+    })
+}
+
+fn listen(raw: Option<&Spanned<String>>, problems: &mut Problems) -> SocketAddr {
+    let Some(raw) = raw else {
+        return DEFAULT_LISTEN;
+    };
+    raw.get_ref().parse().unwrap_or_else(|_| {
+        problems.add(
+            raw.span(),
+            format!("`listen` is not an address and a port: `{}`", raw.get_ref()),
+            "write `127.0.0.1:8080`, or `0.0.0.0:8080` for every address of the machine",
+        );
+        DEFAULT_LISTEN
+    })
+}
+
+fn public_url(
+    raw: Option<&Spanned<String>>,
+    listen: SocketAddr,
+    problems: &mut Problems,
+) -> String {
+    let Some(raw) = raw else {
+        if !listen.ip().is_loopback() || listen.port() == 0 {
+            problems.0.push(ConfigProblem {
+                message: "`public-url` is missing".to_owned(),
+                mend: Some(
+                    "write the address under which CI jobs reach this service: `public-url = \"https://sts.example.com\"`"
+                        .to_owned(),
+                ),
+                span: None,
+            });
+        }
+        return format!("http://{listen}");
+    };
+    let text = raw.get_ref();
+    let fault = match Url::parse(text) {
+        Err(_) => "is not a URL",
+        Ok(url) if !matches!(url.scheme(), "https" | "http") => "is not an `https://` address",
+        Ok(url) if url.scheme() == "http" && !crate::issuer::is_loopback(&url) => {
+            "is not `https://`, and tokens would cross the network in the clear"
+        }
+        Ok(url) if url.path() != "/" || text.ends_with('/') => {
+            "has a path: it is our issuer name, and has none, not even a slash at the end"
+        }
+        Ok(url)
+            if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() =>
+        {
+            "carries a user, a query or a fragment"
+        }
+        Ok(url) if url.as_str().trim_end_matches('/') != text => "is not in normal form",
+        Ok(_) => return text.clone(),
+    };
+    problems.add(
+        raw.span(),
+        format!("`public-url` {fault}"),
+        "write scheme and host alone: `https://sts.example.com`",
+    );
+    text.clone()
+}
+
+fn token(
+    raw: &RawToken,
+    listen: SocketAddr,
+    folder: &Path,
+    problems: &mut Problems,
+) -> TokenSettings {
+    let algorithm = match raw.signing_algorithm.as_ref() {
+        None => TokenAlgorithm::default(),
+        Some(raw) => match raw.get_ref().as_str() {
+            "ES256" => TokenAlgorithm::ES256,
+            "EdDSA" => TokenAlgorithm::EdDSA,
+            "RS256" => TokenAlgorithm::RS256,
+            other => {
+                problems.add(
+                    raw.span(),
+                    format!("`signing-algorithm` cannot be `{other}`"),
+                    "write `ES256`, `EdDSA` or `RS256`",
+                );
+                TokenAlgorithm::default()
+            }
+        },
+    };
+    let maximum_lifetime = raw
+        .maximum_lifetime
+        .as_ref()
+        .map_or(MAXIMUM_LIFETIME, |raw| {
+            span_of_time(raw, "maximum-lifetime", LONGEST_MAXIMUM, problems)
+        });
+    let default_lifetime = match raw.default_lifetime.as_ref() {
+        Some(raw) => span_of_time(raw, "default-lifetime", maximum_lifetime, problems),
+        None => DEFAULT_LIFETIME.min(maximum_lifetime),
+    };
+    if raw.key_encryption_file.is_none() && !listen.ip().is_loopback() {
+        problems.0.push(ConfigProblem {
+            message: "`token.key-encryption-file` is missing: signing keys would lie on disk in the clear".to_owned(),
+            mend: Some(
+                "make a secret with `openssl rand -base64 48 > kek`, keep it away from the data folder's backups, and write `key-encryption-file = \"kek\"` under `[token]`"
+                    .to_owned(),
+            ),
+            span: None,
+        });
+    }
+    let key_encryption_file = raw
+        .key_encryption_file
+        .as_ref()
+        .map(|file| folder.join(file.get_ref()));
+    TokenSettings {
+        algorithm,
+        default_lifetime,
+        maximum_lifetime,
+        key_encryption_file,
+    }
+}
+
+pub(super) fn span_of_time(
+    raw: &Spanned<String>,
+    key: &str,
+    longest: Seconds,
+    problems: &mut Problems,
+) -> Seconds {
+    let span = humantime::parse_duration(raw.get_ref());
+    let seconds = span
+        .as_ref()
+        .ok()
+        .map(Duration::as_secs)
+        .and_then(|s| u32::try_from(s).ok());
+    match seconds {
+        Some(seconds) if (1..=longest.0).contains(&seconds) => Seconds(seconds),
+        Some(_) => {
+            problems.add(
+                raw.span(),
+                format!(
+                    "`{key}` is `{}`, and can be from `1s` to `{longest}`",
+                    raw.get_ref()
+                ),
+                "",
+            );
+            longest
+        }
+        None => {
+            problems.add(
+                raw.span(),
+                format!("`{key}` is not a span of time: `{}`", raw.get_ref()),
+                "write a number and a unit: `30s`, `10m`, `1h`",
+            );
+            longest
+        }
+    }
+}
+
+fn network(raw: &Spanned<String>, problems: &mut Problems) -> Option<IpNet> {
+    let text = raw.get_ref();
+    let network = text
+        .parse::<IpNet>()
+        .ok()
+        .or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from));
+    if network.is_none() {
+        problems.add(
+            raw.span(),
+            format!("`trusted-proxies` holds `{text}`, which is no address or network"),
+            "write `10.0.0.7` or `10.0.0.0/24`",
+        );
+    }
+    network
+}
+
+fn store(raw: Option<&Spanned<String>>, folder: &Path, problems: &mut Problems) -> StoreLocation {
+    let Some(raw) = raw else {
+        return StoreLocation::Embedded(folder.join("data"));
+    };
+    match raw.get_ref().strip_prefix("sled:") {
+        Some(path) if !path.is_empty() => StoreLocation::Embedded(folder.join(path)),
+        _ => {
+            problems.add(
+                raw.span(),
+                "`store.url` does not begin with `sled:` and a folder".to_owned(),
+                "write `sled:data`; the embedded store is the only one in this version",
+            );
+            StoreLocation::Embedded(PathBuf::new())
+        }
+    }
+}
