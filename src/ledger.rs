@@ -2,6 +2,11 @@
 //!
 //! The words are those of the exchange, not of a database. Every implementation passes the same tests.
 
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, PoisonError};
+
 use futures_util::future::BoxFuture;
 
 use crate::audit::{DecisionId, Record};
@@ -83,6 +88,19 @@ pub struct Unrecorded {
     pub reason: &'static str,
 }
 
+/// How many denials of one kind were counted in one hour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Aggregate {
+    /// The issuer's name in the configuration, or `-`.
+    pub issuer: String,
+    /// The reason's code.
+    pub reason: String,
+    /// The beginning of the hour.
+    pub hour: UnixTime,
+    /// How many.
+    pub count: u64,
+}
+
 /// The durable memory of spent subject tokens and of every decision.
 pub trait Ledger: Send + Sync {
     /// Uses a subject token once more and records the exchange, in one commit: both are on disk before this answers
@@ -116,3 +134,143 @@ pub trait Ledger: Send + Sync {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the store is unavailable: {0}")]
 pub struct StoreUnavailable(pub String);
+
+/// How many denials of callers who proved nothing may still be recorded one by one, so that records of denials cannot
+/// be used to fill a disk.
+///
+/// Each issuer and tenant has so many an hour. Hours are those of the clock, not sliding: one number for each tenant
+/// does, all of them are forgotten at once, and at worst twice as many are recorded around the turn of an hour. The
+/// allowance starts anew with the process, which an operator restarts and a caller does not.
+pub struct DenialAllowance {
+    an_hour: u32,
+    buckets: usize,
+    hasher: RandomState,
+    window: Mutex<Window>,
+}
+
+/// The hour that is counted, and what was taken in it.
+struct Window {
+    hour: i64,
+    taken: HashMap<u64, u32>,
+}
+
+/// How many tenants are counted by themselves. Those beyond share the allowance of one tenant for each issuer, so that
+/// a flood of invented tenants buys nothing.
+const MOST_TENANTS: usize = 10_000;
+
+const HOUR: i64 = 3600;
+
+impl DenialAllowance {
+    /// An allowance of `an_hour` denials for each issuer and tenant.
+    pub fn new(an_hour: u32) -> Self {
+        Self::with_buckets(an_hour, MOST_TENANTS)
+    }
+
+    fn with_buckets(an_hour: u32, buckets: usize) -> Self {
+        Self {
+            an_hour,
+            buckets,
+            hasher: RandomState::new(),
+            window: Mutex::new(Window {
+                hour: 0,
+                taken: HashMap::new(),
+            }),
+        }
+    }
+
+    /// Takes one, if there is one left: then the denial may be recorded. `issuer` is a name from the configuration, or
+    /// `-`; `tenant` may be any text, also one that a caller chose.
+    pub fn take(&self, issuer: &str, tenant: &str, now: UnixTime) -> bool {
+        let hour = now.seconds().div_euclid(HOUR);
+        // A tenant's name may be long, so its place is kept by a keyed hash. Two that meet would share an allowance.
+        let own = self.hasher.hash_one((issuer, Some(tenant)));
+        let shared = self.hasher.hash_one((issuer, None::<&str>));
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        window.turn_to(hour);
+        let has_own = window.taken.contains_key(&own) || window.taken.len() < self.buckets;
+        let place = if has_own { own } else { shared };
+        let taken = window.taken.entry(place).or_default();
+        let left = *taken < self.an_hour;
+        *taken += u32::from(left);
+        left
+    }
+}
+
+impl Default for DenialAllowance {
+    /// Sixty an hour.
+    fn default() -> Self {
+        Self::new(60)
+    }
+}
+
+impl fmt::Debug for DenialAllowance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DenialAllowance({} an hour)", self.an_hour)
+    }
+}
+
+impl Window {
+    /// Begins anew if `hour` is another one. The hour before is not: requests that cross the turn of an hour arrive in
+    /// any order. A clock that was put back further is believed.
+    fn turn_to(&mut self, hour: i64) {
+        if hour > self.hour || hour < self.hour - 1 {
+            self.hour = hour;
+            self.taken = HashMap::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noon() -> UnixTime {
+        UnixTime::from_seconds(1_795_003_200)
+    }
+
+    fn granted(allowance: &DenialAllowance, tenant: &str, now: UnixTime) -> usize {
+        let take = |_: &i32| allowance.take("github", tenant, now);
+        (0..200).filter(take).count()
+    }
+
+    #[test]
+    fn a_tenant_has_sixty_recorded_denials_an_hour() {
+        let allowance = DenialAllowance::default();
+        assert_eq!(granted(&allowance, "acme", noon()), 60);
+        assert_eq!(granted(&allowance, "acme", noon().plus(Seconds(3599))), 0);
+        assert_eq!(granted(&allowance, "acme", noon().plus(Seconds(3600))), 60);
+    }
+
+    #[test]
+    fn tenants_and_issuers_do_not_use_up_each_other() {
+        let allowance = DenialAllowance::new(1);
+        assert!(allowance.take("github", "acme", noon()));
+        assert!(allowance.take("github", "bolt", noon()));
+        assert!(allowance.take("gitlab", "acme", noon()));
+        assert!(!allowance.take("github", "acme", noon()));
+    }
+
+    #[test]
+    fn a_flood_of_invented_tenants_buys_the_allowance_of_one() {
+        let allowance = DenialAllowance::with_buckets(2, 10);
+        let invented = |n: &u32| allowance.take("github", &n.to_string(), noon());
+        assert_eq!((0..100_000).filter(invented).count(), 10 + 2);
+        assert!(allowance.take("gitlab", "acme", noon()), "another issuer");
+    }
+
+    #[test]
+    fn requests_that_cross_the_turn_of_an_hour_in_any_order_buy_nothing() {
+        let allowance = DenialAllowance::new(1);
+        let before = noon().minus(Seconds(1));
+        let crossing = [noon(), before, noon(), before];
+        let granted = |now: &&UnixTime| allowance.take("github", "acme", **now);
+        assert_eq!(crossing.iter().filter(granted).count(), 1);
+    }
+
+    #[test]
+    fn a_clock_that_was_put_back_does_not_close_the_record_for_long() {
+        let allowance = DenialAllowance::new(1);
+        assert!(allowance.take("github", "acme", noon().plus(Seconds(86_400))));
+        assert!(allowance.take("github", "acme", noon()));
+    }
+}

@@ -8,5 +8,6 @@ pub mod discovery;
 pub mod issuer;
 pub mod ledger;
 pub mod project_token;
+pub mod store;
 pub mod subject;
 pub mod trust;

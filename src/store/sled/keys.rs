@@ -1,0 +1,207 @@
+//! What lies where in the one tree.
+//!
+//! One tree, because a batch is atomic within a tree and not across trees. The first byte of a key says what it is:
+//!
+//! | key | value |
+//! |---|---|
+//! | `m` `eta/format` | the version of this table |
+//! | `s` spent key | uses (u32), until (time) |
+//! | `n` denial key | decision id, until (time) |
+//! | `x` time, `s` or `n`, key | nothing: the order in which the two above may be forgotten |
+//! | `r` decision id, piece (u16) | JSON of the record |
+//! | `a` hour (time), issuer's length (u16), issuer, reason | count (u64) |
+//! | `k` SHA-256 of the issuer, piece (u16) | when fetched (time), the key set |
+//! | `g` SHA-256 of the `kid`, piece (u16) | length of the `kid` (u16), the `kid`, the sealed key |
+//! | `p` path of a project | its text id |
+//! | `i` text id | the path |
+//!
+//! Numbers are big-endian, so that keys sort by time. A time is in milliseconds since the epoch.
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+use crate::audit::DecisionId;
+use crate::clock::UnixTime;
+use crate::ledger::DenialKey;
+use crate::subject::SpentKey;
+
+/// Where the version of the table stands.
+pub(super) const FORMAT_KEY: &[u8] = b"meta/format";
+
+/// The version of the table that this program writes and reads.
+pub(super) const FORMAT: u32 = 1;
+
+/// The longest value, in octets; longer texts are cut into pieces.
+///
+/// sled writes the up to twenty values of a leaf as one item, and an item over 131 052 octets (a quarter of its segment
+/// of 512 KiB) into a file of its own, which it never syncs. Twenty pieces of this length stay well below.
+pub(super) const LONGEST_PIECE: usize = 4096;
+
+/// The entries of the index by time begin with this.
+pub(super) const INDEX: u8 = b'x';
+/// Aggregated denials begin with this.
+pub(super) const AGGREGATE: u8 = b'a';
+/// Signing keys begin with this.
+pub(super) const SIGNING_KEY: u8 = b'g';
+
+pub(super) fn spent(key: &SpentKey) -> Vec<u8> {
+    join(&[b"s", key.as_bytes()])
+}
+
+pub(super) fn denial(key: &DenialKey) -> Vec<u8> {
+    join(&[b"n", key.as_bytes()])
+}
+
+pub(super) fn record(id: DecisionId) -> Vec<u8> {
+    join(&[b"r", id.as_bytes()])
+}
+
+pub(super) fn archived_keys(issuer: &str) -> Vec<u8> {
+    join(&[b"k", digest(&SHA256, issuer.as_bytes()).as_ref()])
+}
+
+pub(super) fn signing_key(kid: &str) -> Vec<u8> {
+    join(&[&[SIGNING_KEY], digest(&SHA256, kid.as_bytes()).as_ref()])
+}
+
+pub(super) fn project(path: &str) -> Vec<u8> {
+    join(&[b"p", path.as_bytes()])
+}
+
+pub(super) fn project_id(id: &str) -> Vec<u8> {
+    join(&[b"i", id.as_bytes()])
+}
+
+/// The key of one piece of a text that begins at `key`.
+pub(super) fn piece(key: &[u8], number: u16) -> Vec<u8> {
+    join(&[key, &number.to_be_bytes()])
+}
+
+/// The entry that lets `key`, of a spent token or a denial, be forgotten at `until`.
+pub(super) fn index(until: UnixTime, key: &[u8]) -> Vec<u8> {
+    join(&[&[INDEX], &time(until), key])
+}
+
+/// The key that an index entry names.
+pub(super) fn indexed(index: &[u8]) -> Option<&[u8]> {
+    index.get(1 + 8..)
+}
+
+/// The first index entry that may not be forgotten at `now`.
+pub(super) fn index_after(now: UnixTime) -> Vec<u8> {
+    join(&[&[INDEX], &time(now)])
+}
+
+pub(super) fn aggregate(hour: UnixTime, issuer: &str, reason: &str) -> Vec<u8> {
+    let length = u16::try_from(issuer.len()).unwrap_or(u16::MAX);
+    let issuer = issuer.as_bytes().get(..usize::from(length));
+    join(&[
+        &[AGGREGATE],
+        &time(hour),
+        &length.to_be_bytes(),
+        issuer.unwrap_or_default(),
+        reason.as_bytes(),
+    ])
+}
+
+/// The hour, issuer and reason of an aggregate's key.
+pub(super) fn read_aggregate(key: &[u8]) -> Option<(UnixTime, String, String)> {
+    let (hour, rest) = split_time(key.get(1..)?)?;
+    let (length, rest) = rest.split_first_chunk::<2>()?;
+    let (issuer, reason) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+    let text = |octets: &[u8]| String::from_utf8(octets.to_vec()).ok();
+    Some((hour, text(issuer)?, text(reason)?))
+}
+
+/// How often a token was used, and until when that is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Uses {
+    pub(super) number: u32,
+    pub(super) until: UnixTime,
+}
+
+impl Uses {
+    pub(super) fn write(self) -> Vec<u8> {
+        join(&[&self.number.to_be_bytes(), &time(self.until)])
+    }
+
+    pub(super) fn read(value: &[u8]) -> Option<Self> {
+        let (number, rest) = value.split_first_chunk::<4>()?;
+        let (until, _) = split_time(rest)?;
+        let number = u32::from_be_bytes(*number);
+        Some(Self { number, until })
+    }
+}
+
+/// Under which name a denial is on record, and until when a repeat of it is recognized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Denied {
+    pub(super) id: DecisionId,
+    pub(super) until: UnixTime,
+}
+
+impl Denied {
+    pub(super) fn write(self) -> Vec<u8> {
+        join(&[self.id.as_bytes(), &time(self.until)])
+    }
+
+    pub(super) fn read(value: &[u8]) -> Option<Self> {
+        let (id, rest) = value.split_first_chunk::<16>()?;
+        let (until, _) = split_time(rest)?;
+        let id = DecisionId::from_bytes(*id);
+        Some(Self { id, until })
+    }
+}
+
+/// Until when the value under `key`, of a spent token or a denial, is remembered.
+pub(super) fn until(key: &[u8], value: &[u8]) -> Option<UnixTime> {
+    match key.first() {
+        Some(b's') => Uses::read(value).map(|uses| uses.until),
+        Some(b'n') => Denied::read(value).map(|denied| denied.until),
+        _ => None,
+    }
+}
+
+/// A time in eight octets that sort. Moments before 1970 are written as 1970.
+pub(super) fn time(at: UnixTime) -> [u8; 8] {
+    u64::try_from(at.millis()).unwrap_or(0).to_be_bytes()
+}
+
+/// The time at the beginning of `octets`, and what follows it.
+pub(super) fn split_time(octets: &[u8]) -> Option<(UnixTime, &[u8])> {
+    let (time, rest) = octets.split_first_chunk::<8>()?;
+    let millis = i64::try_from(u64::from_be_bytes(*time)).unwrap_or(i64::MAX);
+    Some((UnixTime::from_millis(millis), rest))
+}
+
+pub(super) fn join(parts: &[&[u8]]) -> Vec<u8> {
+    parts.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_sorts_by_time() {
+        let at = |seconds| index(UnixTime::from_seconds(seconds), b"n");
+        assert!(at(255) < at(256));
+        assert!(at(256) < index_after(UnixTime::from_seconds(257)));
+    }
+
+    #[test]
+    fn an_aggregate_is_read_back_as_it_was_written() {
+        let hour = UnixTime::from_seconds(3600);
+        let key = aggregate(hour, "github", "not-trusted");
+        let read = read_aggregate(&key);
+        assert_eq!(read, Some((hour, "github".into(), "not-trusted".into())));
+    }
+
+    #[test]
+    fn what_is_cut_short_is_not_read() {
+        let until = UnixTime::from_seconds(1);
+        let uses = Uses { number: 7, until };
+        assert_eq!(Uses::read(&uses.write()), Some(uses));
+        assert_eq!(Uses::read(&uses.write()[..11]), None);
+        assert_eq!(Denied::read(&[0; 23]), None);
+    }
+}

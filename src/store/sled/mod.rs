@@ -1,0 +1,231 @@
+//! The embedded store: sled in a folder, for one process, with no server beside it.
+
+mod counts;
+mod draft;
+mod instance;
+mod keys;
+mod place;
+mod promises;
+mod queue;
+mod reader;
+mod writer;
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use crate::clock::Clock;
+use crate::ledger::{Aggregate, StoreUnavailable};
+use counts::Counts;
+use draft::{Draft, Fault};
+use instance::Instance;
+use place::Place;
+use queue::{Queue, Share, Task};
+use reader::Reader;
+use writer::{Shared, Trouble, Writer};
+
+pub use place::OpenError;
+pub use writer::Step;
+
+/// How an embedded store is run. The defaults are meant for everybody.
+#[derive(Clone)]
+pub struct Options {
+    /// How many octets of the disk are never used, 32 MiB. With less than that free nothing is promised, and the store
+    /// recovers by itself once there is more.
+    pub reserve: u64,
+    /// How many requests may wait for the disk, 4096; the next one is refused.
+    pub waiting: usize,
+    /// How long counted denials may wait for their commit, and how often expired keys are looked for, 10 s.
+    pub idle: Duration,
+    /// How many octets of memory the database may use for what it has read, 128 MiB.
+    pub cache: u64,
+    /// What tells how many octets are free, in place of the disk.
+    #[doc(hidden)]
+    pub free_space: Option<Arc<dyn Fn() -> io::Result<u64> + Send + Sync>>,
+    /// What is called at each step of each commit.
+    #[doc(hidden)]
+    pub at_step: Option<Arc<dyn Fn(Step) + Send + Sync>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            reserve: 32 << 20,
+            waiting: 4096,
+            idle: Duration::from_secs(10),
+            cache: 128 << 20,
+            free_space: None,
+            at_step: None,
+        }
+    }
+}
+
+impl Options {
+    fn reach(&self, step: Step) {
+        if let Some(at_step) = &self.at_step {
+            at_step(step);
+        }
+    }
+}
+
+/// A store in a folder of this machine. It keeps the promises of [`Ledger`](crate::ledger::Ledger),
+/// [`KeyArchive`](crate::discovery::KeyArchive), [`SigningKeyStore`](crate::project_token::SigningKeyStore) and
+/// [`ProjectIds`](crate::directory::ProjectIds).
+///
+/// No call blocks: writes are done by one thread and reads by another, and the futures only wait for them. They need no
+/// particular runtime. What was asked for happens also if its future is dropped after it was first polled.
+///
+/// Clones are the same store. It closes with [`EmbeddedStore::close`], or with the last clone.
+#[derive(Clone)]
+pub struct EmbeddedStore(Arc<Running>);
+
+struct Running {
+    queue: Arc<Queue>,
+    counts: Arc<Counts>,
+    reader: RwLock<Option<Reader>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl EmbeddedStore {
+    /// Opens the store in the folder `path`, which is made if it is not there, for this user only. Expired keys are
+    /// forgotten by the time of `clock`. Blocks while the database finds its end; its entries are not read.
+    pub fn open(path: &Path, clock: Arc<dyn Clock>, options: Options) -> Result<Self, OpenError> {
+        let failed = |what: String| OpenError::Failed(path.to_owned(), what);
+        let place = Place::occupy(path)?;
+        let instance = Instance::open(&place, options.cache).map_err(failed)?;
+        check_format(&instance, path)?;
+        let shared = Arc::new(Shared::new(instance));
+        let queue = Arc::new(Queue::new(options.waiting));
+        let counts = Arc::new(Counts::default());
+        let reader = Reader::start(shared.clone(), options.waiting);
+        let reader = reader.map_err(|error| failed(error.to_string()))?;
+        let writer = Writer {
+            place,
+            options,
+            clock,
+            queue: queue.clone(),
+            counts: counts.clone(),
+            shared,
+            trouble: Trouble::default(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(|| writer.run())
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(Self(Arc::new(Running {
+            queue,
+            counts,
+            reader: RwLock::new(Some(reader)),
+            writer: Mutex::new(Some(thread)),
+        })))
+    }
+
+    /// Closes the store: what was accepted is committed and synced, the folder is free again, and every later call
+    /// answers [`StoreUnavailable`]. Blocks until that is done.
+    pub fn close(&self) {
+        self.0.close();
+    }
+
+    /// The counted denials that are on disk, by hour.
+    pub fn aggregates(&self) -> BoxFuture<'_, Result<Vec<Aggregate>, StoreUnavailable>> {
+        self.ask(Share::Whole, promises::aggregates)
+    }
+
+    /// Lets the writer decide, and waits until what it decided is on disk.
+    fn ask<T, F>(&self, share: Share, decide: F) -> BoxFuture<'_, Result<T, StoreUnavailable>>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Draft<'_>) -> Result<T, Fault> + Send + 'static,
+    {
+        async move {
+            let (task, answer) = Task::new(decide);
+            self.0.queue.push(Box::new(task), share)?;
+            arrived(answer).await
+        }
+        .boxed()
+    }
+
+    /// Lets the reader read.
+    fn read<T, F>(
+        &self,
+        key: Vec<u8>,
+        read: F,
+    ) -> BoxFuture<'_, Result<Option<T>, StoreUnavailable>>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Draft<'_>, &[u8]) -> Result<Option<T>, String> + Send + 'static,
+    {
+        async move { arrived(self.0.hand_in(key, read)?).await }.boxed()
+    }
+}
+
+impl Running {
+    fn hand_in<T, F>(
+        &self,
+        key: Vec<u8>,
+        read: F,
+    ) -> Result<oneshot::Receiver<Result<Option<T>, StoreUnavailable>>, StoreUnavailable>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Draft<'_>, &[u8]) -> Result<Option<T>, String> + Send + 'static,
+    {
+        let reader = self.reader.read().unwrap_or_else(PoisonError::into_inner);
+        let closed = || StoreUnavailable("the store is closed".into());
+        reader.as_ref().ok_or_else(closed)?.durable(key, read)
+    }
+
+    fn close(&self) {
+        let reader = self.reader.write();
+        let reader = reader.unwrap_or_else(PoisonError::into_inner).take();
+        drop(reader);
+        self.queue.close();
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        // The lock is held while it ends, so that whoever closes second waits too.
+        if let Some(thread) = writer.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+async fn arrived<T>(
+    answer: oneshot::Receiver<Result<T, StoreUnavailable>>,
+) -> Result<T, StoreUnavailable> {
+    let lost = |_| Err(StoreUnavailable("the store has stopped".into()));
+    answer.await.unwrap_or_else(lost)
+}
+
+/// Writes the version of our table into a new database, and refuses one that we cannot read.
+fn check_format(instance: &Instance, path: &Path) -> Result<(), OpenError> {
+    let failed = |what: String| OpenError::Failed(path.to_owned(), what);
+    let tree = instance.tree().map_err(failed)?;
+    let found = tree.get(keys::FORMAT_KEY);
+    let found = found.map_err(|error| failed(error.to_string()))?;
+    let version = found.as_ref().and_then(|value| value.first_chunk::<4>());
+    match version.map(|version| u32::from_be_bytes(*version)) {
+        Some(keys::FORMAT) => Ok(()),
+        Some(newer) if newer > keys::FORMAT => {
+            Err(OpenError::Newer(path.to_owned(), newer, keys::FORMAT))
+        }
+        None if found.is_none() && tree.is_empty() => write_format(instance).map_err(failed),
+        _ => Err(OpenError::Foreign(path.to_owned())),
+    }
+}
+
+fn write_format(instance: &Instance) -> Result<(), String> {
+    let version = keys::FORMAT.to_be_bytes().to_vec();
+    instance.apply(&[(keys::FORMAT_KEY.to_vec(), Some(version))].into())?;
+    instance.flush()?;
+    instance.sync().map_err(|error| error.to_string())
+}

@@ -1,0 +1,124 @@
+//! The data folder: made, locked, and watched for room.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock, statvfs};
+
+/// Why a store was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Something that is no folder stands where the folder should be, or above it.
+    #[error("`{0}` cannot be a data folder: it, or a part of the path, is not a folder")]
+    NotAFolder(PathBuf),
+    /// The folder cannot be made or written.
+    #[error("the data folder `{0}` cannot be written: {1}; let the user of this process own it")]
+    NotWritable(PathBuf, io::Error),
+    /// Another store has the folder open, in this process or in another one.
+    #[error(
+        "the data folder `{0}` is in use; stop the other process, or give this one a folder of its own"
+    )]
+    InUse(PathBuf),
+    /// A newer program wrote the folder.
+    #[error(
+        "the data folder `{0}` has format {1} and this program reads up to format {2}; use the newer program"
+    )]
+    Newer(PathBuf, u32, u32),
+    /// The folder holds a database of some other program.
+    #[error("the data folder `{0}` holds the data of another program; name an empty folder")]
+    Foreign(PathBuf),
+    /// The database was not opened.
+    #[error("the data folder `{0}` was not opened: {1}")]
+    Failed(PathBuf, String),
+}
+
+impl OpenError {
+    /// A name for dashboards, tests and the docs. Codes are never renamed.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotAFolder(_) => "data-not-a-folder",
+            Self::NotWritable(..) => "data-not-writable",
+            Self::InUse(_) => "data-in-use",
+            Self::Newer(..) => "data-newer",
+            Self::Foreign(_) => "data-foreign",
+            Self::Failed(..) => "data-not-opened",
+        }
+    }
+}
+
+/// A folder that is ours alone until this is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    path: PathBuf,
+    /// Our own lock, beside the one that sled holds on its file: sled is closed and opened again after a failure, and
+    /// nobody else may step in between.
+    _lock: File,
+}
+
+impl Place {
+    /// Makes the folder if it is not there, for this user only, and locks it.
+    pub(super) fn occupy(path: &Path) -> Result<Self, OpenError> {
+        let refused = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+                OpenError::NotAFolder(path.to_owned())
+            }
+            _ => OpenError::NotWritable(path.to_owned(), error),
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(refused)?;
+        warn_of_onlookers(path);
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path.join("lock"))
+            .map_err(refused)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::InUse(path.to_owned())),
+            Err(error) => Err(OpenError::Failed(path.to_owned(), error.to_string())),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file with all the data.
+    pub(super) fn database(&self) -> PathBuf {
+        self.path.join("db")
+    }
+
+    /// How many octets we may still write to the disk.
+    pub(super) fn free(&self) -> io::Result<u64> {
+        let disk = statvfs(&self.path)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
+    /// Makes the names of the files durable: a synced file whose name is lost is lost.
+    pub(super) fn sync_names(&self) -> io::Result<()> {
+        File::open(self.path.join("conf"))?.sync_all()?;
+        File::open(&self.path)?.sync_all()?;
+        match self.path.canonicalize()?.parent() {
+            Some(parent) => File::open(parent)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A folder that was there before may be open to others. That is the operator's choice, and worth a line.
+fn warn_of_onlookers(path: &Path) {
+    let mode = path.metadata().map(|data| data.permissions().mode());
+    if mode.is_ok_and(|mode| mode & 0o077 != 0) {
+        tracing::warn!(folder = %path.display(), "other users may enter the data folder; `chmod 700` it");
+    }
+}

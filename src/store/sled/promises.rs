@@ -1,0 +1,282 @@
+//! What each promise reads and writes.
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
+
+use super::draft::{Draft, Entry, Fault};
+use super::keys::{self, Denied, Uses};
+use super::queue::Share;
+use super::{EmbeddedStore, counts};
+use crate::audit::{DecisionId, Record};
+use crate::clock::UnixTime;
+use crate::directory::ProjectIds;
+use crate::discovery::{ArchivedKeys, KeyArchive};
+use crate::issuer::Issuer;
+use crate::ledger::{
+    Aggregate, Denial, DenialKey, Ledger, Spend, Spent, StoreUnavailable, Unrecorded,
+};
+use crate::project_token::{SigningKeyStore, StoredKey};
+use crate::trust::ProjectPath;
+
+impl Ledger for EmbeddedStore {
+    fn spend(
+        &self,
+        spend: Spend,
+        record: Record,
+    ) -> BoxFuture<'_, Result<Spent, StoreUnavailable>> {
+        self.ask(Share::Whole, move |draft| {
+            spend_and_record(draft, spend, record)
+        })
+    }
+
+    fn record_denial(&self, denial: Denial) -> BoxFuture<'_, Result<DecisionId, StoreUnavailable>> {
+        self.ask(Share::Half, move |draft| record_once(draft, &denial))
+    }
+
+    fn denial_on_record(
+        &self,
+        key: DenialKey,
+    ) -> BoxFuture<'_, Result<Option<DecisionId>, StoreUnavailable>> {
+        self.read(keys::denial(&key), |draft, key| {
+            let found = draft.get(key).map_err(|error| error.to_string())?;
+            let denied = found.as_deref().and_then(Denied::read);
+            Ok(denied.map(|denied| denied.id))
+        })
+    }
+
+    fn count_denial(&self, what: Unrecorded, at: UnixTime) {
+        self.0.counts.count(what, at);
+    }
+
+    fn decision(&self, id: DecisionId) -> BoxFuture<'_, Result<Option<Record>, StoreUnavailable>> {
+        // In flight or not is asked of the first piece; all pieces are of one commit.
+        self.read(keys::piece(&keys::record(id), 0), move |draft, _| {
+            let found = draft.text(&keys::record(id));
+            let found = found.map_err(|error| error.to_string())?;
+            let read = |json: Vec<u8>| {
+                serde_json::from_slice(&json)
+                    .map_err(|error| format!("the record {id} is damaged: {error}"))
+            };
+            found.map(read).transpose()
+        })
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
+        self.ask(Share::Whole, |draft| {
+            draft.need_room();
+            Ok(())
+        })
+    }
+}
+
+fn spend_and_record(
+    draft: &mut Draft<'_>,
+    spend: Spend,
+    mut record: Record,
+) -> Result<Spent, Fault> {
+    let key = keys::spent(&spend.key);
+    let before = match draft.get(&key)? {
+        Some(value) => Some(Uses::read(&value).ok_or_else(damaged)?),
+        None => None,
+    };
+    let used = before.map_or(0, |uses| uses.number);
+    if used >= spend.max_uses {
+        return Ok(Spent::Exhausted);
+    }
+    let number = used + 1;
+    record.use_number = Some(number);
+    write_record(draft, &record)?;
+    let until = before.map_or(spend.until, |uses| uses.until.max(spend.until));
+    if let Some(before) = before {
+        draft.remove(keys::index(before.until, &key));
+    }
+    draft.put(keys::index(until, &key), Vec::new());
+    draft.put(key, Uses { number, until }.write());
+    Ok(Spent::Nth(number))
+}
+
+fn record_once(draft: &mut Draft<'_>, denial: &Denial) -> Result<DecisionId, Fault> {
+    let key = keys::denial(&denial.key);
+    if let Some(value) = draft.get(&key)? {
+        return Ok(Denied::read(&value).ok_or_else(damaged)?.id);
+    }
+    write_record(draft, &denial.record)?;
+    let (id, until) = (denial.record.decision_id, denial.until);
+    draft.put(keys::index(until, &key), Vec::new());
+    draft.put(key, Denied { id, until }.write());
+    Ok(id)
+}
+
+/// Adds a record. None is ever written over.
+fn write_record(draft: &mut Draft<'_>, record: &Record) -> Result<(), Fault> {
+    let key = keys::record(record.decision_id);
+    if draft.get(&keys::piece(&key, 0))?.is_some() {
+        return Err(Fault::Refused("the decision is on record already".into()));
+    }
+    let json = serde_json::to_vec(record)
+        .map_err(|error| Fault::Refused(format!("the record cannot be written: {error}")))?;
+    draft.put_text(&key, &json)
+}
+
+/// A value that this program did not write: the key is taken for spent, and nothing is promised.
+fn damaged() -> Fault {
+    Fault::Refused("an entry of the store is damaged".into())
+}
+
+/// The counted denials.
+pub(super) fn aggregates(draft: &mut Draft<'_>) -> Result<Vec<Aggregate>, Fault> {
+    let found = draft.scan(&[keys::AGGREGATE])?;
+    let read = |(key, value): Entry| {
+        let (hour, issuer, reason) = keys::read_aggregate(&key)?;
+        Some(Aggregate {
+            issuer,
+            reason,
+            hour,
+            count: counts::read(Some(&value)),
+        })
+    };
+    Ok(found.into_iter().filter_map(read).collect())
+}
+
+impl KeyArchive for EmbeddedStore {
+    fn last_good(
+        &self,
+        issuer: &Issuer,
+    ) -> BoxFuture<'_, Result<Option<ArchivedKeys>, StoreUnavailable>> {
+        let key = keys::archived_keys(issuer.as_str());
+        self.ask(Share::Whole, move |draft| {
+            let text = draft.text(&key)?;
+            let read = |text: Vec<u8>| {
+                let (fetched, body) = keys::split_time(&text)?;
+                let body = body.to_vec();
+                Some(ArchivedKeys { body, fetched })
+            };
+            Ok(text.and_then(read))
+        })
+    }
+
+    fn keep(
+        &self,
+        issuer: &Issuer,
+        keys: ArchivedKeys,
+    ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
+        let key = keys::archived_keys(issuer.as_str());
+        self.ask(Share::Whole, move |draft| {
+            let text = keys::join(&[&keys::time(keys.fetched), &keys.body]);
+            draft.replace_text(&key, &text)
+        })
+    }
+}
+
+impl SigningKeyStore for EmbeddedStore {
+    fn signing_keys(&self) -> BoxFuture<'_, Result<Vec<StoredKey>, StoreUnavailable>> {
+        self.ask(Share::Whole, |draft| {
+            let mut texts: Vec<Vec<u8>> = Vec::new();
+            for (key, piece) in draft.scan(&[keys::SIGNING_KEY])? {
+                match texts.last_mut() {
+                    Some(text) if !key.ends_with(&[0, 0]) => text.extend(piece),
+                    _ => texts.push(piece),
+                }
+            }
+            let read = |text: &Vec<u8>| read_signing_key(text).ok_or_else(damaged);
+            texts.iter().map(read).collect()
+        })
+    }
+
+    fn replace_signing_keys(
+        &self,
+        added: Vec<StoredKey>,
+        removed: Vec<String>,
+    ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
+        if added.iter().any(|key| u16::try_from(key.id.len()).is_err()) {
+            let why = "the name of a signing key is too long to keep";
+            return ready(Err(StoreUnavailable(why.into()))).boxed();
+        }
+        self.ask(Share::Whole, move |draft| {
+            for id in &removed {
+                draft.remove_text(&keys::signing_key(id))?;
+            }
+            for key in &added {
+                draft.replace_text(&keys::signing_key(&key.id), &write_signing_key(key))?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn write_signing_key(key: &StoredKey) -> Vec<u8> {
+    let length = u16::try_from(key.id.len()).unwrap_or(u16::MAX);
+    keys::join(&[&length.to_be_bytes(), key.id.as_bytes(), &key.sealed])
+}
+
+fn read_signing_key(text: &[u8]) -> Option<StoredKey> {
+    let (length, rest) = text.split_first_chunk::<2>()?;
+    let (id, sealed) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+    Some(StoredKey {
+        id: String::from_utf8(id.to_vec()).ok()?,
+        sealed: sealed.to_vec(),
+    })
+}
+
+impl ProjectIds for EmbeddedStore {
+    fn ids_of(
+        &self,
+        paths: Vec<ProjectPath>,
+    ) -> BoxFuture<'_, Result<Vec<String>, StoreUnavailable>> {
+        self.ask(Share::Whole, move |draft| {
+            paths.iter().map(|path| id_of(draft, path)).collect()
+        })
+    }
+}
+
+fn id_of(draft: &mut Draft<'_>, path: &ProjectPath) -> Result<String, Fault> {
+    let key = keys::project(path.as_str());
+    if let Some(id) = draft.get(&key)? {
+        return String::from_utf8(id).map_err(|_| damaged());
+    }
+    let id = loop {
+        let id = random_id()?;
+        if draft.get(&keys::project_id(&id))?.is_none() {
+            break id;
+        }
+    };
+    draft.put(keys::project_id(&id), path.as_str().into());
+    draft.put(key, id.clone().into());
+    Ok(id)
+}
+
+/// Thirty-two characters, no two of which look alike.
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// Eight random characters, the first of them a letter, so that no id is taken for a number or, lacking `/`, for a path.
+fn random_id() -> Result<String, Fault> {
+    let refused = |_| Fault::Refused("there is no randomness for an id".into());
+    loop {
+        let mut octets = [0; 8];
+        aws_lc_rs::rand::fill(&mut octets).map_err(refused)?;
+        let character = |octet: &u8| ALPHABET.get(usize::from(octet % 32)).copied();
+        let id: String = octets
+            .iter()
+            .filter_map(character)
+            .map(char::from)
+            .collect();
+        if id.starts_with(|first: char| first.is_ascii_lowercase()) {
+            return Ok(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_eight_letters_and_digits_and_begins_with_a_letter() {
+        for _ in 0..1000 {
+            let id = random_id().unwrap();
+            assert_eq!(id.len(), 8);
+            assert!(id.bytes().all(|byte| ALPHABET.contains(&byte)), "{id}");
+            assert!(!id.as_bytes()[0].is_ascii_digit(), "{id}");
+        }
+    }
+}
