@@ -1,6 +1,25 @@
 //! The keys of issuers: the only room that asks them.
+//!
+//! [`KeyDirectory`] answers with the public keys that a registered issuer publishes under one name. What it knows is an
+//! immutable snapshot per issuer, which nobody waits for; what it does not know it asks the issuer, at most once a
+//! minute and never twice at a time.
+
+mod cache;
+mod document;
+mod entry;
+mod fault;
+mod fetch;
+mod flight;
+mod key_directory;
+mod source;
+mod status;
 
 use futures_util::future::BoxFuture;
+
+pub use fault::{KeyError, SetupFault};
+pub use fetch::{FetchSettings, LONGEST_ANSWER};
+pub use key_directory::KeyDirectory;
+pub use status::{Failure, IssuerStatus};
 
 use crate::clock::UnixTime;
 use crate::issuer::Issuer;

@@ -3,6 +3,7 @@
 //! Each key of a set is read by itself, so that one odd key never costs the others.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
@@ -112,7 +113,7 @@ impl std::fmt::Debug for PublicKey {
 /// The usable keys of one issuer at one moment, by `kid`.
 #[derive(Debug, Clone, Default)]
 pub struct KeySet {
-    by_id: HashMap<String, Vec<PublicKey>>,
+    by_id: HashMap<String, Arc<[PublicKey]>>,
 }
 
 /// Why a published set was not taken.
@@ -182,26 +183,32 @@ impl KeySet {
         let keys = body.get("keys").and_then(Value::as_array);
         let keys = keys.ok_or_else(|| SetFault::NotASet("there is no list `keys`".to_owned()))?;
 
-        let mut set = Self::default();
+        let mut by_id: HashMap<String, Vec<PublicKey>> = HashMap::new();
         let mut unusable = Vec::new();
         for key in keys.iter().take(MOST_KEYS) {
             match usable(key) {
-                Ok((kid, key)) => set.by_id.entry(kid).or_default().push(key),
+                Ok((kid, key)) => by_id.entry(kid).or_default().push(key),
                 Err(why) => unusable.push(UnusableKey {
                     kid: shown_kid(key),
                     why,
                 }),
             }
         }
-        if set.by_id.is_empty() {
+        if by_id.is_empty() {
             return Err(SetFault::NoUsableKey(unusable));
         }
-        Ok((set, unusable))
+        let by_id = by_id.into_iter().map(|(kid, keys)| (kid, keys.into()));
+        Ok((
+            Self {
+                by_id: by_id.collect(),
+            },
+            unusable,
+        ))
     }
 
     /// The keys published under `kid`; several if an issuer gave one name to keys of different kinds.
-    pub fn with_id(&self, kid: &str) -> &[PublicKey] {
-        self.by_id.get(kid).map_or(&[], Vec::as_slice)
+    pub fn with_id(&self, kid: &str) -> Option<&Arc<[PublicKey]>> {
+        self.by_id.get(kid)
     }
 
     /// The names of all keys, sorted.

@@ -78,8 +78,7 @@ impl SubjectToken {
         })
     }
 
-    /// The issuer that the token claims to be from; empty if it names none. Good for finding a registered one, and
-    /// nothing else.
+    /// The issuer that the token claims to be from. Good for finding a registered one, and nothing else.
     pub fn unverified_issuer(&self) -> Result<&str, InvalidToken> {
         match self.claims.get("iss") {
             Some(Value::String(iss)) => Ok(iss),

@@ -35,6 +35,22 @@ pub struct SignedClaims {
     claims: Map<String, Value>,
 }
 
+/// Genuine claims that were not taken, and why: what a denial records.
+#[derive(Debug)]
+pub struct Refused {
+    /// What is wrong with them.
+    pub fault: InvalidToken,
+    /// What the issuer signed.
+    pub signed: SignedClaims,
+}
+
+/// What checking the claims yields beside the claims themselves.
+struct Checked {
+    subject: String,
+    expires: UnixTime,
+    spent_key: SpentKey,
+}
+
 impl SubjectToken {
     /// Checks the signature with the `keys` that the issuer publishes under the token's `kid`. The algorithm is the
     /// key's; a header that names another one is refused.
@@ -81,28 +97,41 @@ impl SubjectToken {
 impl SignedClaims {
     /// Takes the claims if their types are right, their issuer is the one whose key signed, they are for us, and it is
     /// their time. `public_url` is named to a caller whose audience is wrong; other audiences are not.
-    pub fn accept(&self, public_url: &str, now: UnixTime) -> Result<VerifiedClaims, InvalidToken> {
+    pub fn accept(self, public_url: &str, now: UnixTime) -> Result<VerifiedClaims, Box<Refused>> {
+        match self.check(public_url, now) {
+            Ok(checked) => Ok(VerifiedClaims {
+                subject: checked.subject,
+                expires: checked.expires,
+                spent_key: checked.spent_key,
+                trusted: self.trusted,
+                issuer: self.matched.issuer,
+                organization: self.matched.organization,
+                claims: self.claims,
+            }),
+            Err(fault) => Err(Box::new(Refused {
+                fault,
+                signed: self,
+            })),
+        }
+    }
+
+    fn check(&self, public_url: &str, now: UnixTime) -> Result<Checked, InvalidToken> {
         let (expires, issued, not_before) = (
             self.required_date("exp")?,
             self.required_date("iat")?,
             self.date("nbf")?,
         );
-        let subject = self.subject()?;
-        let spent_key = self.spent_key()?;
+        let checked = Checked {
+            subject: self.subject()?,
+            expires,
+            spent_key: self.spent_key()?,
+        };
         let audiences = self.audiences()?;
 
         self.check_issuer()?;
         self.check_audience(&audiences, public_url)?;
         self.check_times(expires, issued, not_before, now)?;
-        Ok(VerifiedClaims {
-            trusted: self.trusted.clone(),
-            issuer: self.matched.issuer.clone(),
-            organization: self.matched.organization.clone(),
-            subject,
-            expires,
-            spent_key,
-            claims: self.claims.clone(),
-        })
+        Ok(checked)
     }
 
     /// All claims: genuine, though perhaps not for us or not for now.
