@@ -112,6 +112,9 @@ pub struct Record {
     /// What the deny entries answered. Kept for denials.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub denies: Vec<Judgement>,
+    /// How many relationships were judged and are not listed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub relationships_not_listed: usize,
     /// The fields whose names differ from the policy's labels while the ids agree.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub renamed: Vec<String>,
@@ -136,4 +139,9 @@ pub struct Record {
     /// The caller's `User-Agent`, shortened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }

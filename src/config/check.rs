@@ -73,6 +73,7 @@ pub(super) fn check(
         listen,
         public_url,
         trust_policies: folder.join(policies),
+        allow_loopback_http: raw.allow_loopback_http,
         trusted_proxies,
         store,
         token,

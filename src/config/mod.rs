@@ -29,6 +29,8 @@ pub struct Config {
     pub public_url: String,
     /// The folder of the trust policies.
     pub trust_policies: PathBuf,
+    /// Whether issuers on loopback addresses may be asked over `http`, for tests and the demo.
+    pub allow_loopback_http: bool,
     /// Whose forwarded client address is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Where the embedded store keeps its files.

@@ -1,16 +1,172 @@
 //! Projects: which there are, what they are called, and what their policies say now.
+//!
+//! A [`Directory`] is a folder of policy files, read file by file, and the text ids that the store binds to their paths.
+//! Exchanges read an immutable snapshot of it and never wait for a reload.
 
+mod audience;
+mod folder;
+mod watch;
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 
+use crate::issuer::Registry;
 use crate::ledger::StoreUnavailable;
-use crate::trust::ProjectPath;
+use crate::trust::{ProjectPath, ProjectPolicy};
+
+pub use audience::{Audience, InvalidAudience};
+pub use folder::FileProblem;
+pub use watch::follow;
+
+use folder::Folder;
 
 /// Binds each project's path to a short text id, once and for ever.
 pub trait ProjectIds: Send + Sync {
     /// The ids of `paths`, in their order. A path that has none is given a new one; an id is never given to another
     /// path. Durable when this returns.
-    fn ids_of(
-        &self,
-        paths: Vec<ProjectPath>,
-    ) -> BoxFuture<'_, Result<Vec<String>, StoreUnavailable>>;
+    fn ids_of(&self, paths: Vec<ProjectPath>) -> BoxFuture<'_, Result<Vec<String>, StoreUnavailable>>;
+}
+
+/// One project and the policy that is in force for it.
+#[derive(Debug)]
+pub struct Project {
+    /// Its path.
+    pub path: ProjectPath,
+    /// Its text id.
+    pub id: String,
+    /// Its policy.
+    pub policy: Arc<ProjectPolicy>,
+}
+
+/// All projects, found by path or id, and kept up with the folder.
+pub struct Directory {
+    snapshot: ArcSwap<Snapshot>,
+    folder: Arc<Mutex<Folder>>,
+    ids: Arc<dyn ProjectIds>,
+    reloading: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Snapshot {
+    by_path: HashMap<ProjectPath, Arc<Project>>,
+    by_id: HashMap<String, Arc<Project>>,
+    organizations_named: HashSet<(String, String)>,
+    problems: Vec<FileProblem>,
+}
+
+/// The folder of the policies cannot be used at all.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// It cannot be read.
+    #[error("the folder of trust policies `{folder}` cannot be read: {fault}", folder = .folder.display())]
+    Unreadable {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        fault: std::io::Error,
+    },
+    /// The ids of its projects cannot be had.
+    #[error(transparent)]
+    Store(#[from] StoreUnavailable),
+    /// A thread of the program ended where it should not.
+    #[error("reading the trust policies was interrupted")]
+    Interrupted,
+}
+
+impl Directory {
+    /// Reads `folder`. A file that is broken disables its project alone, and stands in [`Self::problems`].
+    pub async fn open(
+        folder: PathBuf,
+        registry: Arc<Registry>,
+        ids: Arc<dyn ProjectIds>,
+    ) -> Result<Self, DirectoryError> {
+        let directory = Self {
+            snapshot: ArcSwap::default(),
+            folder: Arc::new(Mutex::new(Folder::new(folder, registry))),
+            ids,
+            reloading: tokio::sync::Mutex::new(()),
+        };
+        directory.reload().await?;
+        Ok(directory)
+    }
+
+    /// Reads the files that changed since the last time. A broken file keeps its own last good version; a deleted one
+    /// takes its project with it at once.
+    pub async fn reload(&self) -> Result<(), DirectoryError> {
+        let _one_at_a_time = self.reloading.lock().await;
+        let folder = self.folder.clone();
+        let scanned = tokio::task::spawn_blocking(move || {
+            let mut folder = folder.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            folder.scan()
+        });
+        let scan = scanned.await.map_err(|_| DirectoryError::Interrupted)??;
+        if !scan.changed {
+            return Ok(());
+        }
+        let paths = scan.policies.iter().map(|policy| policy.path().clone()).collect();
+        let ids = match self.ids.ids_of(paths).await {
+            Ok(ids) => ids,
+            Err(fault) => {
+                self.locked_folder().scan_again();
+                return Err(fault.into());
+            }
+        };
+
+        let mut snapshot = Snapshot { problems: scan.problems, ..Snapshot::default() };
+        for (policy, id) in scan.policies.into_iter().zip(ids) {
+            let named = policy.organizations_named();
+            snapshot
+                .organizations_named
+                .extend(named.map(|(issuer, organization)| (issuer.to_owned(), organization.to_owned())));
+            let project = Arc::new(Project { path: policy.path().clone(), id: id.clone(), policy });
+            snapshot.by_path.insert(project.path.clone(), project.clone());
+            snapshot.by_id.insert(id, project);
+        }
+        self.snapshot.store(Arc::new(snapshot));
+        Ok(())
+    }
+
+    fn locked_folder(&self) -> std::sync::MutexGuard<'_, Folder> {
+        self.folder.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The project that an exchange asks for, if there is one and its policy could be read.
+    pub fn find(&self, audience: &Audience) -> Option<Arc<Project>> {
+        let snapshot = self.snapshot.load();
+        match audience {
+            Audience::Path(path) => snapshot.by_path.get(path).cloned(),
+            Audience::Id(id) => snapshot.by_id.get(id).cloned(),
+        }
+    }
+
+    /// Whether some policy names this organization of the issuer. Only those are asked for keys at an address of their
+    /// own.
+    pub fn names_organization(&self, issuer: &str, organization: &str) -> bool {
+        let named = &self.snapshot.load().organizations_named;
+        named.contains(&(issuer.to_owned(), organization.to_owned()))
+    }
+
+    /// Every organization that some policy names, with its issuer's name.
+    pub fn organizations_named(&self) -> Vec<(String, String)> {
+        self.snapshot.load().organizations_named.iter().cloned().collect()
+    }
+
+    /// What is wrong with the files, and what is done about it.
+    pub fn problems(&self) -> Vec<FileProblem> {
+        self.snapshot.load().problems.clone()
+    }
+
+    /// How many projects there are.
+    pub fn len(&self) -> usize {
+        self.snapshot.load().by_path.len()
+    }
+
+    /// Whether there is no project.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }

@@ -133,6 +133,11 @@ impl UnsignedToken {
         self.exp - self.iat
     }
 
+    /// The names of the relationships that it comes from, sorted.
+    pub fn trust(&self) -> &[String] {
+        &self.trust
+    }
+
     /// Its scopes, separated by spaces.
     pub fn scope(&self) -> &str {
         &self.scope

@@ -1,5 +1,6 @@
 //! What can be wrong with a subject token.
 
+use super::token::printable;
 use crate::clock::{Seconds, UnixTime};
 
 /// A fault of the caller's own token. Each is told in full: the caller holds the token and can read it too.
@@ -30,7 +31,7 @@ pub enum InvalidToken {
         why: &'static str,
     },
     /// The issuer publishes no such key.
-    #[error("the issuer publishes no usable key for this token: {0}")]
+    #[error("there is no key for this token: {0}")]
     KeyUnknown(String),
     /// The signature does not verify.
     #[error(
@@ -85,6 +86,16 @@ pub enum InvalidToken {
 }
 
 impl InvalidToken {
+    /// Nobody is registered under the text of `iss`.
+    pub fn issuer_unknown(unverified_issuer: &str) -> Self {
+        Self::IssuerUnknown(printable(unverified_issuer))
+    }
+
+    /// The header names no key, and guessing one is not our way.
+    pub fn no_key_named() -> Self {
+        Self::KeyUnknown("its header has no `kid`".to_owned())
+    }
+
     /// A name for dashboards, tests and the docs. Codes are never renamed.
     pub fn code(&self) -> &'static str {
         match self {

@@ -1,0 +1,41 @@
+//! The command line: one file a verb. It puts the parts together.
+
+pub mod assemble;
+mod logging;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exit codes: what was asked for is done.
+pub const DONE: u8 = 0;
+/// What was asked for is refused.
+pub const REFUSED: u8 = 1;
+/// The command or the configuration is wrong.
+pub const USAGE: u8 = 2;
+/// Something that is needed is not available at this moment.
+pub const UNAVAILABLE: u8 = 3;
+
+/// Exchanges the identity tokens of CI jobs for short-lived project tokens.
+#[derive(Parser)]
+#[command(name = "countersign", version, about, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the service.
+    Serve(serve::ServeArgs),
+}
+
+/// Reads the arguments of the process and does what they ask for.
+pub async fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let code = match arguments.verb {
+        Verb::Serve(arguments) => serve::run(&arguments).await,
+    };
+    ExitCode::from(code)
+}

@@ -1,0 +1,86 @@
+//! `countersign serve`.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::assemble::{AssembleError, Parts, assemble};
+use super::{DONE, UNAVAILABLE, USAGE, logging};
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::http;
+
+/// The arguments of `serve`.
+#[derive(Args)]
+pub(super) struct ServeArgs {
+    /// The configuration. Without it, the service listens on a loopback address and trusts the five CI systems.
+    #[arg(long, value_name = "FILE", env = "COUNTERSIGN_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+/// Runs the service until SIGTERM or SIGINT; then requests in flight finish, and the store is synced and closed.
+pub(super) async fn run(arguments: &ServeArgs) -> u8 {
+    let environment: BTreeMap<String, String> = std::env::vars().collect();
+    let config = match Config::load(arguments.config.as_deref(), &environment) {
+        Ok(config) => config,
+        Err(fault) => {
+            eprintln!("{}", fault.render(std::io::stderr().is_terminal()));
+            return USAGE;
+        }
+    };
+    logging::start();
+    match assemble(&config, Arc::new(SystemClock)).await {
+        Ok(parts) => serve(&config, parts).await,
+        Err(fault) => {
+            tracing::error!("{fault}");
+            match fault {
+                AssembleError::Store(_) | AssembleError::Ring(_) => UNAVAILABLE,
+                _ => USAGE,
+            }
+        }
+    }
+}
+
+async fn serve(config: &Config, parts: Parts) -> u8 {
+    let code = match listen(config, &parts).await {
+        Ok(()) => DONE,
+        Err(fault) => {
+            tracing::error!("cannot serve on {}: {fault}", config.listen);
+            UNAVAILABLE
+        }
+    };
+    let store = parts.store.clone();
+    let closed = tokio::task::spawn_blocking(move || store.close()).await;
+    tracing::info!(synced = closed.is_ok(), "stopped");
+    code
+}
+
+async fn listen(config: &Config, parts: &Parts) -> std::io::Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let listener = TcpListener::bind(config.listen)?;
+    let address = listener.local_addr()?;
+    let server = http::serve(listener, parts.service.clone())?;
+    let handle = server.handle();
+    let running = tokio::spawn(server);
+    tracing::info!(
+        url = format!("http://{address}"),
+        public_url = config.public_url,
+        projects = parts.service.exchange.directory.len(),
+        issuers = config.issuers.len(),
+        "listening"
+    );
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+        () = parts.keep_up() => {}
+    }
+    tracing::info!("stopping: requests in flight may finish");
+    handle.stop(true).await;
+    running.await.map_err(std::io::Error::other)?
+}

@@ -1,0 +1,227 @@
+//! The story: verify, decide, spend and record, answer.
+
+mod denial;
+
+use std::sync::Arc;
+
+pub use denial::{ExchangeError, Refused};
+
+use denial::{Stage, Witness};
+
+use crate::audit::{DecisionId, Outcome, Record};
+use crate::clock::{Clock, UnixTime};
+use crate::directory::{Audience, Directory, Project};
+use crate::discovery::{KeyDirectory, KeyError};
+use crate::issuer::{Match, PublicKey, Registry, TrustedIssuer};
+use crate::ledger::{DenialAllowance, Ledger, Spend, Spent, remember_until};
+use crate::project_token::{Holder, KeyRing, ProjectToken, UnsignedToken, prepare};
+use crate::subject::{InvalidToken, SignedClaims, SubjectToken, VerifiedClaims};
+use crate::trust::{Decision, Grant, Limits, Wish, decide, no_such_project};
+
+/// Exchanges subject tokens for project tokens (RFC 8693).
+pub struct Exchange {
+    /// The one source of time.
+    pub clock: Arc<dyn Clock>,
+    /// The issuers that are believed.
+    pub registry: Arc<Registry>,
+    /// Their keys.
+    pub keys: KeyDirectory,
+    /// The projects and their policies.
+    pub directory: Arc<Directory>,
+    /// The durable memory.
+    pub ledger: Arc<dyn Ledger>,
+    /// Our signing keys.
+    pub ring: Arc<KeyRing>,
+    /// How many denials of unproven callers are still recorded.
+    pub allowance: DenialAllowance,
+    /// Our issuer name.
+    pub public_url: String,
+    /// The lifetimes that the configuration allows.
+    pub limits: Limits,
+}
+
+/// What a caller asks for, in the form that the wire allows.
+#[derive(Debug)]
+pub struct ExchangeRequest {
+    /// The text of the subject token.
+    pub subject_token: String,
+    /// The project, as the caller wrote it.
+    pub audience: String,
+    /// The project, as it was read.
+    pub project: Audience,
+    /// Scopes and resource.
+    pub wish: Wish,
+    /// Who asks.
+    pub caller: Caller,
+}
+
+/// What is known of a caller besides its token.
+#[derive(Debug, Clone, Default)]
+pub struct Caller {
+    /// Its address, behind trusted proxies.
+    pub address: Option<String>,
+    /// Its `User-Agent`, shortened.
+    pub user_agent: Option<String>,
+}
+
+/// An exchange that was allowed, and is on record.
+#[derive(Debug)]
+pub struct Issued {
+    /// The token.
+    pub token: ProjectToken,
+    /// How long it lives, in seconds.
+    pub expires_in: i64,
+    /// Its scopes, separated by spaces.
+    pub scope: String,
+    /// The name of the decision.
+    pub decision_id: DecisionId,
+}
+
+impl Exchange {
+    /// One exchange. No token leaves before its record is on disk, and the subject token is spent only once the policy
+    /// has said yes, so that a refused one can be tried again when the policy is mended.
+    pub async fn run(&self, request: ExchangeRequest) -> Result<Issued, Refused> {
+        let now = self.clock.now();
+        let project = self.directory.find(&request.project);
+        let mut witness = Witness::new(&request, project.as_deref());
+        match self.steps(&request, project.as_deref(), now, &mut witness).await {
+            Ok(issued) => Ok(issued),
+            Err(error) => Err(self.refuse(error, witness, now).await),
+        }
+    }
+
+    async fn steps(
+        &self,
+        request: &ExchangeRequest,
+        project: Option<&Project>,
+        now: UnixTime,
+        witness: &mut Witness<'_>,
+    ) -> Result<Issued, ExchangeError> {
+        let claims = self.verify(request, now, witness).await?;
+        let grant = self.decide(request, project, &claims, witness)?;
+        let Some(project) = project else { return Err(ExchangeError::no_grant()) };
+        let token = self.prepare(grant, project, &claims, now);
+        let decision_id = self.spend_and_record(&token, &claims, now, witness).await?;
+        self.answer(&token, decision_id, now)
+    }
+
+    /// Find the registered issuer, its key, check the signature, and take the claims.
+    async fn verify(
+        &self,
+        request: &ExchangeRequest,
+        now: UnixTime,
+        witness: &mut Witness<'_>,
+    ) -> Result<VerifiedClaims, ExchangeError> {
+        let token = SubjectToken::read(request.subject_token.clone())?;
+        let unverified_issuer = token.unverified_issuer()?.to_owned();
+        let found = self.registry.find(&unverified_issuer);
+        let (trusted, matched) =
+            found.ok_or_else(|| InvalidToken::issuer_unknown(&unverified_issuer))?;
+        witness.reached(Stage::IssuerFound { trusted: trusted.clone(), matched: matched.clone() });
+
+        let keys = self.keys_for(&token, &trusted, &matched).await?;
+        let signed: SignedClaims = token.check_signature(trusted, matched, &keys)?;
+        match signed.accept(&self.public_url, now) {
+            Ok(claims) => {
+                witness.reached(Stage::Verified(claims.clone()));
+                Ok(claims)
+            }
+            Err(refused) => {
+                witness.reached(Stage::Signed(refused.signed));
+                Err(refused.fault.into())
+            }
+        }
+    }
+
+    async fn keys_for(
+        &self,
+        token: &SubjectToken,
+        trusted: &TrustedIssuer,
+        matched: &Match,
+    ) -> Result<Arc<[PublicKey]>, ExchangeError> {
+        // A symmetric or unknown algorithm is refused before anybody is asked for a key.
+        token.algorithm()?;
+        let kid = token.key_id().ok_or_else(InvalidToken::no_key_named)?;
+        let named = matched.organization.as_deref().is_none_or(|organization| {
+            self.directory.names_organization(&trusted.name, organization)
+        });
+        self.keys.keys(trusted, matched, kid, named).await.map_err(|fault| match fault {
+            KeyError::Unknown { .. } => InvalidToken::KeyUnknown(fault.to_string()).into(),
+            KeyError::Unreachable { retry_after, .. } => {
+                ExchangeError::IssuerUnreachable { issuer: trusted.name.to_string(), retry_after }
+            }
+        })
+    }
+
+    /// Ask the project's policy.
+    fn decide(
+        &self,
+        request: &ExchangeRequest,
+        project: Option<&Project>,
+        claims: &VerifiedClaims,
+        witness: &mut Witness<'_>,
+    ) -> Result<Grant, ExchangeError> {
+        let decision = match project {
+            Some(project) => decide(&project.policy, claims, &request.wish, &self.limits),
+            None => no_such_project(),
+        };
+        let description = decision.outcome.is_err().then(|| decision.description());
+        let Decision { outcome, relationships, denies, proven, not_listed } = decision;
+        witness.judged(relationships, denies, proven, not_listed);
+        outcome.map_err(|refusal| ExchangeError::Refused {
+            refusal,
+            description: description.unwrap_or_default(),
+        })
+    }
+
+    fn prepare(
+        &self,
+        grant: Grant,
+        project: &Project,
+        claims: &VerifiedClaims,
+        now: UnixTime,
+    ) -> UnsignedToken {
+        let holder = Holder { path: &project.path, id: &project.id };
+        prepare(grant, holder, claims, &self.public_url, now)
+    }
+
+    /// One commit: the token is spent, and the record says for what.
+    async fn spend_and_record(
+        &self,
+        token: &UnsignedToken,
+        claims: &VerifiedClaims,
+        now: UnixTime,
+        witness: &Witness<'_>,
+    ) -> Result<DecisionId, ExchangeError> {
+        let max_uses = claims.trusted().max_uses;
+        let record = Record {
+            trust: token.trust().to_vec(),
+            renamed: witness.renamed(),
+            scopes: token.scope().split(' ').map(str::to_owned).collect(),
+            token_id: Some(token.id().to_owned()),
+            token_expires: Some(token.expires()),
+            ..witness.record(Outcome::Allowed, now)
+        };
+        let decision_id = record.decision_id;
+        let until = remember_until(claims.expires());
+        let spend = Spend { key: claims.spent_key(), max_uses, until };
+        match self.ledger.spend(spend, record).await? {
+            Spent::Nth(_) => Ok(decision_id),
+            Spent::Exhausted => Err(ExchangeError::Spent { max_uses }),
+        }
+    }
+
+    fn answer(
+        &self,
+        token: &UnsignedToken,
+        decision_id: DecisionId,
+        now: UnixTime,
+    ) -> Result<Issued, ExchangeError> {
+        Ok(Issued {
+            token: self.ring.sign(token, now)?,
+            expires_in: token.expires_in(),
+            scope: token.scope().to_owned(),
+            decision_id,
+        })
+    }
+}

@@ -1,0 +1,134 @@
+//! The one table from a domain error to status, OAuth error and reason.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use serde_json::json;
+
+use super::log::Noted;
+use crate::clock::Seconds;
+use crate::exchange::{ExchangeError, Refused};
+use crate::trust::Refusal;
+
+/// A request to `/oauth/token` that is not one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum RequestError {
+    /// It lacks something, repeats something, or cannot be read.
+    #[error("{0}")]
+    Malformed(String),
+    /// It asks for another grant.
+    #[error("grant_type must be urn:ietf:params:oauth:grant-type:token-exchange")]
+    GrantTypeUnsupported,
+    /// It names no project, or a resource that is none.
+    #[error("{0}")]
+    TargetMalformed(String),
+}
+
+/// What stands on the wire for an error: the status, the `error` of RFC 6749 or RFC 8707, and our `reason`.
+struct Row(StatusCode, &'static str, &'static str);
+
+fn row_of_request(error: &RequestError) -> Row {
+    match error {
+        RequestError::Malformed(_) => {
+            Row(StatusCode::BAD_REQUEST, "invalid_request", "request-malformed")
+        }
+        RequestError::GrantTypeUnsupported => {
+            Row(StatusCode::BAD_REQUEST, "unsupported_grant_type", "grant-type-unsupported")
+        }
+        RequestError::TargetMalformed(_) => {
+            Row(StatusCode::BAD_REQUEST, "invalid_target", "target-malformed")
+        }
+    }
+}
+
+fn row_of_exchange(error: &ExchangeError) -> Row {
+    let reason = error.code();
+    match error {
+        ExchangeError::InvalidToken(_) | ExchangeError::Spent { .. } => {
+            Row(StatusCode::BAD_REQUEST, "invalid_request", reason)
+        }
+        ExchangeError::Refused { refusal, .. } => match refusal {
+            Refusal::NotTrusted => Row(StatusCode::BAD_REQUEST, "invalid_target", reason),
+            Refusal::ScopeExceedsGrant { .. } => {
+                Row(StatusCode::BAD_REQUEST, "invalid_scope", reason)
+            }
+            Refusal::DeniedByRule(_) | Refusal::ResourceNotAllowed(_) => {
+                Row(StatusCode::BAD_REQUEST, "invalid_request", reason)
+            }
+        },
+        ExchangeError::IssuerUnreachable { .. }
+        | ExchangeError::Unavailable(_)
+        | ExchangeError::Unsignable(_) => {
+            Row(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", reason)
+        }
+    }
+}
+
+/// The answer to a request that is not one.
+pub(super) fn malformed(request: &HttpRequest, error: &RequestError) -> HttpResponse {
+    answer(request, &row_of_request(error), &error.to_string(), None, None)
+}
+
+/// The answer to an exchange that was refused.
+pub(super) fn refused(request: &HttpRequest, refused: &Refused) -> HttpResponse {
+    let row = row_of_exchange(&refused.error);
+    // What is behind a failure of ours is for the log; the caller learns that it will pass.
+    if let ExchangeError::Unavailable(fault) = &refused.error {
+        tracing::error!(%fault, "an exchange could not be recorded");
+    }
+    let decision = refused.decision_id.map(|id| id.to_string());
+    answer(request, &row, &refused.error.to_string(), decision, refused.error.retry_after())
+}
+
+fn answer(
+    request: &HttpRequest,
+    Row(status, error, reason): &Row,
+    description: &str,
+    decision_id: Option<String>,
+    retry_after: Option<Seconds>,
+) -> HttpResponse {
+    let mut body = json!({
+        "error": error,
+        "error_description": describable(description),
+        "reason": reason,
+    });
+    if let (Some(id), Some(members)) = (&decision_id, body.as_object_mut()) {
+        members.insert("decision_id".to_owned(), json!(id));
+    }
+    request.extensions_mut().insert(Noted { reason: Some(reason), decision_id, ..Noted::default() });
+    let mut response = HttpResponse::build(*status);
+    response.insert_header((CACHE_CONTROL, "no-store"));
+    if let Some(span) = retry_after {
+        response.insert_header((RETRY_AFTER, span.0.max(1)));
+    }
+    response.json(body)
+}
+
+/// The characters that RFC 6749, section 5.2, allows in `error_description`; others become `?`.
+fn describable(text: &str) -> String {
+    let allowed = |c: char| matches!(c, '\x20'..='\x21' | '\x23'..='\x5B' | '\x5D'..='\x7E');
+    text.chars().map(|c| if allowed(c) { c } else { '?' }).take(1000).collect()
+}
+
+/// The answer where the path is right and the method is not.
+pub(super) async fn wrong_method(allowed: &'static str) -> HttpResponse {
+    HttpResponse::MethodNotAllowed()
+        .insert_header((ALLOW, allowed))
+        .json(json!({"error": "invalid_request", "error_description": format!("use {allowed}")}))
+}
+
+/// The answer where nothing is.
+pub(super) async fn no_such_path() -> HttpResponse {
+    HttpResponse::NotFound()
+        .json(json!({"error": "not_found", "error_description": "there is nothing at this path"}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_keeps_to_the_characters_of_rfc_6749() {
+        assert_eq!(describable("a \"b\" \\ \n ü ~"), "a ?b? ? ? ? ~");
+    }
+}

@@ -1,0 +1,44 @@
+//! Whether the service lives, and whether it can do its work.
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use serde_json::{Value, json};
+
+use super::Service;
+
+/// Answers 200 as long as the process answers at all.
+pub(super) async fn alive() -> HttpResponse {
+    HttpResponse::Ok().json(json!({"status": "ok"}))
+}
+
+/// Answers 200 if exchanges can be recorded, else 503. What is wrong and does not stop other projects is `degraded`:
+/// files that are not in force as they stand, issuers whose keys could not be refreshed.
+pub(super) async fn ready(service: Data<Service>) -> HttpResponse {
+    let exchange = &service.exchange;
+    if let Err(fault) = exchange.ledger.check().await {
+        tracing::warn!(%fault, "not ready");
+        return HttpResponse::ServiceUnavailable()
+            .json(json!({"status": "unavailable", "store": "cannot write"}));
+    }
+    // Which line of a file is wrong stands in the log: the page is open to everybody.
+    let policies: Vec<Value> = exchange
+        .directory
+        .problems()
+        .iter()
+        .map(|problem| json!({"file": problem.file, "in_force": problem.in_force}))
+        .collect();
+    let issuers: Vec<Value> = exchange
+        .keys
+        .status()
+        .iter()
+        .filter(|status| status.failing)
+        .map(|status| json!({"issuer": status.issuer.as_str(), "keys_in_use": status.keys}))
+        .collect();
+    let degraded = !policies.is_empty() || !issuers.is_empty();
+    HttpResponse::Ok().json(json!({
+        "status": if degraded { "degraded" } else { "ok" },
+        "projects": exchange.directory.len(),
+        "policies": policies,
+        "issuers": issuers,
+    }))
+}

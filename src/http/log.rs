@@ -1,0 +1,53 @@
+//! One line a request, with the same field names everywhere, and never a token.
+
+use std::time::Instant;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error, HttpMessage};
+
+use super::Service;
+use super::client_address::client_address;
+
+/// What a handler wants to stand in the line of its request.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Noted {
+    pub reason: Option<&'static str>,
+    pub decision_id: Option<String>,
+    pub project: Option<String>,
+    pub scope: Option<String>,
+}
+
+/// Writes the line once the answer is known. Of the address only the pattern that matched is written, so that nothing a
+/// caller put into a path or a query can reach the log.
+pub(super) async fn one_line(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let address = request.app_data::<Data<Service>>().and_then(|service| {
+        let peer = request.peer_addr().map(|peer| peer.ip());
+        client_address(peer, request.headers(), &service.trusted_proxies)
+    });
+    let response = next.call(request).await?;
+
+    let noted = response.request().extensions().get::<Noted>().cloned().unwrap_or_default();
+    let path = response.request().match_pattern().unwrap_or_else(|| "-".to_owned());
+    let millis = started.elapsed().as_secs_f64() * 1000.0;
+    tracing::info!(
+        method = method.as_str(),
+        path,
+        status = response.status().as_u16(),
+        millis = (millis * 10.0).round() / 10.0,
+        client_address = address.map(tracing::field::display),
+        reason = noted.reason,
+        decision_id = noted.decision_id,
+        project = noted.project,
+        scope = noted.scope,
+        "request"
+    );
+    Ok(response)
+}

@@ -1,0 +1,62 @@
+//! The only room that knows actix-web: what the outside sees.
+
+mod client_address;
+mod error;
+pub mod fake_ci;
+mod health;
+mod log;
+mod oauth;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
+use actix_web::web::{Data, ServiceConfig, get, post, resource};
+use actix_web::{App, HttpServer};
+use ipnet::IpNet;
+
+use crate::exchange::Exchange;
+
+/// How long requests in flight may take to finish once a stop was asked for, in seconds.
+const GRACE: u64 = 20;
+
+/// What every handler reads.
+pub struct Service {
+    /// The exchange, and through it everything else.
+    pub exchange: Exchange,
+    /// Whose forwarded client address is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// Serves on `listener` until the server's handle is told to stop; then requests in flight finish, for 20 seconds at
+/// most. Signals are the caller's business.
+pub fn serve(listener: TcpListener, service: Arc<Service>) -> std::io::Result<Server> {
+    let data = Data::from(service);
+    let server = HttpServer::new(move || {
+        App::new().app_data(data.clone()).wrap(from_fn(log::one_line)).configure(routes)
+    })
+    .client_request_timeout(Duration::from_secs(10))
+    .shutdown_timeout(GRACE)
+    .disable_signals()
+    .listen(listener)?;
+    Ok(server.run())
+}
+
+/// Every path we answer. What is asked in another way is told which way is right.
+fn routes(config: &mut ServiceConfig) {
+    let only = |path: &str, route: actix_web::Route, method: &'static str| {
+        resource(path)
+            .route(route)
+            .default_service(actix_web::web::to(move || error::wrong_method(method)))
+    };
+    config
+        .service(only("/oauth/token", post().to(oauth::token), "POST"))
+        .service(only("/.well-known/oauth-authorization-server", get().to(oauth::metadata), "GET"))
+        .service(only("/.well-known/openid-configuration", get().to(oauth::discovery), "GET"))
+        .service(only("/.well-known/jwks.json", get().to(oauth::keys), "GET"))
+        .service(only("/healthz", get().to(health::alive), "GET"))
+        .service(only("/readyz", get().to(health::ready), "GET"))
+        .default_service(actix_web::web::to(error::no_such_path));
+}
