@@ -1,6 +1,7 @@
 //! The command line: one file a verb. It puts the parts together.
 
 pub mod assemble;
+pub mod fake_ci;
 mod logging;
 mod serve;
 
@@ -29,6 +30,7 @@ struct Arguments {
 enum Verb {
     /// Run the service.
     Serve(serve::ServeArgs),
+    FakeCi(fake_ci::FakeCiArgs),
 }
 
 /// Reads the arguments of the process and does what they ask for.
@@ -36,6 +38,13 @@ pub async fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let code = match arguments.verb {
         Verb::Serve(arguments) => serve::run(&arguments).await,
+        Verb::FakeCi(arguments) => match fake_ci::run(&arguments).await {
+            Ok(()) => DONE,
+            Err(fault) => {
+                eprintln!("{fault}");
+                UNAVAILABLE
+            }
+        },
     };
     ExitCode::from(code)
 }
