@@ -1,6 +1,8 @@
 //! The command line: one file a verb. It puts the parts together.
 
 pub mod assemble;
+mod decision_view;
+mod demo;
 pub mod fake_ci;
 mod logging;
 mod serve;
@@ -31,6 +33,8 @@ enum Verb {
     /// Run the service.
     Serve(serve::ServeArgs),
     FakeCi(fake_ci::FakeCiArgs),
+    /// Show an exchange of each CI system, and a denial, on this machine alone.
+    Demo(demo::DemoArgs),
 }
 
 /// Reads the arguments of the process and does what they ask for.
@@ -38,6 +42,7 @@ pub async fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let code = match arguments.verb {
         Verb::Serve(arguments) => serve::run(&arguments).await,
+        Verb::Demo(arguments) => demo::run(&arguments).await,
         Verb::FakeCi(arguments) => match fake_ci::run(&arguments).await {
             Ok(()) => DONE,
             Err(fault) => {
