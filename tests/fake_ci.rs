@@ -1,12 +1,20 @@
 //! The pretended CI systems over real HTTP, checked by the code that checks the real ones.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests may fail like tests"
+)]
 
 use std::net::TcpListener;
 use std::process::Command;
 use std::sync::{Arc, LazyLock};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign::clock::{FrozenClock, UnixTime};
 use countersign::fake_ci::{FakeCi, FakeCiError, Signer, claim_sets};
 use countersign::http::fake_ci::serve;
+use countersign::issuer::profile::Source;
 use countersign::issuer::{IssuerForm, KeySet, PROFILES, Registry, TrustedIssuer, profile_named};
 use countersign::subject::{SubjectToken, VerifiedClaims};
 use serde_json::{Map, Value, json};
@@ -119,6 +127,32 @@ async fn every_claim_set_verifies_with_the_published_keys() {
                 "{name}"
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn the_header_of_a_token_is_like_the_real_one() {
+    for (profile, typ, like_real) in [
+        ("github", true, "cc413527-173f-5a05-976e-9c52b1d7b431"),
+        (
+            "buildkite",
+            false,
+            "f4b821837b4edcba56136f22f37ee6969520df23407126cce188d4141c015d68",
+        ),
+        (
+            "gitlab",
+            true,
+            "4i3sFE7sxqNPOT7FdvcGA1ZVGGI_r-tsDXnEuYT4ZqE",
+        ),
+    ] {
+        let token = get(&format!("/token/{profile}")).await.json();
+        let header = token["token"].as_str().unwrap().split('.').next().unwrap();
+        let header: Value =
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
+        assert_eq!(header["alg"], "RS256");
+        assert_eq!(header.get("typ").is_some(), typ, "{profile}");
+        let kid = header["kid"].as_str().unwrap();
+        assert_eq!(kid.len(), like_real.len(), "{profile}: {kid}");
     }
 }
 
@@ -435,6 +469,49 @@ async fn its_page_names_every_claim_set() {
     for set in claim_sets() {
         assert!(page.contains(set.name), "{}", set.name);
     }
+}
+
+/// The value of a job's claims that a policy compares with an identity field of one exact value.
+fn compared(claims: &Map<String, Value>, source: Source) -> Option<String> {
+    let text = |claim: &str| claims.get(claim)?.as_str();
+    let value = match source {
+        Source::Within { claim, parent } => text(claim)?
+            .strip_prefix(text(parent)?)?
+            .strip_prefix('/')?,
+        other => text(other.claim())?,
+    };
+    Some(value.to_owned())
+}
+
+#[test]
+fn every_shipped_policy_speaks_of_a_pretended_job_and_gives_its_ids() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/trust-policies/acme");
+    let mut profiles = Vec::new();
+    for file in ["api", "web", "images", "site", "mobile"] {
+        let text = std::fs::read_to_string(format!("{folder}/{file}.toml")).unwrap();
+        let policy: toml::Table = text.parse().unwrap();
+        for trust in policy["trust"].as_array().unwrap() {
+            let profile = profile_named(trust["issuer"].as_str().unwrap()).unwrap();
+            profiles.push(profile.name);
+            let given = |name: &str| trust.get(name).and_then(toml::Value::as_str);
+            for field in profile.fields.iter().filter(|field| field.id_of.is_some()) {
+                assert!(given(field.name).is_some(), "{file}: no {}", field.name);
+            }
+            let someone = claim_sets().iter().any(|set| {
+                set.profile.name == profile.name
+                    && profile.fields.iter().all(|field| {
+                        let found = compared(&set.claims, field.source);
+                        given(field.name).is_none_or(|wanted| found.as_deref() == Some(wanted))
+                    })
+            });
+            assert!(someone, "{file}: {}", trust["name"]);
+        }
+    }
+    profiles.dedup();
+    assert_eq!(
+        profiles,
+        ["github", "circleci", "buildkite", "rwx", "gitlab"]
+    );
 }
 
 #[test]

@@ -22,9 +22,9 @@ pub use error::FakeCiError;
 pub use job::{Job, override_from_text, overrides_from_json};
 pub use pretended::FakeCi;
 pub use sets::{ClaimSet, claim_set, claim_sets};
-pub use shell::{complaint, quoted};
+pub use shell::complaint;
 pub use signer::{Signed, Signer};
-pub use system::{GITLAB_TOKEN_VARIABLE, RWX_TOKEN_VARIABLE, WITHOUT_DEFAULT_AUDIENCE};
+pub use system::{GITLAB_TOKEN_VARIABLE, RWX_TOKEN_VARIABLE, TRIAL_AUDIENCE};
 
 /// Where `fake-ci` listens unless told otherwise.
 pub const DEFAULT_ADDRESS: std::net::SocketAddr =

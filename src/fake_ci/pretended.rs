@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::request_token::Seal;
 use super::shell::export;
 use super::system::{Form, Handover, every_variable};
-use super::{AgentRequest, FakeCiError, Job, Signed, Signer, page};
+use super::{AgentRequest, FakeCiError, Job, Signed, Signer, TRIAL_AUDIENCE, page};
 use crate::clock::Clock;
 
 /// All pretended CI systems, at one loopback address.
@@ -86,6 +86,14 @@ impl FakeCi {
             }
         }
         Ok(lines)
+    }
+
+    /// A `countersign.toml` for trying policies against this issuer.
+    pub fn configuration(&self) -> String {
+        let tables = self.signer.issuer_tables();
+        format!(
+            "public-url = \"{TRIAL_AUDIENCE}\"\ntrust-policies = \"trust-policies\"\nallow-loopback-http = true\n\n{tables}"
+        )
     }
 
     /// The page that explains all this.

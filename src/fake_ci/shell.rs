@@ -1,7 +1,7 @@
 //! Lines for a POSIX shell (IEEE Std 1003.1, section 2.2.2): values may come from anywhere, and must stay values.
 
 /// `text` between single quotes, as one word. What no environment variable can hold, the character NUL, is left out.
-pub fn quoted(text: &str) -> String {
+fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\0', "").replace('\'', r"'\''"))
 }
 

@@ -60,9 +60,9 @@ pub(super) enum Says {
 }
 use Says::{After, Claim, Just};
 
-/// The audience of a token whose CI system has no default, because its users always give one: where
-/// `countersign serve` listens unless told otherwise.
-pub const WITHOUT_DEFAULT_AUDIENCE: &str = "http://127.0.0.1:8080";
+/// Where `countersign serve` listens unless told otherwise: the `public-url` of a trial, and the audience of a token whose
+/// CI system has no default, because its users always give one.
+pub const TRIAL_AUDIENCE: &str = "http://127.0.0.1:8080";
 
 /// The variable that holds the token of a pretended RWX task. In RWX, its name is the workflow author's choice.
 pub const RWX_TOKEN_VARIABLE: &str = "RWX_OIDC_TOKEN";
@@ -178,7 +178,7 @@ pub(super) static SYSTEMS: [System; 5] = [
         key_id: KeyIdStyle::Thumbprint,
         typ: Some("JWT"),
         follows: &[],
-        default_audience: |_, _| WITHOUT_DEFAULT_AUDIENCE.to_owned(),
+        default_audience: |_, _| TRIAL_AUDIENCE.to_owned(),
         handover: Handover::Variables(&[(RWX_TOKEN_VARIABLE, Form::Usual)]),
         variables: &[
             ("CI", Just("true")),

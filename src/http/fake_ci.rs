@@ -34,6 +34,7 @@ pub fn serve(listener: TcpListener, ci: Arc<FakeCi>) -> std::io::Result<Server> 
 fn routes(config: &mut ServiceConfig) {
     config
         .app_data(web::PayloadConfig::new(LONGEST_BODY))
+        .default_service(web::to(nothing_here))
         .route("/", web::get().to(page))
         .route("/claims", web::get().to(list_claims))
         .route("/countersign.toml", web::get().to(configuration))
@@ -93,11 +94,12 @@ async fn list_claims() -> HttpResponse {
 }
 
 async fn configuration(ci: Data<FakeCi>) -> HttpResponse {
-    let tables = ci.signer().issuer_tables();
-    plain(
-        StatusCode::OK,
-        format!("allow-loopback-http = true\n\n{tables}"),
-    )
+    plain(StatusCode::OK, ci.configuration())
+}
+
+async fn nothing_here() -> HttpResponse {
+    let text = "there is nothing at this address; `/` lists what there is\n";
+    plain(StatusCode::NOT_FOUND, text.to_owned())
 }
 
 /// What a query may say beside the claims to change.
