@@ -64,9 +64,18 @@ pub enum AssembleError {
 /// Opens the store, reads keys and policies, and makes the service of them. Nobody is asked for keys yet; see
 /// [`Parts::keep_up`].
 pub async fn assemble(config: &Config, clock: Arc<dyn Clock>) -> Result<Parts, AssembleError> {
+    assemble_with(config, clock, Options::default()).await
+}
+
+/// The same with a store that is run otherwise.
+pub async fn assemble_with(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    options: Options,
+) -> Result<Parts, AssembleError> {
     let encryption = key_encryption(config)?;
     let StoreLocation::Embedded(folder) = &config.store;
-    let store = EmbeddedStore::open(folder, clock.clone(), Options::default())?;
+    let store = EmbeddedStore::open(folder, clock.clone(), options)?;
     let shared = Arc::new(store.clone());
 
     let token = &config.token;

@@ -1,0 +1,175 @@
+//! Who may import whom. Arrows run down only.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Each room and the rooms it may know.
+const ROOMS: [(&str, &[&str]); 18] = [
+    ("clock", &[]),
+    ("issuer", &[]),
+    ("subject", &["clock", "issuer"]),
+    ("trust", &["clock", "issuer", "subject"]),
+    ("audit", &["clock", "trust"]),
+    ("ledger", &["audit", "clock", "subject"]),
+    ("discovery", &["clock", "issuer", "ledger"]),
+    ("project_token", &["clock", "ledger", "subject", "trust"]),
+    ("directory", &["issuer", "ledger", "trust"]),
+    (
+        "exchange",
+        &[
+            "audit",
+            "clock",
+            "directory",
+            "discovery",
+            "issuer",
+            "ledger",
+            "project_token",
+            "subject",
+            "trust",
+        ],
+    ),
+    (
+        "store",
+        &[
+            "audit", "clock", "directory", "discovery", "issuer", "ledger", "project_token",
+            "subject", "trust",
+        ],
+    ),
+    ("fake_ci", &["clock", "issuer"]),
+    ("http", &["clock", "directory", "exchange", "fake_ci", "subject", "trust"]),
+    ("client", &[]),
+    ("config", &["clock", "issuer", "project_token", "subject"]),
+    (
+        "cli",
+        &[
+            "audit", "client", "clock", "config", "directory", "discovery", "exchange", "fake_ci",
+            "http", "issuer", "ledger", "project_token", "store", "trust",
+        ],
+    ),
+    ("lib", &[]),
+    ("main", &["cli"]),
+];
+
+/// Libraries that one room alone may know, so that replacing one touches one place.
+const LIBRARIES: [(&str, &[&str]); 9] = [
+    ("actix_web", &["http"]),
+    ("reqwest", &["client", "discovery"]),
+    ("openidconnect", &["discovery", "issuer"]),
+    ("moka", &["discovery"]),
+    ("jsonwebtoken", &["issuer", "subject"]),
+    ("sled", &["store"]),
+    ("clap", &["cli"]),
+    ("notify", &["directory"]),
+    ("tracing_subscriber", &["cli"]),
+];
+
+/// Rooms that only think.
+const PURE: [&str; 4] = ["clock", "issuer", "subject", "trust"];
+
+struct Source {
+    room: String,
+    path: PathBuf,
+    /// Without comments and tests.
+    code: String,
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    collect(&root, &root, &mut found);
+    found
+}
+
+fn collect(root: &Path, folder: &Path, found: &mut Vec<Source>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(root, &path, found);
+        } else if path.extension().is_some_and(|ending| ending == "rs")
+            && path.file_name().is_none_or(|name| name != "tests.rs")
+        {
+            let below = path.strip_prefix(root).unwrap();
+            let first = below.iter().next().unwrap().to_str().unwrap();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+            let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+            found.push(Source {
+                room: first.trim_end_matches(".rs").to_owned(),
+                path: below.to_path_buf(),
+                code: code.collect::<Vec<_>>().join("\n"),
+            });
+        }
+    }
+}
+
+/// The words that follow `prefix` in `code`.
+fn after<'a>(code: &'a str, prefix: &str) -> BTreeSet<&'a str> {
+    let words = code.split(prefix).skip(1).map(|rest| {
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        &rest[..end.unwrap_or(rest.len())]
+    });
+    words.filter(|word| !word.is_empty()).collect()
+}
+
+#[test]
+fn imports_run_downward_only() {
+    let allowed: BTreeMap<_, _> = ROOMS.into_iter().collect();
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let rooms = allowed.get(source.room.as_str());
+        let rooms = rooms.unwrap_or_else(|| panic!("no row for the room `{}`", source.room));
+        for used in after(&source.code, "crate::") {
+            if used != source.room && !rooms.contains(&used) {
+                wrong.push(format!("{} imports {used}", source.path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn each_library_has_its_room() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        for (library, rooms) in LIBRARIES {
+            let named = source.code.contains(&format!("{library}::"));
+            if named && !rooms.contains(&source.room.as_str()) {
+                wrong.push(format!("{} uses {library}", source.path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_rooms_that_think_do_not_wait_read_or_write() {
+    let mut wrong = Vec::new();
+    for source in sources().into_iter().filter(|source| PURE.contains(&source.room.as_str())) {
+        for sign in ["async ", ".await", "std::fs", "std::net::Tcp", "tokio", "std::env"] {
+            if source.code.contains(sign) {
+                wrong.push(format!("{} has `{sign}`", source.path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn only_explanations_suppose_claims() {
+    let rooms: BTreeSet<String> = sources()
+        .into_iter()
+        .filter(|source| source.code.contains("::supposed("))
+        .map(|source| source.room)
+        .collect();
+    assert!(rooms.iter().all(|room| room == "cli"), "{rooms:?}");
+}
+
+#[test]
+fn only_the_clock_reads_the_time_of_day() {
+    let readers: Vec<PathBuf> = sources()
+        .into_iter()
+        .filter(|source| source.code.contains("SystemTime::now") && source.room != "clock")
+        .map(|source| source.path)
+        .collect();
+    assert!(readers.is_empty(), "{readers:?}");
+}

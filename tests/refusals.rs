@@ -1,0 +1,210 @@
+//! Every reason once: what the caller is told, and what is recorded.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may fail like tests"
+)]
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use countersign::clock::Seconds;
+use serde_json::{Value, json};
+
+use crate::support::service::{Answer, ID_TOKEN, NOON, TOKEN_EXCHANGE, TestService};
+
+/// What matters of an answer, in one line. Decision ids differ from run to run.
+fn shown(answer: &Answer) -> String {
+    let body = answer.json();
+    let recorded = if body.get("decision_id").is_some() { "recorded" } else { "not recorded" };
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    format!(
+        "{} {} {} ({recorded})\n{}",
+        answer.status,
+        body["error"].as_str().unwrap(),
+        answer.reason(),
+        answer.description(),
+    )
+}
+
+/// The same token with another header or payload, and the signature it had.
+fn altered(token: &str, header: Option<Value>, payload: Option<&str>) -> String {
+    let parts: Vec<&str> = token.split('.').collect();
+    let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    let header = header.map_or_else(|| parts[0].to_owned(), |header| encode(&header.to_string()));
+    let payload = payload.map_or_else(|| parts[1].to_owned(), encode);
+    format!("{header}.{payload}.{}", parts[2])
+}
+
+fn header(token: &str) -> Value {
+    let first = token.split('.').next().unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(first).unwrap()).unwrap()
+}
+
+fn with(mut header: Value, name: &str, value: Value) -> Option<Value> {
+    header[name] = value;
+    Some(header)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_reason_is_told_with_what_to_mend() {
+    let service = TestService::start().await;
+    let token = service.token("github-push", &[]);
+    let mut told = Vec::new();
+    let exchange = async |what: &str, token: &str, told: &mut Vec<String>| {
+        let answer = service.exchange(token, "acme/api").await;
+        let base = crate::support::service::ci().signer().base();
+        told.push(format!("# {what}\n{}", shown(&answer).replace(base, "http://ci")));
+    };
+
+    exchange("no token at all", "x", &mut told).await;
+    exchange("a duplicate member", &altered(&token, None, Some(r#"{"iss":"a","iss":"b"}"#)), &mut told).await;
+    exchange("an issuer nobody registered", &service.token("github-push", &[("iss", json!("https://token.actions.githubusercontent.com/"))]), &mut told).await;
+    exchange("no algorithm", &altered(&token, with(header(&token), "alg", json!("none")), None), &mut told).await;
+    exchange("a symmetric algorithm", &altered(&token, with(header(&token), "alg", json!("HS256")), None), &mut told).await;
+    exchange("an algorithm that is not the key's", &altered(&token, with(header(&token), "alg", json!("PS256")), None), &mut told).await;
+    exchange("a changed payload", &altered(&token, None, Some(&format!(r#"{{"iss":"{}/github"}}"#, crate::support::service::ci().signer().base()))), &mut told).await;
+    exchange("an audience that is not ours", &service.token_for("github-push", Some("https://other.example"), &[]), &mut told).await;
+    exchange("a subject that is a number", &service.token("github-push", &[("sub", json!(7))]), &mut told).await;
+    exchange("no expiry", &service.token("github-push", &[("exp", Value::Null)]), &mut told).await;
+    exchange("expired", &service.token("github-push", &[("iat", json!(NOON - 400)), ("exp", json!(NOON - 61))]), &mut told).await;
+    exchange("not yet valid", &service.token("github-push", &[("nbf", json!(NOON + 61))]), &mut told).await;
+    exchange("made too long ago", &service.token("github-push", &[("iat", json!(NOON - 661)), ("nbf", json!(NOON - 661)), ("exp", json!(NOON + 3600))]), &mut told).await;
+    exchange("a lifetime of more than a day", &service.token("github-push", &[("exp", json!(NOON + 86_401))]), &mut told).await;
+    exchange("no identity of this project", &service.token("github-push", &[("repository_id", json!("9")), ("repository_owner_id", json!("9"))]), &mut told).await;
+    exchange("identity proven, conditions not met", &service.token("github-push", &[("ref", json!("refs/heads/dev"))]), &mut told).await;
+    exchange("a self-hosted runner, which a deny forbids", &service.token("github-push", &[("runner_environment", json!("self-hosted"))]), &mut told).await;
+
+    let answer = service.exchange_with(&token, "acme/api", &[("scope", "read_registry write_repository")]).await;
+    told.push(format!("# more than the grant\n{}", shown(&answer)));
+    let answer = service.exchange_with(&token, "acme/api", &[("resource", "https://api.example")]).await;
+    told.push(format!("# a resource that no relationship allows\n{}", shown(&answer)));
+    assert_eq!(service.exchange(&token, "acme/api").await.status, 200);
+    exchange("spent", &token, &mut told).await;
+    insta::assert_snapshot!(told.join("\n\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_none_is_told_what_it_lacks() {
+    let service = TestService::start().await;
+    let token = service.token("github-push", &[]);
+    let form = |changes: &[(&'static str, &str)]| -> Vec<(&'static str, String)> {
+        let mut form = vec![
+            ("grant_type", TOKEN_EXCHANGE.to_owned()),
+            ("subject_token", token.clone()),
+            ("subject_token_type", ID_TOKEN.to_owned()),
+            ("audience", "acme/api".to_owned()),
+        ];
+        form.retain(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
+        form.extend(changes.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        form
+    };
+    let mut told = Vec::new();
+    let huge = "x".repeat(16 * 1024 + 1);
+    for (what, form) in [
+        ("no grant type", form(&[("grant_type", "")])),
+        ("another grant", form(&[("grant_type", "password")])),
+        ("no token", form(&[("subject_token", "")])),
+        ("a token over 16 KiB", form(&[("subject_token", &huge)])),
+        ("a static token's type", form(&[("subject_token_type", "urn:ietf:params:oauth:token-type:access_token")])),
+        ("no audience", form(&[("audience", "")])),
+        ("two audiences", form(&[("audience", "acme/api"), ("audience", "acme/web")])),
+        ("an audience that is no project", form(&[("audience", "https://github.com/acme")])),
+        ("a relative resource", form(&[("resource", "/api")])),
+        ("an actor", form(&[("actor_token", "x")])),
+        ("a scope that is none", form(&[("scope", "a\"b")])),
+        ("a refresh token wanted", form(&[("requested_token_type", "urn:ietf:params:oauth:token-type:refresh_token")])),
+    ] {
+        let pairs: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        told.push(format!("# {what}\n{}", shown(&service.form(&pairs).await)));
+    }
+    for (what, content_type, body) in [
+        ("JSON", "application/json", "{}".to_owned()),
+        ("an empty body", "application/x-www-form-urlencoded", String::new()),
+        ("a body over 64 KiB", "application/x-www-form-urlencoded", format!("a={}", "x".repeat(64 * 1024))),
+        ("bytes that are no text", "application/x-www-form-urlencoded", "grant_type=%ff%fe&audience=%00".to_owned()),
+    ] {
+        let request = service.post("/oauth/token").header("content-type", content_type).body(body);
+        told.push(format!("# {what}\n{}", shown(&crate::support::service::answer(request).await)));
+    }
+    insta::assert_snapshot!(told.join("\n\n"));
+    assert_eq!(service.exchange(&token, "acme/api").await.status, 200, "none of these spent the token");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_or_asked_in_another_way_is_said_so() {
+    let service = TestService::start().await;
+    assert_eq!(service.get("/oauth/token").await.status, 405);
+    assert_eq!(service.get("/oauth/token").await.headers["allow"], "POST");
+    assert_eq!(service.get("/nothing").await.status, 404);
+    let posted = crate::support::service::answer(service.post("/healthz")).await;
+    assert_eq!(posted.status, 405);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn look_alike_issuers_are_nobody() {
+    let service = TestService::start().await;
+    let base = crate::support::service::ci().signer().base().to_owned();
+    for iss in [
+        format!("{base}/github/"),
+        format!("{base}/GitHub"),
+        format!("{base}/github/acme"),
+        format!("{base}/github?x"),
+        base.replace("http://", "http://github@"),
+        format!("{}/github", base.replace("http://", "HTTP://")),
+        String::new(),
+    ] {
+        let token = service.token("github-push", &[("iss", json!(iss))]);
+        let answer = service.exchange(&token, "acme/api").await;
+        assert_eq!(answer.reason(), "issuer-unknown", "{iss}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_issuers_key_does_not_sign_for_this_one() {
+    let service = TestService::start().await;
+    let base = crate::support::service::ci().signer().base();
+    // Signed by GitLab's key, and says that it is from GitHub.
+    let token = service.token("gitlab-push", &[("iss", json!(format!("{base}/github")))]);
+    let answer = service.exchange(&token, "acme/api").await;
+    assert_eq!(answer.reason(), "key-unknown", "{}", answer.text);
+    // The same, under a name of GitHub's key.
+    let github = service.token("github-push", &[]);
+    let relabelled = altered(&token, with(header(&token), "kid", header(&github)["kid"].clone()), None);
+    assert_eq!(service.exchange(&relabelled, "acme/api").await.reason(), "signature-invalid");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_are_genuine_and_not_a_jobs_get_nothing() {
+    let service = TestService::start().await;
+    let null = Value::Null;
+    let login: Vec<(&str, Value)> =
+        ["job_id", "project_id", "project_path", "namespace_id", "pipeline_source"].map(|claim| (claim, null.clone())).to_vec();
+    let stream: Vec<(&str, Value)> = vec![
+        ("oidc.circleci.com/project-id", null.clone()),
+        ("oidc.circleci.com/ssh-rerun", null.clone()),
+        ("sub", json!("org/a40f5d1f-d889-42e9-94ea-b9b33585fc6b/file-streaming/audit-logs")),
+    ];
+    for (what, set, changes, project) in [
+        ("a user's login at GitLab", "gitlab-push", login, "acme/mobile"),
+        ("CircleCI's audit log streaming", "circleci-v2-push", stream, "acme/web"),
+        ("a merge request from a fork", "gitlab-merge-request-from-fork", vec![], "acme/mobile"),
+        ("a job with a shell in it", "circleci-v2-ssh-rerun", vec![], "acme/web"),
+        ("a fork's pull request at CircleCI", "circleci-v2-fork-pull-request", vec![], "acme/web"),
+        ("pull_request_target", "github-pull_request_target", vec![], "acme/api"),
+        ("a repository name that was registered again", "github-push", vec![("repository_id", json!("9999")), ("repository_owner_id", json!("8888"))], "acme/api"),
+        ("a repository name that was registered again by the same owner", "github-push", vec![("repository_id", json!("9999"))], "acme/api"),
+    ] {
+        let answer = service.exchange(&service.token(set, &changes), project).await;
+        assert_eq!(answer.reason(), "not-trusted", "{what}: {}", answer.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_expires_at_the_second_that_the_leeway_ends() {
+    let service = TestService::start().await;
+    let token = service.token("gitlab-push", &[("exp", json!(NOON + 10))]);
+    service.advance(Seconds(70));
+    assert_eq!(service.exchange(&token, "acme/mobile").await.status, 200);
+    service.advance(Seconds(1));
+    assert_eq!(service.exchange(&token, "acme/mobile").await.reason(), "token-expired");
+}
