@@ -248,7 +248,9 @@ impl Entry {
         }
         let snapshot = self.snapshot.load();
         let unusable = snapshot.iter().flat_map(|snapshot| &snapshot.unusable);
-        let kid: String = kid.chars().filter(|c| !c.is_control()).take(64).collect();
+        // What stands in a header is foreign text, and this goes into an answer.
+        let printable = |c: &char| c.is_ascii_graphic() || *c == ' ';
+        let kid: String = kid.chars().filter(printable).take(64).collect();
         KeyError::Unknown {
             issuer: self.issuer.clone(),
             why: unusable

@@ -82,7 +82,11 @@ impl Fetcher {
             .or_else(|fault| {
                 // A machine without any certificates (an empty container) still reads key sets from files and from
                 // loopback addresses; every https address then fails by name.
-                tracing::warn!(issuer = %issuer.name, "{}", reason(fault));
+                tracing::warn!(
+                    issuer = %issuer.name,
+                    "no certificate is believed, so no `https://` address can be reached: {}",
+                    reason(fault)
+                );
                 with_proxy(builder().tls_certs_only([])).build()
             })
             .map(Self)
