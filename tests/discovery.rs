@@ -820,7 +820,17 @@ fn settings_with_which_no_key_could_be_fetched_are_refused_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let empty = folder.path().join("empty.pem");
     std::fs::write(&empty, "not a certificate").unwrap();
+    let broken = folder.path().join("broken.pem");
+    let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    std::fs::write(&broken, pem).unwrap();
     let cases = [
+        (
+            TrustedIssuer {
+                ca_file: Some(broken),
+                ..base()
+            },
+            "no usable certificate",
+        ),
         (
             TrustedIssuer {
                 ca_file: Some(PathBuf::from("/nowhere/ca.pem")),
