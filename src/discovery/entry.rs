@@ -168,10 +168,10 @@ impl Entry {
     /// Joins the try that is under way, or begins one if the last is a minute old.
     fn ask(self: &Arc<Self>, now: UnixTime) -> Asked {
         let mut tries = self.tries();
-        match tries.under_way() {
-            Some(flight) if *flight.borrow() != Phase::Answered => Asked::Wait(flight),
-            _ if tries.rests(now) > Seconds(0) => Asked::TooSoon,
-            _ => Asked::Wait(self.begin(&mut tries, now)),
+        match tries.unanswered() {
+            Some(flight) => Asked::Wait(flight),
+            None if tries.rests(now) > Seconds(0) => Asked::TooSoon,
+            None => Asked::Wait(self.begin(&mut tries, now)),
         }
     }
 
@@ -179,7 +179,7 @@ impl Entry {
     pub fn refresh(self: &Arc<Self>) -> watch::Receiver<Phase> {
         let now = self.shared.clock.now();
         let mut tries = self.tries();
-        match tries.under_way() {
+        match tries.unanswered() {
             Some(flight) => flight,
             None => self.begin(&mut tries, now),
         }
@@ -248,7 +248,9 @@ impl Entry {
         }
         let snapshot = self.snapshot.load();
         let unusable = snapshot.iter().flat_map(|snapshot| &snapshot.unusable);
-        let kid: String = kid.chars().filter(|c| !c.is_control()).take(64).collect();
+        // What stands in a header is foreign text, and this goes into an answer.
+        let printable = |c: &char| c.is_ascii_graphic() || *c == ' ';
+        let kid: String = kid.chars().filter(printable).take(64).collect();
         KeyError::Unknown {
             issuer: self.issuer.clone(),
             why: unusable
@@ -300,10 +302,12 @@ impl Snapshot {
 }
 
 impl Tries {
-    /// The try that is under way, if there is one.
-    fn under_way(&self) -> Option<watch::Receiver<Phase>> {
+    /// The try that is under way and can still bring keys. One that only compares the discovery document is none; the
+    /// next waits for its end.
+    fn unanswered(&self) -> Option<watch::Receiver<Phase>> {
         let flight = self.flight.as_ref()?;
-        flight.has_changed().is_ok().then(|| flight.clone())
+        let waits = flight.has_changed().is_ok() && *flight.borrow() != Phase::Answered;
+        waits.then(|| flight.clone())
     }
 
     /// How long unknown keys cause no other try. Nothing if the clock was put back since the last one.

@@ -16,7 +16,7 @@ pub enum KeyError {
     Unknown {
         /// The concrete issuer that was asked.
         issuer: Issuer,
-        /// The name that the token gives, shortened to printable characters.
+        /// The name that the token gives, cut to 64 printable ASCII characters.
         kid: String,
         /// Why the key of that name is not used, if there is one.
         why: Option<&'static str>,

@@ -77,19 +77,28 @@ impl Fetcher {
             None => builder,
             Some(proxy) => builder.proxy(proxy.clone()),
         };
-        let client = with_proxy(builder().tls_certs_merge(certificates)).build();
-        client
-            .or_else(|fault| {
-                // A machine without any certificates (an empty container) still reads key sets from files and from
-                // loopback addresses; every https address then fails by name.
-                tracing::warn!(issuer = %issuer.name, "{}", reason(fault));
-                with_proxy(builder().tls_certs_only([])).build()
-            })
-            .map(Self)
-            .map_err(|fault| SetupFault::Client {
+        let unusable = match with_proxy(builder().tls_certs_merge(certificates)).build() {
+            Ok(client) => return Ok(Self(client)),
+            Err(fault) => reason(fault),
+        };
+        if let Some(path) = &issuer.ca_file {
+            return Err(SetupFault::CaFile {
                 issuer: name(),
-                why: reason(fault),
-            })
+                path: path.clone(),
+                why: format!("holds what is no usable certificate: {unusable}"),
+            });
+        }
+        // A machine without any certificates (an empty container) still reads key sets from files and from loopback
+        // addresses; every https address then fails by name.
+        tracing::warn!(
+            issuer = %issuer.name,
+            "no certificate is believed, so no `https://` address can be reached: {unusable}"
+        );
+        let client = with_proxy(builder().tls_certs_only([])).build();
+        client.map(Self).map_err(|fault| SetupFault::Client {
+            issuer: name(),
+            why: reason(fault),
+        })
     }
 
     /// Asks for `address` once. How long that may take is bounded by the caller, over all that one try does.

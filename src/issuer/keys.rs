@@ -170,6 +170,9 @@ struct RawKey {
     x: Option<String>,
     #[serde(default)]
     y: Option<String>,
+    /// The private part of every asymmetric type.
+    #[serde(default)]
+    d: Option<Value>,
 }
 
 /// How many keys of one set are looked at; real sets have fewer than ten.
@@ -231,7 +234,7 @@ fn shown_kid(key: &Value) -> String {
 /// The key and its name, or why it is not used.
 fn usable(key: &Value) -> Result<(String, PublicKey), &'static str> {
     let key = RawKey::deserialize(key)
-        .map_err(|_| "is of an unknown type or has a member of a wrong type")?;
+        .map_err(|_| "is of an unknown type or curve, or has a member of a wrong type")?;
     // RFC 7517, section 4.5, has `kid` a text; a number can only be meant as its digits.
     let kid = match &key.kid {
         Value::String(kid) if !kid.is_empty() => kid.clone(),
@@ -247,6 +250,9 @@ fn usable(key: &Value) -> Result<(String, PublicKey), &'static str> {
         .is_some_and(|ops| !ops.iter().any(|op| op == "verify"))
     {
         return Err("is not meant for verifying (`key_ops`)");
+    }
+    if key.d.is_some() {
+        return Err("is published with its private part, so that anybody can sign with it");
     }
     let asked = match key.alg.as_deref() {
         None => None,
@@ -351,8 +357,36 @@ fn edwards(key: &RawKey) -> Result<(SigningAlgorithm, DecodingKey), &'static str
     if x.len() != 32 {
         return Err("has coordinates of a wrong length");
     }
-    ParsedPublicKey::new(&ED25519, &x).map_err(|_| "is off its curve")?;
+    if has_small_order(&x) {
+        return Err("is a point of small order, so that anybody can sign with it");
+    }
+    // The library looks for the point only when it checks a signature; off the curve, none verifies.
+    ParsedPublicKey::new(&ED25519, &x).map_err(|_| "cannot be read")?;
     let decoding = DecodingKey::from_ed_components(&URL_SAFE_NO_PAD.encode(x))
         .map_err(|_| "cannot be read")?;
     Ok((SigningAlgorithm::EdDSA, decoding))
 }
+
+/// Whether the octets are one of the points of small order (the cofactor is 8, RFC 8032, section 5.1), zeros among them: the
+/// library would let signatures by it pass that need no private key.
+fn has_small_order(x: &[u8]) -> bool {
+    // The y coordinates of order 4, 1, 2, 8 and 8, and the two that have a second form.
+    const COORDINATES: [&str; 7] = [
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "7P_______________________________________38",
+        "JuiVj8KyJ7BFw_SJ8u-Y8NXfrAXTxjM5sTgCiG1T_AU",
+        "xxdqcD1N2E-6PAt2DRBnDyogU_osOczGTsf9d5KsA3o",
+        "7f_______________________________________38",
+        "7v_______________________________________38",
+    ];
+    let mut y = x.to_vec();
+    // The highest bit is the sign of the other coordinate (RFC 8032, section 5.1.2).
+    if let Some(last) = y.last_mut() {
+        *last &= 0x7f;
+    }
+    COORDINATES.contains(&URL_SAFE_NO_PAD.encode(y).as_str())
+}
+
+#[cfg(test)]
+mod tests;
