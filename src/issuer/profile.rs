@@ -103,6 +103,8 @@ pub struct IdentityField {
     pub id_of: Option<&'static str>,
     /// Whether every token of a CI job carries it; the caller of some CI systems chooses which ids a token has.
     pub always: bool,
+    /// Where a person finds the value, for an id; empty for what a person knows by heart.
+    pub found_at: &'static str,
 }
 
 /// When a field must be given.

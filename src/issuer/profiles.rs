@@ -56,6 +56,7 @@ const fn field(name: &'static str, kind: FieldKind, claim: &'static str) -> Iden
         fold: false,
         id_of: None,
         always: true,
+        found_at: "",
     }
 }
 
@@ -120,10 +121,12 @@ static GITHUB: Profile = Profile {
         },
         IdentityField {
             id_of: Some("owner"),
+            found_at: "`gh api users/<owner> --jq .id` prints it",
             ..field("owner-id", FieldKind::Id, "repository_owner_id")
         },
         IdentityField {
             id_of: Some("repository"),
+            found_at: "`gh api repos/<owner>/<repository> --jq .id` prints it",
             ..field("repository-id", FieldKind::Id, "repository_id")
         },
         IdentityField {
@@ -296,11 +299,13 @@ static BUILDKITE: Profile = Profile {
         IdentityField {
             id_of: Some("organization"),
             always: false,
+            found_at: "Buildkite shows it under Organization Settings, Pipelines, as Organization UUID",
             ..field("organization-id", FieldKind::Id, "organization_id")
         },
         IdentityField {
             id_of: Some("pipeline"),
             always: false,
+            found_at: "`GET /v2/organizations/<organization>/pipelines/<pipeline>` of Buildkite's API answers it as `id`",
             ..field("pipeline-id", FieldKind::Id, "pipeline_id")
         },
         field("branch", FieldKind::Opaque, "build_branch"),
@@ -406,10 +411,12 @@ static GITLAB: Profile = Profile {
         },
         IdentityField {
             id_of: Some("project"),
+            found_at: "GitLab shows it in the menu of the project's page, as Copy project ID",
             ..field("project-id", FieldKind::Id, "project_id")
         },
         IdentityField {
             many: Many::List,
+            found_at: "GitLab shows it in the menu of the group's page, as Copy group ID",
             ..field("namespace-id", FieldKind::Id, "namespace_id")
         },
         IdentityField {

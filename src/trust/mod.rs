@@ -3,11 +3,31 @@
 //! A policy file is read into a [`ProjectPolicy`]; [`decide`] asks it about [`crate::subject::VerifiedClaims`] and
 //! answers with a [`Decision`]: every relationship, every condition, what was wanted and what was found, as data. The
 //! audit record, the explanation and the error text are renderings of that one value.
+//!
+//! `read/` turns text into entries, `entry` judges by them, `condition` and `identity` are the questions they ask, and
+//! `glob` is the only file that knows what a glob matches.
 
+mod condition;
+mod decide;
 mod decision;
+mod describe;
+mod entry;
+mod fault;
+mod glob;
+mod identity;
+mod index;
+mod policy;
 mod project;
+mod read;
 mod scope;
 
+pub use decide::{Limits, decide, no_such_project};
 pub use decision::{Decision, Finding, FindingKind, Grant, Judgement, Refusal, Wish};
+pub use fault::{PolicyFault, Problem};
+pub use policy::ProjectPolicy;
 pub use project::{InvalidProjectPath, ProjectPath};
+pub use read::read_policy;
 pub use scope::{InvalidScope, Scope, Scopes};
+
+#[cfg(test)]
+mod tests;

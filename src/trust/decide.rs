@@ -1,0 +1,165 @@
+//! The decision: every relationship and every deny is asked, and what comes of it is data.
+
+use std::sync::Arc;
+
+use super::condition::Sense;
+use super::entry::{Relationship, Tally, judge, tally};
+use super::policy::ProjectPolicy;
+use super::{Decision, Grant, Judgement, Refusal, Scopes, Wish};
+use crate::clock::Seconds;
+use crate::subject::VerifiedClaims;
+
+/// The most relationships that a decision lists; of a large policy the nearest.
+const MOST_LISTED: usize = 64;
+
+/// How long project tokens live.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Where no relationship says.
+    pub default_lifetime: Seconds,
+    /// Whatever a relationship says.
+    pub maximum_lifetime: Seconds,
+}
+
+/// Asks the policy whether these claims may act for the project.
+///
+/// Where a relationship holds, only those that could hold are judged; where none does, all are, so that the decision
+/// explains itself.
+pub fn decide(
+    policy: &ProjectPolicy,
+    claims: &VerifiedClaims,
+    wish: &Wish,
+    limits: &Limits,
+) -> Decision {
+    let candidates: Vec<&Relationship> = policy
+        .index
+        .candidates(claims)
+        .into_iter()
+        .filter_map(|place| policy.relationships.get(place))
+        .collect();
+    let holding: Vec<&Relationship> = candidates
+        .iter()
+        .copied()
+        .filter(|relationship| tally(&relationship.questions, claims, Sense::Trust).holds())
+        .collect();
+    let considered = if holding.is_empty() {
+        policy.relationships.iter().collect()
+    } else {
+        candidates
+    };
+    let listed = nearest_first(considered, claims);
+    let denies = judge_denies(policy, claims);
+    let deny = denies.iter().find(|deny| deny.holds);
+    let outcome = match (holding.is_empty(), deny) {
+        (true, _) => Err(Refusal::NotTrusted),
+        (false, Some(deny)) => Err(Refusal::DeniedByRule(deny.name.clone())),
+        (false, None) => grant(&holding, wish, limits),
+    };
+    Decision {
+        relationships: listed.judgements,
+        denies,
+        proven: listed.proven,
+        not_listed: listed.left_out,
+        outcome,
+    }
+}
+
+/// The decision about a project that does not exist: to the caller the same as one that does not trust it.
+pub fn no_such_project() -> Decision {
+    Decision {
+        relationships: Vec::new(),
+        denies: Vec::new(),
+        proven: false,
+        not_listed: 0,
+        outcome: Err(Refusal::NotTrusted),
+    }
+}
+
+struct Listed {
+    judgements: Vec<Judgement>,
+    proven: bool,
+    left_out: usize,
+}
+
+/// Judges all, and puts the nearest into words: those whose identity holds, then those of which the fewest findings fail,
+/// then as in the file.
+fn nearest_first(relationships: Vec<&Relationship>, claims: &VerifiedClaims) -> Listed {
+    let mut tallies: Vec<(Tally, &Relationship)> = relationships
+        .into_iter()
+        .map(|relationship| {
+            let tally = tally(&relationship.questions, claims, Sense::Trust);
+            (tally, relationship)
+        })
+        .collect();
+    tallies.sort_by_key(|(tally, _)| *tally);
+    Listed {
+        proven: tallies.iter().any(|(tally, _)| !tally.stranger),
+        left_out: tallies.len().saturating_sub(MOST_LISTED),
+        judgements: tallies
+            .into_iter()
+            .take(MOST_LISTED)
+            .map(|(_, relationship)| {
+                let questions = &relationship.questions;
+                judge(&relationship.name, questions, claims, Sense::Trust)
+            })
+            .collect(),
+    }
+}
+
+/// Judges every deny for the token's issuer; those that hold come first.
+fn judge_denies(policy: &ProjectPolicy, claims: &VerifiedClaims) -> Vec<Judgement> {
+    let mut judged: Vec<Judgement> = policy
+        .denies
+        .iter()
+        .filter_map(|deny| {
+            let questions = deny.questions(claims)?;
+            Some(judge(&deny.name, questions, claims, Sense::Deny))
+        })
+        .collect();
+    judged.sort_by_key(|judgement| !judgement.holds);
+    judged
+}
+
+/// What the relationships that hold give together, cut to what was asked.
+fn grant(holding: &[&Relationship], wish: &Wish, limits: &Limits) -> Result<Grant, Refusal> {
+    let mut given = Scopes::default();
+    for relationship in holding {
+        given.extend(&relationship.scopes);
+    }
+    let scopes = match wish.scopes.as_ref().filter(|asked| !asked.is_empty()) {
+        None => given,
+        Some(asked) => {
+            let exceeding = asked.without(&given);
+            if !exceeding.is_empty() {
+                return Err(Refusal::ScopeExceedsGrant {
+                    exceeding,
+                    granted: given,
+                });
+            }
+            asked.clone()
+        }
+    };
+    if let Some(resource) = &wish.resource {
+        let allows = |relationship: &&Relationship| relationship.resources.contains(resource);
+        if !holding.iter().any(allows) {
+            return Err(Refusal::ResourceNotAllowed(resource.clone()));
+        }
+    }
+    let shortest = holding
+        .iter()
+        .filter(|relationship| relationship.scopes.meets(&scopes))
+        .map(|relationship| relationship.lifetime.unwrap_or(limits.default_lifetime))
+        .min()
+        .unwrap_or(limits.default_lifetime);
+    let mut trust: Vec<Arc<str>> = holding
+        .iter()
+        .map(|relationship| relationship.name.clone())
+        .collect();
+    trust.sort();
+    Ok(Grant {
+        trust,
+        scopes,
+        lifetime: shortest.min(limits.maximum_lifetime),
+        resource: wish.resource.clone(),
+    })
+}

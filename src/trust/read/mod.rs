@@ -1,0 +1,141 @@
+//! From the text of a policy file to a [`ProjectPolicy`], or to everything that is wrong with it.
+//!
+//! The file is parsed into a tree that knows where each value stands, and the tree is walked by hand: every problem has
+//! a place, and one problem does not hide the next.
+
+mod claims;
+mod conditions;
+mod entry;
+mod fields;
+mod keys;
+mod suggest;
+mod words;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use toml::de::{DeTable, DeValue};
+
+use self::keys::{Key, Keys};
+use super::entry::{Deny, Relationship};
+use super::fault::{PolicyFault, Problem};
+use super::glob::Globs;
+use super::{ProjectPath, ProjectPolicy};
+use crate::issuer::Registry;
+
+/// The most syntax errors of one file that are shown: after the first, many are only its echo.
+const MOST_SYNTAX_ERRORS: usize = 8;
+
+/// Reads the policy file of the project `path`, whose text is `text`. `file` is what errors call it. Issuers are those of
+/// `registry`; a policy that names another one does not load.
+pub fn read_policy(
+    path: ProjectPath,
+    file: &str,
+    text: &str,
+    registry: &Registry,
+) -> Result<ProjectPolicy, PolicyFault> {
+    let (tree, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        let problems = errors.iter().take(MOST_SYNTAX_ERRORS).map(syntax_error);
+        return Err(PolicyFault::new(file, text, problems.collect()));
+    }
+    let mut reader = Reader {
+        registry,
+        problems: Vec::new(),
+        globs: Globs::default(),
+        shared: HashSet::new(),
+        text: std::marker::PhantomData,
+    };
+    let (relationships, denies) = reader.file(Keys::of(tree.get_ref(), 0..0));
+    if reader.problems.is_empty() {
+        Ok(ProjectPolicy::new(path, text, relationships, denies))
+    } else {
+        Err(PolicyFault::new(file, text, reader.problems))
+    }
+}
+
+fn syntax_error(error: &toml::de::Error) -> Problem {
+    let message = words::shown(error.message());
+    let span = error.span().unwrap_or_default();
+    Problem::new("syntax", span, format!("not TOML: {message}"), "here")
+}
+
+/// What is at hand while a file is read.
+struct Reader<'r, 't> {
+    registry: &'r Registry,
+    problems: Vec<Problem>,
+    globs: Globs,
+    /// Texts that thousands of relationships share.
+    shared: HashSet<Arc<str>>,
+    text: std::marker::PhantomData<&'t str>,
+}
+
+impl<'t> Reader<'_, 't> {
+    fn report(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    fn shared(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.shared.get(text) {
+            return known.clone();
+        }
+        let new: Arc<str> = text.into();
+        self.shared.insert(new.clone());
+        new
+    }
+
+    fn file(&mut self, mut keys: Keys<'t>) -> (Vec<Relationship>, Vec<Deny>) {
+        let (mut relationships, mut denies) = (Vec::new(), Vec::new());
+        let mut taken = BTreeMap::new();
+        for table in self.tables(keys.take("trust")) {
+            relationships.extend(self.trust(table, &mut taken));
+        }
+        let mut taken = BTreeMap::new();
+        for table in self.tables(keys.take("deny")) {
+            denies.extend(self.deny(table, &mut taken));
+        }
+        for key in keys.rest() {
+            let problem = Problem::new(
+                "unknown-key",
+                key.at.into(),
+                format!("`{}` is no key of a policy file", words::shown(key.name)),
+                "unknown here",
+            );
+            let mend = match suggest::nearest(key.name, ["trust", "deny"]) {
+                Some(meant) => format!("did you mean `[[{meant}]]`?"),
+                None => "a policy file holds `[[trust]]` and `[[deny]]` entries, and keys stand below one"
+                    .to_owned(),
+            };
+            self.report(problem.mend(mend));
+        }
+        (relationships, denies)
+    }
+
+    /// The tables of `[[trust]]` or `[[deny]]`.
+    fn tables(&mut self, key: Option<Key<'t>>) -> Vec<Keys<'t>> {
+        let Some(key) = key else {
+            return Vec::new();
+        };
+        let mut tables = Vec::new();
+        match key.value.get_ref() {
+            DeValue::Array(members) => {
+                for member in members.iter() {
+                    match member.get_ref() {
+                        DeValue::Table(table) => tables.push(Keys::of(table, member.span())),
+                        _ => self.report(words::wrong_type(key.name, member, "tables")),
+                    }
+                }
+            }
+            _ => self.report(
+                words::wrong_type(key.name, key.value, "a list of tables").mend(format!(
+                    "write `[[{}]]`, in two pairs of brackets",
+                    key.name
+                )),
+            ),
+        }
+        tables
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,824 @@
+//! What is wrong with a file is said with its place, a code and a mend.
+
+use super::*;
+use crate::trust::tests::registry;
+
+fn read(text: &str) -> Result<ProjectPolicy, PolicyFault> {
+    let path = ProjectPath::parse("acme/api").unwrap();
+    read_policy(path, "trust-policies/acme/api.toml", text, &registry())
+}
+
+/// Loads; `name`, `issuer`, `owner`, `owner-id`, `repository`, `scopes` stand on the lines 2 to 7.
+const GOOD: &str = r#"[[trust]]
+name = "release"
+issuer = "github"
+owner = "acme"
+owner-id = "65"
+repository = "api"
+scopes = ["read_registry"]
+"#;
+
+#[test]
+fn several_problems_are_shown_as_a_compiler_shows_them() {
+    let fault = read(
+        r#"[[trust]]
+name = "release"
+issuer = "github"
+onwer = "acme"
+owner-id = "65"
+repository = "acme/api"
+scopes = "write_registry"
+lifetime = "half an hour"
+
+[trust.claims]
+ref_protected = true
+owner_id = "65"
+ref = { glob = "refs/tags/v*", nto = "refs/tags/v1" }
+
+[[trust]]
+name = "release"
+issuer = "circleci"
+organization = "acme"
+scopes = ["s"]
+"#,
+    )
+    .unwrap_err();
+    insta::assert_snapshot!(fault.render(false), @r#"
+    error[identity-missing]: `owner` is missing: it says whose jobs of GitHub Actions are meant
+     --> trust-policies/acme/api.toml:1:1
+      |
+    1 | [[trust]]
+      | ^^^^^^^^^ no `owner` here
+      |
+      = help: add `owner = "…"`, or all of `owner-id`, `repository-id`
+
+    error[unknown-key]: `onwer` is no key of a trust relationship
+     --> trust-policies/acme/api.toml:4:1
+      |
+    4 | onwer = "acme"
+      | ^^^^^ unknown key
+      |
+      = help: did you mean `owner`?
+
+    error[identity-value]: `acme/api` cannot be `repository`
+     --> trust-policies/acme/api.toml:6:14
+      |
+    6 | repository = "acme/api"
+      |              ^^^^^^^^^^ a name has no `/`
+      |
+      = help: write `repository = "api"`: the part before it has a key of its own
+
+    error[wrong-type]: `scopes` takes a list of texts
+     --> trust-policies/acme/api.toml:7:10
+      |
+    7 | scopes = "write_registry"
+      |          ^^^^^^^^^^^^^^^^ this is a text
+      |
+      = help: write `scopes = ["write_registry"]` instead
+
+    error[lifetime-invalid]: `half an hour` is no lifetime
+     --> trust-policies/acme/api.toml:8:12
+      |
+    8 | lifetime = "half an hour"
+      |            ^^^^^^^^^^^^^^ a lifetime is 1s to 24h
+      |
+      = help: write a number and a unit, such as `"30m"` or `"1h 30m"`
+
+    error[claim-type]: in tokens of GitHub Actions `ref_protected` is a text, `"true"` or `"false"`
+      --> trust-policies/acme/api.toml:11:17
+       |
+    11 | ref_protected = true
+       |                 ^^^^ this is a boolean
+       |
+       = help: write `"true"` instead
+
+    error[identity-under-claims]: `owner-id` is an identity field, not a claim
+      --> trust-policies/acme/api.toml:12:1
+       |
+    12 | owner_id = "65"
+       | ^^^^^^^^ not under `claims`
+       |
+       = help: move it up, above `claims`: `owner-id = …`; the claim itself is called `repository_owner_id`
+
+    error[unknown-key]: `nto` is no kind of condition
+      --> trust-policies/acme/api.toml:13:32
+       |
+    13 | ref = { glob = "refs/tags/v*", nto = "refs/tags/v1" }
+       |                                ^^^ unknown here
+       |
+       = help: a condition is a value, a list of values, or a table with `glob`, `not` or `absent`; a claim inside an object is named by a JSON Pointer, such as `"/kubernetes.io/namespace"`
+
+    error[identity-missing]: `project` is missing: it says whose jobs of CircleCI are meant
+      --> trust-policies/acme/api.toml:15:1
+       |
+    15 | [[trust]]
+       | ^^^^^^^^^ no `project` here
+       |
+       = help: add `project = "…"`; CircleCI shows it under Project Settings, Overview, as Project ID
+
+    error[name-taken]: two entries are called `release`
+      --> trust-policies/acme/api.toml:16:8
+       |
+     2 | name = "release"
+       |        --------- the first one
+    ...
+    16 | name = "release"
+       |        ^^^^^^^^^ the name must be unique in the file
+
+    error[identity-value]: `acme` cannot be `organization`
+      --> trust-policies/acme/api.toml:18:16
+       |
+    18 | organization = "acme"
+       |                ^^^^^^ not a UUID
+       |
+       = help: CircleCI shows it under Organization Settings, Overview, as Organization ID
+    "#);
+}
+
+#[test]
+fn colours_are_for_who_asks_for_them() {
+    let fault = read("x = 1").unwrap_err();
+    assert!(!fault.render(false).contains('\u{1b}'));
+    assert!(fault.render(true).contains('\u{1b}'));
+}
+
+#[test]
+fn a_good_file_loads() {
+    let policy = read(GOOD).unwrap_or_else(|fault| panic!("{}", fault.render(false)));
+    assert_eq!((policy.len(), policy.is_empty()), (1, false));
+    assert_eq!(policy.path().as_str(), "acme/api");
+    assert!(read("").unwrap().is_empty());
+    assert_eq!(
+        read("").unwrap().digest(),
+        "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    );
+}
+
+/// The codes and lines of what is wrong.
+fn faults(text: &str) -> Vec<(&'static str, usize)> {
+    match read(text) {
+        Ok(_) => Vec::new(),
+        Err(fault) => fault
+            .problems()
+            .iter()
+            .map(|problem| (problem.code(), problem.line()))
+            .collect(),
+    }
+}
+
+#[test]
+fn each_slip_in_a_relationship_has_its_code_and_line() {
+    // A line of the good file, what stands there instead, and what is said of it.
+    let cases: &[(&str, &str, &[(&str, usize)])] = &[
+        ("[[trust]]", "[[trust]", &[("syntax", 1)]),
+        ("[[trust]]", "[trust]", &[("wrong-type", 1)]),
+        ("[[trust]]", "[[turst]]", &[("unknown-key", 1)]),
+        ("[[trust]]", "[[case]]", &[("unknown-key", 1)]),
+        ("name = \"release\"", "", &[("missing-key", 1)]),
+        ("name = \"release\"", "name = 7", &[("wrong-type", 2)]),
+        ("name = \"release\"", "name = ''", &[("name-invalid", 2)]),
+        ("name = \"release\"", "name = ' x'", &[("name-invalid", 2)]),
+        (
+            "name = \"release\"",
+            "name = 'a\"b'",
+            &[("name-invalid", 2)],
+        ),
+        (
+            "name = \"release\"",
+            "name = 'a\\b'",
+            &[("name-invalid", 2)],
+        ),
+        (
+            "name = \"release\"",
+            "name = \"a\\u202eb\"",
+            &[("name-invalid", 2)],
+        ),
+        ("issuer = \"github\"", "", &[("missing-key", 1)]),
+        (
+            "issuer = \"github\"",
+            "issuer = \"githb\"",
+            &[("issuer-unknown", 3)],
+        ),
+        ("owner = \"acme\"", "", &[("identity-missing", 1)]),
+        ("owner = \"acme\"", "owner = ''", &[("identity-value", 4)]),
+        (
+            "owner = \"acme\"",
+            "owner = 'acme/api'",
+            &[("identity-value", 4)],
+        ),
+        (
+            "owner = \"acme\"",
+            "owner = ' acme'",
+            &[("identity-value", 4)],
+        ),
+        ("owner = \"acme\"", "owner = 65", &[("wrong-type", 4)]),
+        (
+            "owner = \"acme\"",
+            "owner = ['acme', 'x']",
+            &[("one-value", 4)],
+        ),
+        (
+            "owner = \"acme\"",
+            "owner = { glob = 'a*' }",
+            &[("one-value", 4)],
+        ),
+        ("owner-id = \"65\"", "", &[("id-missing", 1)]),
+        (
+            "owner-id = \"65\"",
+            "owner-id = ''",
+            &[("identity-value", 5)],
+        ),
+        (
+            "owner-id = \"65\"",
+            "owner-id = -65",
+            &[("identity-value", 5)],
+        ),
+        (
+            "owner-id = \"65\"",
+            "owner-id = 0x41",
+            &[("identity-value", 5)],
+        ),
+        ("owner-id = \"65\"", "owner-id = 65.0", &[("wrong-type", 5)]),
+        ("owner-id = \"65\"", "owner-id = 65", &[]),
+        (
+            "owner-id = \"65\"",
+            "owner-id = '65'\nrepository-id = '74'",
+            &[],
+        ),
+        ("owner-id = \"65\"", "repository-id = '74'", &[]),
+        (
+            "owner-id = \"65\"",
+            "owner_id = '65'",
+            &[("id-missing", 1), ("unknown-key", 5)],
+        ),
+        (
+            "owner-id = \"65\"",
+            "owner-id = '65'\nactor = 'x'",
+            &[("unknown-key", 6)],
+        ),
+        (
+            "owner-id = \"65\"",
+            "owner-id = '65'\nsub = 'x'",
+            &[("unknown-key", 6)],
+        ),
+        (
+            "owner-id = \"65\"",
+            "owner-id = '65'\norganization = 'x'",
+            &[("unknown-key", 6)],
+        ),
+        (
+            "owner-id = \"65\"",
+            "owner-id = '65'\nsilence = []",
+            &[("unknown-key", 6)],
+        ),
+        (
+            "owner-id = \"65\"",
+            "owner-id = '65'\nfork-merge-requests = true",
+            &[("unknown-key", 6)],
+        ),
+        (
+            "owner-id = \"65\"",
+            "owner-id = '65'\nmode = 'enforce'",
+            &[],
+        ),
+        (
+            "owner-id = \"65\"",
+            "owner-id = '65'\nmode = 'shadow'",
+            &[("mode-unknown", 6)],
+        ),
+        (
+            "owner-id = \"65\"",
+            "owner-id = '65'\nworkflow = 'Release'",
+            &[("identity-value", 6)],
+        ),
+        (
+            "owner-id = \"65\"",
+            "owner-id = '65'\nworkflow = '.github/workflows/x.yml'",
+            &[("identity-value", 6)],
+        ),
+        (
+            "owner-id = \"65\"",
+            "owner-id = '65'\nreusable-workflow = 'o/r/x.yml@main'",
+            &[("identity-value", 6)],
+        ),
+        (
+            "owner-id = \"65\"",
+            "owner-id = '65'\nenvironment = ['a', 'b']",
+            &[("one-value", 6)],
+        ),
+        (
+            "repository = \"api\"",
+            "repository = []",
+            &[("list-empty", 6)],
+        ),
+        (
+            "repository = \"api\"",
+            "repository = ['a', 1]",
+            &[("wrong-type", 6)],
+        ),
+        ("repository = \"api\"", "repository = { glob = 'a*' }", &[]),
+        (
+            "repository = \"api\"",
+            "repository = { glob = '' }",
+            &[("glob-invalid", 6)],
+        ),
+        (
+            "repository = \"api\"",
+            "repository = { glob = [] }",
+            &[("list-empty", 6)],
+        ),
+        (
+            "repository = \"api\"",
+            "repository = { glbo = 'a*' }",
+            &[("unknown-key", 6)],
+        ),
+        (
+            "repository = \"api\"",
+            "repository = {}",
+            &[("condition-empty", 6)],
+        ),
+        (
+            "repository = \"api\"",
+            "repository = { glob = 'a*', not = 'ab' }",
+            &[("unknown-key", 6)],
+        ),
+        ("scopes = [\"read_registry\"]", "", &[("missing-key", 1)]),
+        (
+            "scopes = [\"read_registry\"]",
+            "scopes = []",
+            &[("scopes-empty", 7)],
+        ),
+        (
+            "scopes = [\"read_registry\"]",
+            "scopes = 'read'",
+            &[("wrong-type", 7)],
+        ),
+        (
+            "scopes = [\"read_registry\"]",
+            "scopes = ['a', 'a']",
+            &[("scope-twice", 7)],
+        ),
+        (
+            "scopes = [\"read_registry\"]",
+            "scopes = ['a b']",
+            &[("scope-invalid", 7)],
+        ),
+        (
+            "scopes = [\"read_registry\"]",
+            "scopes = [1]",
+            &[("wrong-type", 7)],
+        ),
+        (
+            "scopes = [\"read_registry\"]",
+            "scopes = ['a']\nscopes = ['b']",
+            &[("syntax", 8)],
+        ),
+        (
+            "scopes = [\"read_registry\"]",
+            "scopes = ['a']\nlifetime = '1s'",
+            &[],
+        ),
+        (
+            "scopes = [\"read_registry\"]",
+            "scopes = ['a']\nlifetime = '24h'",
+            &[],
+        ),
+        (
+            "scopes = [\"read_registry\"]",
+            "scopes = ['a']\nlifetime = '0s'",
+            &[("lifetime-invalid", 8)],
+        ),
+        (
+            "scopes = [\"read_registry\"]",
+            "scopes = ['a']\nlifetime = '25h'",
+            &[("lifetime-invalid", 8)],
+        ),
+        (
+            "scopes = [\"read_registry\"]",
+            "scopes = ['a']\nlifetime = '1s 5ms'",
+            &[("lifetime-invalid", 8)],
+        ),
+        (
+            "scopes = [\"read_registry\"]",
+            "scopes = ['a']\nlifetime = 30",
+            &[("wrong-type", 8)],
+        ),
+        (
+            "scopes = [\"read_registry\"]",
+            "scopes = ['a']\nresources = ['api']",
+            &[("resource-invalid", 8)],
+        ),
+        (
+            "scopes = [\"read_registry\"]",
+            "scopes = ['a']\nresources = ['https://x/#y']",
+            &[("resource-invalid", 8)],
+        ),
+        (
+            "scopes = [\"read_registry\"]",
+            "scopes = ['a']\nresources = ['https://x', 'https://x']",
+            &[("resource-twice", 8)],
+        ),
+        (
+            "scopes = [\"read_registry\"]",
+            "scopes = ['a']\nclaims = 'x'",
+            &[("wrong-type", 8)],
+        ),
+    ];
+    for (line, instead, expected) in cases {
+        let text = GOOD.replace(line, instead);
+        assert_ne!(text, GOOD, "{line}");
+        assert_eq!(faults(&text), *expected, "{instead}");
+    }
+}
+
+#[test]
+fn each_slip_in_a_condition_has_its_code() {
+    let cases: &[(&str, &[&str])] = &[
+        ("ref = 'refs/heads/main'", &[]),
+        ("ref = ['a', 'b']", &[]),
+        ("ref = { glob = 'a*' }", &[]),
+        ("ref = { glob = ['a*', 'b*'], not = 'ab' }", &[]),
+        ("ref = { not = ['a', { glob = 'b*' }] }", &[]),
+        ("ref = { not = { glob = ['b*'] } }", &[]),
+        ("environment = { absent = true }", &[]),
+        ("'/environment' = { absent = true }", &[]),
+        ("repo_property_tier = 2", &[]),
+        ("repo_property_pci = [true, 'yes', 1.5]", &[]),
+        ("'/x/y~1z' = 'v'", &[]),
+        ("run_id = 5", &[]),
+        ("run_id = ['5', 6]", &[]),
+        ("base_ref = ''", &[]),
+        ("workflow = 'Release'", &[]),
+        ("event_nam = 'push'", &[]),
+        ("ref = []", &["list-empty"]),
+        ("ref = {}", &["condition-empty"]),
+        ("ref = 5", &["claim-type"]),
+        ("ref = true", &["claim-type"]),
+        ("ref = ['a', 5]", &["claim-type"]),
+        ("ref = { not = 5 }", &["claim-type"]),
+        ("run_id = -5", &["claim-type"]),
+        ("run_id = 5.0", &["claim-type"]),
+        ("ref_protected = true", &["claim-type"]),
+        ("ref_protected = 'true'", &[]),
+        ("ref = 2026-01-01", &["condition-nested"]),
+        ("ref = [['a']]", &["condition-nested"]),
+        ("ref = ['a', { glob = 'b*' }]", &["condition-nested"]),
+        ("ref = { not = { not = 'a' } }", &["condition-nested"]),
+        ("ref = { not = [] }", &["list-empty"]),
+        ("ref = { glob = 5 }", &["wrong-type"]),
+        ("ref = { glob = [5] }", &["wrong-type"]),
+        ("ref = { glob = '' }", &["glob-invalid"]),
+        ("ref = { glob = [] }", &["list-empty"]),
+        ("ref = { regex = '.*' }", &["unknown-key"]),
+        ("ref = { absent = true }", &["never-absent"]),
+        ("'/ref' = { absent = true }", &["never-absent"]),
+        ("environment = { absent = false }", &["condition-absent"]),
+        ("environment = { absent = 'yes' }", &["wrong-type"]),
+        (
+            "environment = { absent = true, not = 'x' }",
+            &["condition-absent"],
+        ),
+        ("repository = 'acme/api'", &["claim-twice"]),
+        ("'/repository' = 'acme/api'", &["claim-twice"]),
+        ("repository_owner_id = '65'", &["claim-twice"]),
+        ("ref = 'a'\n'/ref' = 'a'", &["claim-twice"]),
+        ("'/ref/x' = 'a'", &["claim-type"]),
+        ("'' = 'a'", &["claim-name"]),
+        ("'/' = 'a'", &["claim-name"]),
+        ("'/a~2' = 'a'", &["claim-name"]),
+        ("owner = 'acme'", &["identity-under-claims"]),
+        ("owner-id = '65'", &["identity-under-claims"]),
+        ("owner_id = '65'", &["identity-under-claims"]),
+        ("repository-ids = '65'", &["identity-under-claims"]),
+        ("reusable_workflow = 'x'", &["identity-under-claims"]),
+        ("x = nan", &["number-invalid"]),
+        ("x = inf", &["number-invalid"]),
+        ("x = 99999999999999999999", &["number-invalid"]),
+    ];
+    for (condition, expected) in cases {
+        let text = format!("{GOOD}\n[trust.claims]\n{condition}\n");
+        let found: Vec<&str> = faults(&text).into_iter().map(|(code, _)| code).collect();
+        assert_eq!(found, *expected, "{condition}");
+    }
+}
+
+#[test]
+fn a_relationship_that_any_customer_could_satisfy_does_not_load() {
+    let uuid = "405d8375-3514-403b-8c43-83ae74cfe0e9";
+    let cases: &[(&str, &str, &[&str])] = &[
+        (
+            "github",
+            "",
+            &["identity-missing", "identity-missing", "id-missing"],
+        ),
+        ("github", "owner = 'a'\nrepository = 'b'", &["id-missing"]),
+        ("github", "owner-id = 1\nrepository-id = 2", &[]),
+        (
+            "github",
+            "owner = 'a'\nrepository-id = 2\nrepository = { glob = '*' }",
+            &["glob-needs-id"],
+        ),
+        (
+            "github",
+            "environment = 'x'",
+            &["identity-missing", "identity-missing", "id-missing"],
+        ),
+        ("circleci", "", &["identity-missing", "identity-missing"]),
+        (
+            "circleci",
+            &format!("organization = '{uuid}'"),
+            &["identity-missing"],
+        ),
+        (
+            "circleci",
+            &format!("organization = 'acme'\nproject = '{uuid}'"),
+            &["identity-value"],
+        ),
+        (
+            "circleci",
+            &format!(
+                "organization = '{uuid}'\nproject = '{}'",
+                uuid.replace('-', "")
+            ),
+            &["identity-value"],
+        ),
+        (
+            "circleci",
+            &format!(
+                "organization = '{uuid}'\nproject = '{}'",
+                uuid.to_uppercase()
+            ),
+            &[],
+        ),
+        (
+            "circleci",
+            &format!("organization = '{uuid}'\nproject = '{uuid}'\nvcs-origin = 'x'"),
+            &["identity-value"],
+        ),
+        (
+            "circleci",
+            &format!(
+                "organization = '{uuid}'\nproject = '{uuid}'\nclaims = {{ 'oidc.circleci.com/ssh-rerun' = 'true' }}"
+            ),
+            &["claim-type"],
+        ),
+        ("buildkite", "organization = 'a'", &["identity-missing"]),
+        (
+            "buildkite",
+            "organization = 'a'\npipeline = ['b', 'c']",
+            &[],
+        ),
+        (
+            "buildkite",
+            "organization = 'a'\npipeline = { glob = '*' }",
+            &[],
+        ),
+        ("buildkite", "organization-id = 'a'\npipeline-id = 'b'", &[]),
+        (
+            "buildkite",
+            "organization = 'a'\npipeline = 'b'\nclaims = { branch = 'main' }",
+            &["identity-under-claims"],
+        ),
+        (
+            "buildkite",
+            "organization = 'a'\npipeline = 'b'\nclaims = { build_number = '1' }",
+            &["claim-type"],
+        ),
+        (
+            "buildkite",
+            "organization = 'a'\npipeline = 'b'\nclaims = { build_number = { glob = '1*' } }",
+            &["claim-type"],
+        ),
+        ("rwx", "", &["identity-missing"]),
+        ("rwx", "vault-subject = ''", &["identity-value"]),
+        (
+            "rwx",
+            "vault-subject = 'x'\nclaims = { sub = 'x' }",
+            &["claim-twice"],
+        ),
+        ("gitlab", "project = 'a/b'", &["id-missing"]),
+        (
+            "gitlab",
+            "project = 'b'\nproject-id = 1",
+            &["identity-value"],
+        ),
+        (
+            "gitlab",
+            "project = 'a//b'\nproject-id = 1",
+            &["identity-value"],
+        ),
+        (
+            "gitlab",
+            "project = { glob = 'a/*' }\nproject-id = 1",
+            &["glob-needs-id"],
+        ),
+        (
+            "gitlab",
+            "project = { glob = 'a/**' }\nnamespace-id = [1, '2']",
+            &[],
+        ),
+        (
+            "gitlab",
+            "project = 'a/b'\nproject-id = 1\nref = 'main'",
+            &["identity-value"],
+        ),
+        (
+            "gitlab",
+            "project = 'a/b'\nproject-id = 1\nref = 'refs/heads/main'\nclaims = { ref = 'main' }",
+            &[],
+        ),
+        (
+            "gitlab",
+            "project = 'a/b'\nproject-id = 1\nref = 'refs/heads/main'\nclaims = { ref_path = 'x' }",
+            &["claim-twice"],
+        ),
+        (
+            "gitlab",
+            "project = 'a/b'\nproject-id = 1\nfork-merge-requests = true",
+            &[],
+        ),
+        (
+            "gitlab",
+            "project = 'a/b'\nproject-id = 1\nfork-merge-requests = 'yes'",
+            &["wrong-type"],
+        ),
+        (
+            "gitlab",
+            "project = 'a/b'\nproject-id = 1\nclaims = { job_config = 'x' }",
+            &["claim-type"],
+        ),
+        (
+            "gitlab",
+            "project = 'a/b'\nproject-id = 1\nclaims = { '/job_config/url' = 'x' }",
+            &[],
+        ),
+        (
+            "gitlab",
+            "project = 'a/b'\nproject-id = 1\nclaims = { job_config = { absent = true } }",
+            &[],
+        ),
+        ("semaphore", "", &["identity-missing"]),
+        ("semaphore", "sub = 'x'", &[]),
+        ("semaphore", "sub = ['x', 'y']", &[]),
+        (
+            "semaphore",
+            "sub = { glob = 'x*' }",
+            &["identity-missing", "one-value"],
+        ),
+        (
+            "semaphore",
+            "sub = 'x'\nclaims = { sub = 'x' }",
+            &["claim-twice"],
+        ),
+        ("semaphore", "claims = { sub = 'x' }", &[]),
+        (
+            "semaphore",
+            "claims = { sub = { glob = 'x*' } }",
+            &["identity-missing"],
+        ),
+        (
+            "semaphore",
+            "claims = { sub = { not = 'x' } }",
+            &["identity-missing"],
+        ),
+        ("semaphore", "claims = { org = 'x' }", &[]),
+        ("semaphore", "claims = { org = '' }", &["identity-missing"]),
+        (
+            "semaphore",
+            "claims = { repo = 'x' }",
+            &["identity-missing"],
+        ),
+    ];
+    for (issuer, identity, expected) in cases {
+        let text =
+            format!("[[trust]]\nname = 'r'\nissuer = '{issuer}'\nscopes = ['s']\n{identity}\n");
+        let found: Vec<&str> = faults(&text).into_iter().map(|(code, _)| code).collect();
+        assert_eq!(found, *expected, "{issuer}: {identity}");
+    }
+}
+
+#[test]
+fn a_deny_says_whom_it_is_for() {
+    let cases: &[(&str, &[&str])] = &[
+        ("issuer = 'github'", &[]),
+        ("claims = { actor = 'x' }", &[]),
+        ("issuer = 'github'\nowner = 'x'", &[]),
+        ("issuer = 'github'\nrepository = { glob = 'x*' }", &[]),
+        ("issuer = 'semaphore'\nsub = 'x'", &[]),
+        ("", &["deny-everybody"]),
+        ("claims = {}", &["deny-everybody"]),
+        ("owner = 'x'", &["unknown-key"]),
+        ("issuer = 'github'\nscopes = ['s']", &["unknown-key"]),
+        ("issuer = 'github'\nonwer = 's'", &["unknown-key"]),
+        ("claims = { ref_protected = true }", &["claim-type"]),
+        ("claims = { ref = { absent = true } }", &[]),
+        (
+            "issuer = 'github'\nclaims = { ref = { absent = true } }",
+            &["never-absent"],
+        ),
+        (
+            "issuer = 'gitlab'\nfork-merge-requests = true",
+            &["unknown-key"],
+        ),
+    ];
+    for (asks, expected) in cases {
+        let text = format!("[[deny]]\nname = 'd'\n{asks}\n");
+        let found: Vec<&str> = faults(&text).into_iter().map(|(code, _)| code).collect();
+        assert_eq!(found, *expected, "{asks}");
+    }
+}
+
+#[test]
+fn a_trust_and_a_deny_may_share_a_name_but_two_of_a_kind_may_not() {
+    let deny = "[[deny]]\nname = 'release'\nissuer = 'github'\n";
+    assert!(faults(&format!("{GOOD}{deny}")).is_empty());
+    assert_eq!(faults(&format!("{GOOD}{deny}{deny}")), [("name-taken", 12)]);
+    assert_eq!(faults(&format!("{GOOD}{GOOD}")), [("name-taken", 9)]);
+}
+
+#[test]
+fn mends_say_what_to_write() {
+    let cases = [
+        (
+            "owner-id = \"65\"",
+            "owner-di = \"65\"",
+            "did you mean `owner-id`?",
+        ),
+        (
+            "owner-id = \"65\"",
+            "",
+            "`gh api users/<owner> --jq .id` prints it",
+        ),
+        (
+            "issuer = \"github\"",
+            "issuer = \"githb\"",
+            "did you mean `github`?",
+        ),
+        (
+            "repository = \"api\"",
+            "repository = \"acme/api\"",
+            "write `repository = \"api\"`",
+        ),
+        (
+            "scopes = [\"read_registry\"]",
+            "scopes = \"a\"",
+            "write `scopes = [\"a\"]` instead",
+        ),
+        (
+            "owner = \"acme\"",
+            "owner = \"acme\"\nevent_name = \"push\"",
+            "write it under `[trust.claims]`",
+        ),
+    ];
+    for (line, instead, mend) in cases {
+        let fault = read(&GOOD.replace(line, instead)).unwrap_err();
+        let said: Vec<&str> = fault.problems().iter().filter_map(Problem::help).collect();
+        assert!(
+            said.iter().any(|said| said.contains(mend)),
+            "{instead}: {said:?}"
+        );
+    }
+}
+
+#[test]
+fn no_slip_of_the_keyboard_makes_the_reader_fall_over() {
+    let text = format!(
+        "{GOOD}\n[trust.claims]\nref = {{ glob = ['ré*', 'b'], not = {{ glob = 'x' }} }}\nx = [1, 2.5, true]\n\n[[deny]]\nname = 'd'\nclaims = {{ actor = {{ not = 'x' }} }}\n"
+    );
+    let characters: Vec<char> = text.chars().collect();
+    let spices = [
+        '"', '\'', '[', ']', '{', '}', '=', '.', ',', '\n', '0', 'é', '\u{0}', '/', '~', '-',
+    ];
+    let mut state: usize = 7;
+    let mut random = |below: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let mut loaded = 0;
+    for _ in 0..4000 {
+        let mut mutated = characters.clone();
+        for _ in 0..=random(3) {
+            let at = random(mutated.len());
+            match random(4) {
+                0 => drop(mutated.remove(at)),
+                1 => mutated.insert(at, spices[random(spices.len())]),
+                2 => mutated[at] = spices[random(spices.len())],
+                _ => {
+                    let end = (at + random(40)).min(mutated.len());
+                    drop(mutated.drain(at..end));
+                }
+            }
+        }
+        let mutated: String = mutated.into_iter().collect();
+        match read(&mutated) {
+            Ok(_) => loaded += 1,
+            Err(fault) => {
+                assert!(!fault.problems().is_empty());
+                assert!(fault.render(false).contains("trust-policies/acme/api.toml"));
+            }
+        }
+    }
+    assert!(loaded > 0);
+}
