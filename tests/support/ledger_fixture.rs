@@ -1,0 +1,145 @@
+//! What the tests of the stores share: records, tokens, and a store that can be opened again.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use countersign::audit::{DecisionId, Outcome, Record};
+use countersign::clock::{Clock, FrozenClock, Seconds, UnixTime};
+use countersign::directory::ProjectIds;
+use countersign::discovery::KeyArchive;
+use countersign::ledger::{Denial, DenialKey, Ledger, Spend};
+use countersign::project_token::SigningKeyStore;
+use countersign::store::{EmbeddedStore, Options};
+use countersign::subject::SpentKey;
+
+/// A store under test, which may be closed and opened again as often as a test likes.
+pub trait Fixture {
+    type Store: Ledger + KeyArchive + SigningKeyStore + ProjectIds + Clone + 'static;
+
+    /// Opens the store, which must be closed.
+    fn open(&self) -> Self::Store;
+
+    /// Closes the store.
+    fn close(&self, store: Self::Store);
+}
+
+/// The embedded store in a folder of its own.
+pub struct Embedded {
+    pub folder: tempfile::TempDir,
+    pub clock: Arc<FrozenClock>,
+}
+
+impl Embedded {
+    pub fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            clock: Arc::new(FrozenClock::at(noon())),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn open_with(&self, options: Options) -> EmbeddedStore {
+        EmbeddedStore::open(self.path(), self.clock.clone(), options).unwrap()
+    }
+}
+
+impl Fixture for Embedded {
+    type Store = EmbeddedStore;
+
+    fn open(&self) -> EmbeddedStore {
+        self.open_with(Options::default())
+    }
+
+    fn close(&self, store: EmbeddedStore) {
+        store.close();
+    }
+}
+
+/// Opens the store in `path` at noon.
+pub fn open(path: &Path) -> EmbeddedStore {
+    let clock: Arc<dyn Clock> = Arc::new(FrozenClock::at(noon()));
+    EmbeddedStore::open(path, clock, Options::default()).unwrap()
+}
+
+pub fn noon() -> UnixTime {
+    UnixTime::from_seconds(1_795_003_200)
+}
+
+/// Waits for a future on this thread.
+pub fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+pub fn token(name: &str) -> SpentKey {
+    SpentKey::of_unverified(name)
+}
+
+/// One use of a token that may be used once, within the hour.
+pub fn once(name: &str) -> Spend {
+    at_most(1, name)
+}
+
+pub fn at_most(max_uses: u32, name: &str) -> Spend {
+    Spend {
+        key: token(name),
+        max_uses,
+        until: noon().plus(Seconds(3600)),
+    }
+}
+
+pub fn denial(token_name: &str, reason: &str) -> Denial {
+    let mut record = record();
+    record.outcome = Outcome::Denied;
+    record.reason = Some(reason.into());
+    Denial {
+        key: DenialKey::new(&token(token_name), reason, "acme/api"),
+        until: noon().plus(Seconds(3600)),
+        record,
+    }
+}
+
+/// A record as it is made for an exchange that succeeds.
+pub fn record() -> Record {
+    Record {
+        version: 1,
+        decision_id: DecisionId::new(noon()),
+        at_millis: noon().millis(),
+        outcome: Outcome::Allowed,
+        reason: None,
+        description: None,
+        issuer: Some("github".into()),
+        verified: true,
+        unverified_issuer: None,
+        subject: Some("repo:acme/api:ref:refs/heads/main".into()),
+        claims: serde_json::Map::new(),
+        audience: "acme/api".into(),
+        project: Some("acme/api".into()),
+        project_id: None,
+        policy_digest: None,
+        trust: vec!["release".into()],
+        relationships: Vec::new(),
+        denies: Vec::new(),
+        renamed: Vec::new(),
+        scopes: vec!["read_registry".into()],
+        resource: None,
+        token_id: None,
+        token_expires: None,
+        use_number: None,
+        client_address: None,
+        user_agent: None,
+    }
+}
+
+/// A record whose claims hold `octets` octets of text.
+pub fn large_record(octets: usize) -> Record {
+    let mut record = record();
+    let claim = ("padding".to_owned(), "x".repeat(octets).into());
+    record.claims.extend([claim]);
+    record
+}

@@ -1,0 +1,230 @@
+//! Stops between any two steps, torn writes, and a process that is killed.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use countersign::audit::{DecisionId, Record};
+use countersign::clock::FrozenClock;
+use countersign::ledger::{Ledger, Spent};
+use countersign::store::{EmbeddedStore, Options, Step};
+
+use super::fixture::*;
+
+/// Copies the data folder as it stands: what a process that is stopped now would leave behind.
+fn image(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to.join("blobs")).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_file() {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+/// Whether the token is spent and whether its record is there.
+fn found(store: &EmbeddedStore, name: &str, id: DecisionId) -> (bool, bool) {
+    let recorded = wait(store.decision(id)).unwrap().is_some();
+    let spent = wait(store.spend(once(name), record())).unwrap();
+    (spent == Spent::Exhausted, recorded)
+}
+
+/// A store that keeps an image of its folder at each step of each commit.
+fn open_with_images(fixture: &Embedded, images: &Path) -> (EmbeddedStore, Images) {
+    let taken: Images = Arc::default();
+    let (data, images) = (fixture.path().to_owned(), images.to_owned());
+    let take = {
+        let taken = taken.clone();
+        move |step| {
+            let mut taken = taken.lock().unwrap();
+            let to = images.join(taken.len().to_string());
+            image(&data, &to);
+            taken.push((step, to));
+        }
+    };
+    let store = fixture.open_with(Options {
+        at_step: Some(Arc::new(take)),
+        ..Options::default()
+    });
+    (store, taken)
+}
+
+type Images = Arc<Mutex<Vec<(Step, PathBuf)>>>;
+
+#[test]
+fn a_stop_between_any_two_steps_leaves_token_and_record_both_or_neither() {
+    let fixture = Embedded::new();
+    let images = tempfile::tempdir().unwrap();
+    let (store, taken) = open_with_images(&fixture, images.path());
+    let records: Vec<Record> = [0, 12_000, 150_000].map(large_record).into();
+    for (number, record) in records.iter().enumerate() {
+        let name = format!("token {number}");
+        wait(store.spend(once(&name), record.clone())).unwrap();
+    }
+    store.close();
+    let taken = taken.lock().unwrap();
+    assert_eq!(taken.len(), 3 * 4);
+    for (moment, (step, path)) in taken.iter().enumerate() {
+        let store = open(path);
+        for (number, record) in records.iter().enumerate() {
+            let name = format!("token {number}");
+            let (spent, recorded) = found(&store, &name, record.decision_id);
+            assert_eq!(spent, recorded, "token {number} at {step:?}");
+            match number.cmp(&(moment / 4)) {
+                std::cmp::Ordering::Less => assert!(spent, "acknowledged before {step:?}"),
+                std::cmp::Ordering::Greater => assert!(!spent, "not yet begun at {step:?}"),
+                std::cmp::Ordering::Equal if *step == Step::Synced => assert!(spent),
+                std::cmp::Ordering::Equal => {}
+            }
+        }
+    }
+}
+
+/// Of two images, the earlier with those blocks of 4 KiB taken over from the later that `arrived` names: what a machine
+/// that loses power before a sync may find on its disk.
+fn torn(earlier: &[u8], later: &[u8], arrived: impl Fn(usize) -> bool) -> Vec<u8> {
+    let mut disk = earlier.to_vec();
+    let mut changed = 0;
+    for (number, block) in later.chunks(4096).enumerate() {
+        let at = number * 4096;
+        if earlier.get(at..at + block.len()) == Some(block) {
+            continue;
+        }
+        if arrived(changed) {
+            disk.resize(disk.len().max(at + block.len()), 0);
+            disk[at..at + block.len()].copy_from_slice(block);
+        }
+        changed += 1;
+    }
+    disk
+}
+
+#[test]
+fn a_commit_of_which_only_some_blocks_reached_the_disk_is_there_whole_or_not_at_all() {
+    let fixture = Embedded::new();
+    let images = tempfile::tempdir().unwrap();
+    let (store, taken) = open_with_images(&fixture, images.path());
+    let acknowledged = large_record(30_000);
+    wait(store.spend(once("acknowledged"), acknowledged.clone())).unwrap();
+    let cut_off = large_record(30_000);
+    wait(store.spend(once("cut off"), cut_off.clone())).unwrap();
+    store.close();
+    let taken = taken.lock().unwrap();
+    let (before, after) = (&taken[3].1, &taken[6].1);
+    let [earlier, later] = [before, after].map(|path| std::fs::read(path.join("db")).unwrap());
+
+    let mut outcomes = BTreeMap::new();
+    // A prefix, a suffix, one missing, and pseudo-random subsets.
+    let subsets: [&dyn Fn(usize) -> bool; 9] = [
+        &|_| false,
+        &|_| true,
+        &|block| block < 3,
+        &|block| block >= 3,
+        &|block| block != 0,
+        &|block| block != 4,
+        &|block| block % 2 == 0,
+        &|block| block % 3 != 1,
+        &|block| block.wrapping_mul(0x9E37_79B9) & 0x40 == 0,
+    ];
+    for (number, arrived) in subsets.into_iter().enumerate() {
+        let path = images.path().join(format!("torn {number}"));
+        image(before, &path);
+        std::fs::write(path.join("db"), torn(&earlier, &later, arrived)).unwrap();
+        let store = open(&path);
+        let first = found(&store, "acknowledged", acknowledged.decision_id);
+        assert_eq!(first, (true, true), "subset {number}");
+        let (spent, recorded) = found(&store, "cut off", cut_off.decision_id);
+        assert_eq!(spent, recorded, "subset {number}");
+        *outcomes.entry(spent).or_insert(0) += 1;
+    }
+    assert!(outcomes.len() == 2, "both ends are seen: {outcomes:?}");
+}
+
+/// Where the child finds its folder. Without it the test is the parent.
+const CHILD: &str = "COUNTERSIGN_TEST_KILLED_IN";
+
+#[test]
+fn what_was_acknowledged_survives_a_kill() {
+    if let Ok(folder) = std::env::var(CHILD) {
+        return spend_until_killed(Path::new(&folder));
+    }
+    let fixture = Embedded::new();
+    let mut acknowledged = Vec::new();
+    let mut tried = Vec::new();
+    for round in 0..3 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "stops::what_was_acknowledged_survives_a_kill"])
+            .args(["--nocapture", "--test-threads=1"])
+            .env(CHILD, fixture.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut read = |line: String| {
+            // The last line may be cut short by the kill.
+            let Some((word, id)) = line.strip_suffix('.').and_then(|line| line.split_once(' '))
+            else {
+                return 0;
+            };
+            match word {
+                "tries" => tried.push(DecisionId::parse(id).unwrap()),
+                "spent" => {
+                    acknowledged.push(DecisionId::parse(id).unwrap());
+                    return 1;
+                }
+                _ => {}
+            }
+            0
+        };
+        let mut enough = 0;
+        while enough < 100 + round * 37 {
+            enough += read(lines.next().unwrap().unwrap());
+        }
+        child.kill().unwrap();
+        lines.map_while(Result::ok).for_each(|line| {
+            read(line);
+        });
+        child.wait().unwrap();
+    }
+    let store = fixture.open();
+    assert!(acknowledged.len() > 400);
+    for id in acknowledged {
+        let found = found(&store, &id.to_string(), id);
+        assert_eq!(found, (true, true), "{id} was acknowledged");
+    }
+    for id in tried {
+        let (spent, recorded) = found(&store, &id.to_string(), id);
+        assert_eq!(spent, recorded, "{id} was tried");
+    }
+}
+
+/// Spends tokens from several threads, and prints each before it is tried and after it is acknowledged.
+fn spend_until_killed(folder: &Path) {
+    let clock = Arc::new(FrozenClock::at(noon()));
+    let store = EmbeddedStore::open(folder, clock, Options::default()).unwrap();
+    let say = |word: &str, id: DecisionId| {
+        let line = format!("{word} {id}.\n");
+        // Past the test harness, which would keep it; one write, so that lines do not mix.
+        let mut out = std::io::stdout().lock();
+        out.write_all(line.as_bytes()).unwrap();
+        out.flush().unwrap();
+    };
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (store, say) = (&store, &say);
+            scope.spawn(move || {
+                loop {
+                    let record = large_record(thread * 1500);
+                    let id = record.decision_id;
+                    say("tries", id);
+                    let spent = wait(store.spend(once(&id.to_string()), record)).unwrap();
+                    assert_eq!(spent, Spent::Nth(1));
+                    say("spent", id);
+                }
+            });
+        }
+    });
+}
