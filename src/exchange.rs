@@ -84,7 +84,10 @@ impl Exchange {
         let now = self.clock.now();
         let project = self.directory.find(&request.project);
         let mut witness = Witness::new(&request, project.as_deref());
-        match self.steps(&request, project.as_deref(), now, &mut witness).await {
+        match self
+            .steps(&request, project.as_deref(), now, &mut witness)
+            .await
+        {
             Ok(issued) => Ok(issued),
             Err(error) => Err(self.refuse(error, witness, now).await),
         }
@@ -99,7 +102,9 @@ impl Exchange {
     ) -> Result<Issued, ExchangeError> {
         let claims = self.verify(request, now, witness).await?;
         let grant = self.decide(request, project, &claims, witness)?;
-        let Some(project) = project else { return Err(ExchangeError::no_grant()) };
+        let Some(project) = project else {
+            return Err(ExchangeError::no_grant());
+        };
         let token = self.prepare(grant, project, &claims, now);
         let decision_id = self.spend_and_record(&token, &claims, now, witness).await?;
         self.answer(&token, decision_id, now)
@@ -117,7 +122,10 @@ impl Exchange {
         let found = self.registry.find(&unverified_issuer);
         let (trusted, matched) =
             found.ok_or_else(|| InvalidToken::issuer_unknown(&unverified_issuer))?;
-        witness.reached(Stage::IssuerFound { trusted: trusted.clone(), matched: matched.clone() });
+        witness.reached(Stage::IssuerFound {
+            trusted: trusted.clone(),
+            matched: matched.clone(),
+        });
 
         let keys = self.keys_for(&token, &trusted, &matched).await?;
         let signed: SignedClaims = token.check_signature(trusted, matched, &keys)?;
@@ -143,14 +151,19 @@ impl Exchange {
         token.algorithm()?;
         let kid = token.key_id().ok_or_else(InvalidToken::no_key_named)?;
         let named = matched.organization.as_deref().is_none_or(|organization| {
-            self.directory.names_organization(&trusted.name, organization)
+            self.directory
+                .names_organization(&trusted.name, organization)
         });
-        self.keys.keys(trusted, matched, kid, named).await.map_err(|fault| match fault {
-            KeyError::Unknown { .. } => InvalidToken::KeyUnknown(fault.to_string()).into(),
-            KeyError::Unreachable { retry_after, .. } => {
-                ExchangeError::IssuerUnreachable { issuer: trusted.name.to_string(), retry_after }
-            }
-        })
+        self.keys
+            .keys(trusted, matched, kid, named)
+            .await
+            .map_err(|fault| match fault {
+                KeyError::Unknown { .. } => InvalidToken::KeyUnknown(fault.to_string()).into(),
+                KeyError::Unreachable { retry_after, .. } => ExchangeError::IssuerUnreachable {
+                    issuer: trusted.name.to_string(),
+                    retry_after,
+                },
+            })
     }
 
     /// Ask the project's policy.
@@ -166,7 +179,13 @@ impl Exchange {
             None => no_such_project(),
         };
         let description = decision.outcome.is_err().then(|| decision.description());
-        let Decision { outcome, relationships, denies, proven, not_listed } = decision;
+        let Decision {
+            outcome,
+            relationships,
+            denies,
+            proven,
+            not_listed,
+        } = decision;
         witness.judged(relationships, denies, proven, not_listed);
         outcome.map_err(|refusal| ExchangeError::Refused {
             refusal,
@@ -181,7 +200,10 @@ impl Exchange {
         claims: &VerifiedClaims,
         now: UnixTime,
     ) -> UnsignedToken {
-        let holder = Holder { path: &project.path, id: &project.id };
+        let holder = Holder {
+            path: &project.path,
+            id: &project.id,
+        };
         prepare(grant, holder, claims, &self.public_url, now)
     }
 
@@ -204,7 +226,11 @@ impl Exchange {
         };
         let decision_id = record.decision_id;
         let until = remember_until(claims.expires());
-        let spend = Spend { key: claims.spent_key(), max_uses, until };
+        let spend = Spend {
+            key: claims.spent_key(),
+            max_uses,
+            until,
+        };
         match self.ledger.spend(spend, record).await? {
             Spent::Nth(_) => Ok(decision_id),
             Spent::Exhausted => Err(ExchangeError::Spent { max_uses }),

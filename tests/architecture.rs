@@ -31,19 +31,48 @@ const ROOMS: [(&str, &[&str]); 18] = [
     (
         "store",
         &[
-            "audit", "clock", "directory", "discovery", "issuer", "ledger", "project_token",
-            "subject", "trust",
+            "audit",
+            "clock",
+            "directory",
+            "discovery",
+            "issuer",
+            "ledger",
+            "project_token",
+            "subject",
+            "trust",
         ],
     ),
     ("fake_ci", &["clock", "issuer"]),
-    ("http", &["clock", "directory", "exchange", "fake_ci", "subject", "trust"]),
+    (
+        "http",
+        &[
+            "clock",
+            "directory",
+            "exchange",
+            "fake_ci",
+            "subject",
+            "trust",
+        ],
+    ),
     ("client", &[]),
     ("config", &["clock", "issuer", "project_token", "subject"]),
     (
         "cli",
         &[
-            "audit", "client", "clock", "config", "directory", "discovery", "exchange", "fake_ci",
-            "http", "issuer", "ledger", "project_token", "store", "trust",
+            "audit",
+            "client",
+            "clock",
+            "config",
+            "directory",
+            "discovery",
+            "exchange",
+            "fake_ci",
+            "http",
+            "issuer",
+            "ledger",
+            "project_token",
+            "store",
+            "trust",
         ],
     ),
     ("lib", &[]),
@@ -91,8 +120,13 @@ fn collect(root: &Path, folder: &Path, found: &mut Vec<Source>) {
             let below = path.strip_prefix(root).unwrap();
             let first = below.iter().next().unwrap().to_str().unwrap();
             let text = std::fs::read_to_string(&path).unwrap();
-            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-            let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let code = text
+                .split("#[cfg(test)]\nmod tests")
+                .next()
+                .unwrap_or_default();
+            let code = code
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"));
             found.push(Source {
                 room: first.trim_end_matches(".rs").to_owned(),
                 path: below.to_path_buf(),
@@ -144,8 +178,18 @@ fn each_library_has_its_room() {
 #[test]
 fn the_rooms_that_think_do_not_wait_read_or_write() {
     let mut wrong = Vec::new();
-    for source in sources().into_iter().filter(|source| PURE.contains(&source.room.as_str())) {
-        for sign in ["async ", ".await", "std::fs", "std::net::Tcp", "tokio", "std::env"] {
+    for source in sources()
+        .into_iter()
+        .filter(|source| PURE.contains(&source.room.as_str()))
+    {
+        for sign in [
+            "async ",
+            ".await",
+            "std::fs",
+            "std::net::Tcp",
+            "tokio",
+            "std::env",
+        ] {
             if source.code.contains(sign) {
                 wrong.push(format!("{} has `{sign}`", source.path.display()));
             }

@@ -1,15 +1,5 @@
 //! The keys of issuers, asked for over real connections on loopback. Time stands still unless a test moves it.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that meets the unexpected stops, in its helpers too"
-)]
-
-#[path = "support/issuer.rs"]
-mod issuer;
-
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -27,7 +17,8 @@ use countersign::issuer::{
     Issuer, IssuerForm, Match, PublicKey, Registry, TrustedIssuer, profile_named,
 };
 use countersign::ledger::StoreUnavailable;
-use issuer::{Answer, FakeIssuer};
+
+use crate::support::issuer::{self, Answer, FakeIssuer};
 
 const KEYS: &str = "/.well-known/jwks";
 const DOCUMENT: &str = "/.well-known/openid-configuration";

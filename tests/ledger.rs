@@ -1,6 +1,4 @@
 //! The stores: one suite for all of them, and stops between any two steps.
-#![cfg(test)]
-
 #[path = "support/ledger_conformance.rs"]
 mod conformance;
 #[path = "support/ledger_fixture.rs"]
@@ -24,7 +22,9 @@ use countersign::store::{EmbeddedStore, OpenError, Options, Step};
 use fixture::*;
 
 mod the_embedded_store {
-    crate::conformance::every_store_keeps_its_promises!(crate::fixture::Embedded::new());
+    crate::ledger::conformance::every_store_keeps_its_promises!(
+        crate::ledger::fixture::Embedded::new()
+    );
 }
 
 fn open_error(path: &Path) -> OpenError {

@@ -1,10 +1,4 @@
 //! The program as an operator runs it: started, stopped, killed.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests may fail like tests"
-)]
-
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
@@ -43,8 +37,15 @@ fn folder() -> TempDir {
 
 fn command(folder: &Path) -> Command {
     let mut command = Command::new(PROGRAM);
-    command.arg("serve").arg("--config").arg(folder.join("countersign.toml")).env_remove("COUNTERSIGN_LOG");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+        .arg("serve")
+        .arg("--config")
+        .arg(folder.join("countersign.toml"))
+        .env_remove("COUNTERSIGN_LOG");
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -56,12 +57,20 @@ impl Running {
         let mut read = String::new();
         loop {
             let mut line = String::new();
-            assert!(log.read_line(&mut line).unwrap() > 0, "the service ended: {read}");
+            assert!(
+                log.read_line(&mut line).unwrap() > 0,
+                "the service ended: {read}"
+            );
             read.push_str(&line);
             let entry: Value = serde_json::from_str(&line).unwrap_or_default();
             if entry["message"] == "listening" {
                 let base = entry["url"].as_str().unwrap().to_owned();
-                return Self { child, log, base, read };
+                return Self {
+                    child,
+                    log,
+                    base,
+                    read,
+                };
             }
         }
     }
@@ -73,9 +82,16 @@ impl Running {
             ("subject_token_type", ID_TOKEN),
             ("audience", "acme/api"),
         ];
-        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let body = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(form)
+            .finish();
         let request = http.post(format!("{}/oauth/token", self.base));
-        answer(request.header("content-type", "application/x-www-form-urlencoded").body(body)).await
+        answer(
+            request
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(body),
+        )
+        .await
     }
 
     fn signal(&self, signal: rustix::process::Signal) {
@@ -93,7 +109,9 @@ impl Running {
 
 fn token() -> String {
     let job = Job::new("github", Some("github-push"), Map::new()).unwrap();
-    let signed = ci().signer().sign(&job, Some("https://sts.example.com"), SystemClock.now());
+    let signed = ci()
+        .signer()
+        .sign(&job, Some("https://sts.example.com"), SystemClock.now());
     signed.unwrap().token
 }
 
@@ -119,7 +137,10 @@ async fn after_kill_9_no_acknowledged_exchange_is_lost_and_no_spent_token_can_be
                         let Some(answer) = form else { return };
                         assert_eq!(answer.status, 200, "{}", answer.text);
                         let id = answer.json()["decision_id"].as_str().unwrap().to_owned();
-                        if sender.send((token, DecisionId::parse(&id).unwrap())).is_err() {
+                        if sender
+                            .send((token, DecisionId::parse(&id).unwrap()))
+                            .is_err()
+                        {
                             return;
                         }
                     }
@@ -148,7 +169,11 @@ async fn after_kill_9_no_acknowledged_exchange_is_lost_and_no_spent_token_can_be
     }
     running.signal(rustix::process::Signal::TERM);
     assert!(running.ended().0.success());
-    let store = EmbeddedStore::open(&folder.path().join("data"), Arc::new(SystemClock), Options::default());
+    let store = EmbeddedStore::open(
+        &folder.path().join("data"),
+        Arc::new(SystemClock),
+        Options::default(),
+    );
     let store = store.unwrap();
     for (_, id) in &acknowledged {
         let record = store.decision(*id).await.unwrap();
@@ -165,13 +190,21 @@ impl Running {
             ("subject_token_type", ID_TOKEN),
             ("audience", "acme/api"),
         ];
-        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let body = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(form)
+            .finish();
         let request = http.post(format!("{}/oauth/token", self.base));
-        let request = request.header("content-type", "application/x-www-form-urlencoded").body(body);
+        let request = request
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(body);
         let response = request.send().await.ok()?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await.ok()?;
-        Some(Answer { status, headers, text })
+        Some(Answer {
+            status,
+            headers,
+            text,
+        })
     }
 }
 
@@ -216,10 +249,19 @@ async fn the_log_has_one_line_a_request_and_never_a_token() {
     let (status, log) = running.ended();
     assert!(status.success());
 
-    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let requests: Vec<&Value> = lines.iter().filter(|line| line["message"] == "request").collect();
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let requests: Vec<&Value> = lines
+        .iter()
+        .filter(|line| line["message"] == "request")
+        .collect();
     assert_eq!(requests.len(), 3, "{log}");
-    assert_eq!((&requests[0]["path"], &requests[0]["status"]), (&"/oauth/token".into(), &200.into()));
+    assert_eq!(
+        (&requests[0]["path"], &requests[0]["status"]),
+        (&"/oauth/token".into(), &200.into())
+    );
     assert_eq!(requests[1]["reason"], "token-spent");
     for secret in [token.as_str(), issued.as_str()] {
         for part in secret.split('.') {
@@ -243,23 +285,50 @@ fn a_second_process_on_the_same_folder_is_refused() {
 #[test]
 fn a_wrong_configuration_is_refused_with_its_place_before_anything_starts() {
     let folder = folder();
-    std::fs::write(folder.path().join("countersign.toml"), "listen = \"127.0.0.1:0\"\nlisten-on = 1\n").unwrap();
+    std::fs::write(
+        folder.path().join("countersign.toml"),
+        "listen = \"127.0.0.1:0\"\nlisten-on = 1\n",
+    )
+    .unwrap();
     let refused = command(folder.path()).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
     let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(said.contains("countersign.toml:2:1") && said.contains("listen-on"), "{said}");
+    assert!(
+        said.contains("countersign.toml:2:1") && said.contains("listen-on"),
+        "{said}"
+    );
     assert!(!folder.path().join("data").exists());
 }
 
 #[test]
 fn the_demo_shows_an_exchange_of_each_ci_system_and_a_denial() {
     let elsewhere = tempfile::tempdir().unwrap();
-    let demo = Command::new(PROGRAM).args(["demo", "--once"]).current_dir(elsewhere.path()).output().unwrap();
+    let demo = Command::new(PROGRAM)
+        .args(["demo", "--once"])
+        .current_dir(elsewhere.path())
+        .output()
+        .unwrap();
     let said = String::from_utf8(demo.stdout).unwrap();
-    assert!(demo.status.success(), "{said}\n{}", String::from_utf8_lossy(&demo.stderr));
-    for word in ["github", "circleci", "buildkite", "rwx", "gitlab", "not-trusted", "curl"] {
+    assert!(
+        demo.status.success(),
+        "{said}\n{}",
+        String::from_utf8_lossy(&demo.stderr)
+    );
+    for word in [
+        "github",
+        "circleci",
+        "buildkite",
+        "rwx",
+        "gitlab",
+        "not-trusted",
+        "curl",
+    ] {
         assert!(said.contains(word), "{word} is missing in\n{said}");
     }
     assert!(!said.contains("eyJ"), "the demo prints no token:\n{said}");
-    assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0, "it leaves nothing behind");
+    assert_eq!(
+        std::fs::read_dir(elsewhere.path()).unwrap().count(),
+        0,
+        "it leaves nothing behind"
+    );
 }

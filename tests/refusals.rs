@@ -1,10 +1,4 @@
 //! Every reason once: what the caller is told, and what is recorded.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests may fail like tests"
-)]
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign::clock::Seconds;
@@ -15,7 +9,11 @@ use crate::support::service::{Answer, ID_TOKEN, NOON, TOKEN_EXCHANGE, TestServic
 /// What matters of an answer, in one line. Decision ids differ from run to run.
 fn shown(answer: &Answer) -> String {
     let body = answer.json();
-    let recorded = if body.get("decision_id").is_some() { "recorded" } else { "not recorded" };
+    let recorded = if body.get("decision_id").is_some() {
+        "recorded"
+    } else {
+        "not recorded"
+    };
     assert_eq!(answer.headers["cache-control"], "no-store");
     format!(
         "{} {} {} ({recorded})\n{}",
@@ -53,31 +51,154 @@ async fn each_reason_is_told_with_what_to_mend() {
     let exchange = async |what: &str, token: &str, told: &mut Vec<String>| {
         let answer = service.exchange(token, "acme/api").await;
         let base = crate::support::service::ci().signer().base();
-        told.push(format!("# {what}\n{}", shown(&answer).replace(base, "http://ci")));
+        told.push(format!(
+            "# {what}\n{}",
+            shown(&answer).replace(base, "http://ci")
+        ));
     };
 
     exchange("no token at all", "x", &mut told).await;
-    exchange("a duplicate member", &altered(&token, None, Some(r#"{"iss":"a","iss":"b"}"#)), &mut told).await;
-    exchange("an issuer nobody registered", &service.token("github-push", &[("iss", json!("https://token.actions.githubusercontent.com/"))]), &mut told).await;
-    exchange("no algorithm", &altered(&token, with(header(&token), "alg", json!("none")), None), &mut told).await;
-    exchange("a symmetric algorithm", &altered(&token, with(header(&token), "alg", json!("HS256")), None), &mut told).await;
-    exchange("an algorithm that is not the key's", &altered(&token, with(header(&token), "alg", json!("PS256")), None), &mut told).await;
-    exchange("a changed payload", &altered(&token, None, Some(&format!(r#"{{"iss":"{}/github"}}"#, crate::support::service::ci().signer().base()))), &mut told).await;
-    exchange("an audience that is not ours", &service.token_for("github-push", Some("https://other.example"), &[]), &mut told).await;
-    exchange("a subject that is a number", &service.token("github-push", &[("sub", json!(7))]), &mut told).await;
-    exchange("no expiry", &service.token("github-push", &[("exp", Value::Null)]), &mut told).await;
-    exchange("expired", &service.token("github-push", &[("iat", json!(NOON - 400)), ("exp", json!(NOON - 61))]), &mut told).await;
-    exchange("not yet valid", &service.token("github-push", &[("nbf", json!(NOON + 61))]), &mut told).await;
-    exchange("made too long ago", &service.token("github-push", &[("iat", json!(NOON - 661)), ("nbf", json!(NOON - 661)), ("exp", json!(NOON + 3600))]), &mut told).await;
-    exchange("a lifetime of more than a day", &service.token("github-push", &[("exp", json!(NOON + 86_401))]), &mut told).await;
-    exchange("no identity of this project", &service.token("github-push", &[("repository_id", json!("9")), ("repository_owner_id", json!("9"))]), &mut told).await;
-    exchange("identity proven, conditions not met", &service.token("github-push", &[("ref", json!("refs/heads/dev"))]), &mut told).await;
-    exchange("a self-hosted runner, which a deny forbids", &service.token("github-push", &[("runner_environment", json!("self-hosted"))]), &mut told).await;
+    exchange(
+        "a duplicate member",
+        &altered(&token, None, Some(r#"{"iss":"a","iss":"b"}"#)),
+        &mut told,
+    )
+    .await;
+    exchange(
+        "an issuer nobody registered",
+        &service.token(
+            "github-push",
+            &[("iss", json!("https://token.actions.githubusercontent.com/"))],
+        ),
+        &mut told,
+    )
+    .await;
+    exchange(
+        "no algorithm",
+        &altered(&token, with(header(&token), "alg", json!("none")), None),
+        &mut told,
+    )
+    .await;
+    exchange(
+        "a symmetric algorithm",
+        &altered(&token, with(header(&token), "alg", json!("HS256")), None),
+        &mut told,
+    )
+    .await;
+    exchange(
+        "an algorithm that is not the key's",
+        &altered(&token, with(header(&token), "alg", json!("PS256")), None),
+        &mut told,
+    )
+    .await;
+    exchange(
+        "a changed payload",
+        &altered(
+            &token,
+            None,
+            Some(&format!(
+                r#"{{"iss":"{}/github"}}"#,
+                crate::support::service::ci().signer().base()
+            )),
+        ),
+        &mut told,
+    )
+    .await;
+    exchange(
+        "an audience that is not ours",
+        &service.token_for("github-push", Some("https://other.example"), &[]),
+        &mut told,
+    )
+    .await;
+    exchange(
+        "a subject that is a number",
+        &service.token("github-push", &[("sub", json!(7))]),
+        &mut told,
+    )
+    .await;
+    exchange(
+        "no expiry",
+        &service.token("github-push", &[("exp", Value::Null)]),
+        &mut told,
+    )
+    .await;
+    exchange(
+        "expired",
+        &service.token(
+            "github-push",
+            &[("iat", json!(NOON - 400)), ("exp", json!(NOON - 61))],
+        ),
+        &mut told,
+    )
+    .await;
+    exchange(
+        "not yet valid",
+        &service.token("github-push", &[("nbf", json!(NOON + 61))]),
+        &mut told,
+    )
+    .await;
+    exchange(
+        "made too long ago",
+        &service.token(
+            "github-push",
+            &[
+                ("iat", json!(NOON - 661)),
+                ("nbf", json!(NOON - 661)),
+                ("exp", json!(NOON + 3600)),
+            ],
+        ),
+        &mut told,
+    )
+    .await;
+    exchange(
+        "a lifetime of more than a day",
+        &service.token("github-push", &[("exp", json!(NOON + 86_401))]),
+        &mut told,
+    )
+    .await;
+    exchange(
+        "no identity of this project",
+        &service.token(
+            "github-push",
+            &[
+                ("repository_id", json!("9")),
+                ("repository_owner_id", json!("9")),
+            ],
+        ),
+        &mut told,
+    )
+    .await;
+    exchange(
+        "identity proven, conditions not met",
+        &service.token("github-push", &[("ref", json!("refs/heads/dev"))]),
+        &mut told,
+    )
+    .await;
+    exchange(
+        "a self-hosted runner, which a deny forbids",
+        &service.token(
+            "github-push",
+            &[("runner_environment", json!("self-hosted"))],
+        ),
+        &mut told,
+    )
+    .await;
 
-    let answer = service.exchange_with(&token, "acme/api", &[("scope", "read_registry write_repository")]).await;
+    let answer = service
+        .exchange_with(
+            &token,
+            "acme/api",
+            &[("scope", "read_registry write_repository")],
+        )
+        .await;
     told.push(format!("# more than the grant\n{}", shown(&answer)));
-    let answer = service.exchange_with(&token, "acme/api", &[("resource", "https://api.example")]).await;
-    told.push(format!("# a resource that no relationship allows\n{}", shown(&answer)));
+    let answer = service
+        .exchange_with(&token, "acme/api", &[("resource", "https://api.example")])
+        .await;
+    told.push(format!(
+        "# a resource that no relationship allows\n{}",
+        shown(&answer)
+    ));
     assert_eq!(service.exchange(&token, "acme/api").await.status, 200);
     exchange("spent", &token, &mut told).await;
     insta::assert_snapshot!(told.join("\n\n"));
@@ -95,7 +216,11 @@ async fn a_request_that_is_none_is_told_what_it_lacks() {
             ("audience", "acme/api".to_owned()),
         ];
         form.retain(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
-        form.extend(changes.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        form.extend(
+            changes
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned())),
+        );
         form
     };
     let mut told = Vec::new();
@@ -105,29 +230,72 @@ async fn a_request_that_is_none_is_told_what_it_lacks() {
         ("another grant", form(&[("grant_type", "password")])),
         ("no token", form(&[("subject_token", "")])),
         ("a token over 16 KiB", form(&[("subject_token", &huge)])),
-        ("a static token's type", form(&[("subject_token_type", "urn:ietf:params:oauth:token-type:access_token")])),
+        (
+            "a static token's type",
+            form(&[(
+                "subject_token_type",
+                "urn:ietf:params:oauth:token-type:access_token",
+            )]),
+        ),
         ("no audience", form(&[("audience", "")])),
-        ("two audiences", form(&[("audience", "acme/api"), ("audience", "acme/web")])),
-        ("an audience that is no project", form(&[("audience", "https://github.com/acme")])),
+        (
+            "two audiences",
+            form(&[("audience", "acme/api"), ("audience", "acme/web")]),
+        ),
+        (
+            "an audience that is no project",
+            form(&[("audience", "https://github.com/acme")]),
+        ),
         ("a relative resource", form(&[("resource", "/api")])),
         ("an actor", form(&[("actor_token", "x")])),
         ("a scope that is none", form(&[("scope", "a\"b")])),
-        ("a refresh token wanted", form(&[("requested_token_type", "urn:ietf:params:oauth:token-type:refresh_token")])),
+        (
+            "a refresh token wanted",
+            form(&[(
+                "requested_token_type",
+                "urn:ietf:params:oauth:token-type:refresh_token",
+            )]),
+        ),
     ] {
-        let pairs: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let pairs: Vec<(&str, &str)> = form
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
         told.push(format!("# {what}\n{}", shown(&service.form(&pairs).await)));
     }
     for (what, content_type, body) in [
         ("JSON", "application/json", "{}".to_owned()),
-        ("an empty body", "application/x-www-form-urlencoded", String::new()),
-        ("a body over 64 KiB", "application/x-www-form-urlencoded", format!("a={}", "x".repeat(64 * 1024))),
-        ("bytes that are no text", "application/x-www-form-urlencoded", "grant_type=%ff%fe&audience=%00".to_owned()),
+        (
+            "an empty body",
+            "application/x-www-form-urlencoded",
+            String::new(),
+        ),
+        (
+            "a body over 64 KiB",
+            "application/x-www-form-urlencoded",
+            format!("a={}", "x".repeat(64 * 1024)),
+        ),
+        (
+            "bytes that are no text",
+            "application/x-www-form-urlencoded",
+            "grant_type=%ff%fe&audience=%00".to_owned(),
+        ),
     ] {
-        let request = service.post("/oauth/token").header("content-type", content_type).body(body);
-        told.push(format!("# {what}\n{}", shown(&crate::support::service::answer(request).await)));
+        let request = service
+            .post("/oauth/token")
+            .header("content-type", content_type)
+            .body(body);
+        told.push(format!(
+            "# {what}\n{}",
+            shown(&crate::support::service::answer(request).await)
+        ));
     }
     insta::assert_snapshot!(told.join("\n\n"));
-    assert_eq!(service.exchange(&token, "acme/api").await.status, 200, "none of these spent the token");
+    assert_eq!(
+        service.exchange(&token, "acme/api").await.status,
+        200,
+        "none of these spent the token"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,32 +337,94 @@ async fn another_issuers_key_does_not_sign_for_this_one() {
     assert_eq!(answer.reason(), "key-unknown", "{}", answer.text);
     // The same, under a name of GitHub's key.
     let github = service.token("github-push", &[]);
-    let relabelled = altered(&token, with(header(&token), "kid", header(&github)["kid"].clone()), None);
-    assert_eq!(service.exchange(&relabelled, "acme/api").await.reason(), "signature-invalid");
+    let relabelled = altered(
+        &token,
+        with(header(&token), "kid", header(&github)["kid"].clone()),
+        None,
+    );
+    assert_eq!(
+        service.exchange(&relabelled, "acme/api").await.reason(),
+        "signature-invalid"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_that_are_genuine_and_not_a_jobs_get_nothing() {
     let service = TestService::start().await;
     let null = Value::Null;
-    let login: Vec<(&str, Value)> =
-        ["job_id", "project_id", "project_path", "namespace_id", "pipeline_source"].map(|claim| (claim, null.clone())).to_vec();
+    let login: Vec<(&str, Value)> = [
+        "job_id",
+        "project_id",
+        "project_path",
+        "namespace_id",
+        "pipeline_source",
+    ]
+    .map(|claim| (claim, null.clone()))
+    .to_vec();
     let stream: Vec<(&str, Value)> = vec![
         ("oidc.circleci.com/project-id", null.clone()),
         ("oidc.circleci.com/ssh-rerun", null.clone()),
-        ("sub", json!("org/a40f5d1f-d889-42e9-94ea-b9b33585fc6b/file-streaming/audit-logs")),
+        (
+            "sub",
+            json!("org/a40f5d1f-d889-42e9-94ea-b9b33585fc6b/file-streaming/audit-logs"),
+        ),
     ];
     for (what, set, changes, project) in [
-        ("a user's login at GitLab", "gitlab-push", login, "acme/mobile"),
-        ("CircleCI's audit log streaming", "circleci-v2-push", stream, "acme/web"),
-        ("a merge request from a fork", "gitlab-merge-request-from-fork", vec![], "acme/mobile"),
-        ("a job with a shell in it", "circleci-v2-ssh-rerun", vec![], "acme/web"),
-        ("a fork's pull request at CircleCI", "circleci-v2-fork-pull-request", vec![], "acme/web"),
-        ("pull_request_target", "github-pull_request_target", vec![], "acme/api"),
-        ("a repository name that was registered again", "github-push", vec![("repository_id", json!("9999")), ("repository_owner_id", json!("8888"))], "acme/api"),
-        ("a repository name that was registered again by the same owner", "github-push", vec![("repository_id", json!("9999"))], "acme/api"),
+        (
+            "a user's login at GitLab",
+            "gitlab-push",
+            login,
+            "acme/mobile",
+        ),
+        (
+            "CircleCI's audit log streaming",
+            "circleci-v2-push",
+            stream,
+            "acme/web",
+        ),
+        (
+            "a merge request from a fork",
+            "gitlab-merge-request-from-fork",
+            vec![],
+            "acme/mobile",
+        ),
+        (
+            "a job with a shell in it",
+            "circleci-v2-ssh-rerun",
+            vec![],
+            "acme/web",
+        ),
+        (
+            "a fork's pull request at CircleCI",
+            "circleci-v2-fork-pull-request",
+            vec![],
+            "acme/web",
+        ),
+        (
+            "pull_request_target",
+            "github-pull_request_target",
+            vec![],
+            "acme/api",
+        ),
+        (
+            "a repository name that was registered again",
+            "github-push",
+            vec![
+                ("repository_id", json!("9999")),
+                ("repository_owner_id", json!("8888")),
+            ],
+            "acme/api",
+        ),
+        (
+            "a repository name that was registered again by the same owner",
+            "github-push",
+            vec![("repository_id", json!("9999"))],
+            "acme/api",
+        ),
     ] {
-        let answer = service.exchange(&service.token(set, &changes), project).await;
+        let answer = service
+            .exchange(&service.token(set, &changes), project)
+            .await;
         assert_eq!(answer.reason(), "not-trusted", "{what}: {}", answer.text);
     }
 }
@@ -206,5 +436,8 @@ async fn a_token_expires_at_the_second_that_the_leeway_ends() {
     service.advance(Seconds(70));
     assert_eq!(service.exchange(&token, "acme/mobile").await.status, 200);
     service.advance(Seconds(1));
-    assert_eq!(service.exchange(&token, "acme/mobile").await.reason(), "token-expired");
+    assert_eq!(
+        service.exchange(&token, "acme/mobile").await.reason(),
+        "token-expired"
+    );
 }

@@ -1,14 +1,5 @@
 //! Subject tokens: what is believed, and each thing that is not. The keys are real, the time stands still.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that meets the unexpected stops, in its helpers too"
-)]
-
-#[path = "support/keys.rs"]
-mod keys;
-
 use std::sync::{Arc, LazyLock};
 
 use base64::Engine as _;
@@ -18,7 +9,8 @@ use serde_json::{Value, json};
 use countersign::clock::UnixTime;
 use countersign::issuer::{IssuerForm, KeySet, Match, PublicKey, TrustedIssuer, profile_named};
 use countersign::subject::{InvalidToken, Refused, SignedClaims, SubjectToken, VerifiedClaims};
-use keys::{SigningKey, encoded};
+
+use crate::support::keys::{self, SigningKey, encoded};
 
 const NOW: i64 = 1_800_000_000;
 const ISSUER: &str = "https://ci.example";

@@ -141,7 +141,10 @@ pub struct Record {
     pub user_agent: Option<String>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands out references"
+)]
 fn is_zero(count: &usize) -> bool {
     *count == 0
 }

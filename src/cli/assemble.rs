@@ -88,11 +88,17 @@ pub async fn assemble_with(
     )
     .await?;
     let registry = Arc::new(Registry::new(config.issuers.iter().cloned()));
-    let settings =
-        FetchSettings { loopback_http: config.allow_loopback_http, ..FetchSettings::default() };
+    let settings = FetchSettings {
+        loopback_http: config.allow_loopback_http,
+        ..FetchSettings::default()
+    };
     let keys = KeyDirectory::new(registry.clone(), clock.clone(), shared.clone(), settings)?;
-    let directory =
-        Directory::open(config.trust_policies.clone(), registry.clone(), shared.clone()).await?;
+    let directory = Directory::open(
+        config.trust_policies.clone(),
+        registry.clone(),
+        shared.clone(),
+    )
+    .await?;
     let exchange = Exchange {
         clock: clock.clone(),
         registry,
@@ -107,18 +113,33 @@ pub async fn assemble_with(
             maximum_lifetime: token.maximum_lifetime,
         },
     };
-    let service = Arc::new(Service { exchange, trusted_proxies: config.trusted_proxies.clone() });
-    Ok(Parts { service, store, clock })
+    let service = Arc::new(Service {
+        exchange,
+        trusted_proxies: config.trusted_proxies.clone(),
+    });
+    Ok(Parts {
+        service,
+        store,
+        clock,
+    })
 }
 
 fn key_encryption(config: &Config) -> Result<Option<KeyEncryptionKey>, AssembleError> {
-    let Some(file) = &config.token.key_encryption_file else { return Ok(None) };
+    let Some(file) = &config.token.key_encryption_file else {
+        return Ok(None);
+    };
     let content = std::fs::read(file)
         .map(zeroize::Zeroizing::new)
-        .map_err(|fault| AssembleError::KeyFile { file: file.clone(), fault })?;
+        .map_err(|fault| AssembleError::KeyFile {
+            file: file.clone(),
+            fault,
+        })?;
     KeyEncryptionKey::derive(&content)
         .map(Some)
-        .map_err(|fault| AssembleError::KeyFileContent { file: file.clone(), fault })
+        .map_err(|fault| AssembleError::KeyFileContent {
+            file: file.clone(),
+            fault,
+        })
 }
 
 impl Parts {
@@ -133,7 +154,10 @@ impl Parts {
         });
         exchange.keys.warm(named).await;
         tokio::join!(
-            exchange.keys.clone().refresh_forever(std::future::pending()),
+            exchange
+                .keys
+                .clone()
+                .refresh_forever(std::future::pending()),
             follow(exchange.directory.clone()),
             self.renew_signing_keys(),
         );

@@ -21,7 +21,11 @@ pub(super) fn render(record: &Record) -> String {
         "decision {} at {}: {outcome}{} for {project}",
         record.decision_id,
         UnixTime::from_millis(record.at_millis),
-        record.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default(),
+        record
+            .reason
+            .as_ref()
+            .map(|reason| format!(" ({reason})"))
+            .unwrap_or_default(),
     );
     if let (Some(issuer), Some(subject)) = (&record.issuer, &record.subject) {
         let _ = writeln!(text, "  {issuer} says: {subject}");
@@ -36,28 +40,40 @@ pub(super) fn render(record: &Record) -> String {
 }
 
 fn entry(text: &mut String, kind: &str, judgement: &Judgement) {
-    let verdict = match (kind, judgement.holds) {
-        (_, true) => "holds",
-        ("deny", false) => "does not apply",
-        (_, false) => "does not hold",
+    let name = &judgement.name;
+    let _ = match (kind, judgement.holds) {
+        (_, true) => writeln!(text, "  {kind} `{name}` holds"),
+        ("deny", false) => writeln!(text, "  {kind} `{name}` does not apply"),
+        (_, false) => writeln!(text, "  {kind} `{name}` does not hold"),
     };
-    let _ = writeln!(text, "  {kind} `{}` {verdict}", judgement.name);
-    for finding in &judgement.findings {
-        let _ = writeln!(text, "    {}", line(finding));
+    if kind == "deny" && !judgement.holds {
+        return;
+    }
+    let (held, failed): (Vec<&Finding>, Vec<&Finding>) =
+        judgement.findings.iter().partition(|finding| finding.holds);
+    for finding in failed {
+        let _ = writeln!(text, "    no  {}", line(finding));
+    }
+    let held: Vec<String> = held.into_iter().map(asked).collect();
+    if !held.is_empty() {
+        let _ = writeln!(text, "    ok  {}", held.join(", "));
     }
 }
 
+fn asked(finding: &Finding) -> String {
+    let note = match finding.kind {
+        FindingKind::Profile => " (of every token)",
+        _ if finding.renamed => " (renamed)",
+        _ => "",
+    };
+    format!("{}{note}", finding.asked)
+}
+
 fn line(finding: &Finding) -> String {
-    let mark = if finding.holds { "ok  " } else { "no  " };
     let found = match &finding.found {
         None => "the token has none".to_owned(),
         Some(Value::String(found)) => format!("the token has `{found}`"),
         Some(found) => format!("the token has {found}"),
     };
-    let asked = match finding.kind {
-        FindingKind::Profile => format!("{} (asked of every token)", finding.asked),
-        _ => finding.asked.to_string(),
-    };
-    let renamed = if finding.renamed { ", renamed" } else { "" };
-    format!("{mark}{asked}: wanted {}, {found}{renamed}", finding.wanted)
+    format!("{}: wanted {}, {found}", asked(finding), finding.wanted)
 }

@@ -9,11 +9,18 @@ use tracing_subscriber::EnvFilter;
 pub(super) fn start() {
     let filter = EnvFilter::try_from_env("COUNTERSIGN_LOG")
         .unwrap_or_else(|_| EnvFilter::new("info,sled=warn,actix_server=warn"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let started = if std::io::stderr().is_terminal() {
         builder.with_target(false).try_init()
     } else {
-        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+        builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .try_init()
     };
     // Only a second start in one process can fail, and then the first is still in force.
     drop(started);

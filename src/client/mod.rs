@@ -34,7 +34,11 @@ pub struct Issued {
 
 impl std::fmt::Debug for Issued {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Issued(scope {:?}, decision {:?})", self.scope, self.decision_id)
+        write!(
+            f,
+            "Issued(scope {:?}, decision {:?})",
+            self.scope, self.decision_id
+        )
     }
 }
 
@@ -66,7 +70,10 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .build();
         match http {
-            Ok(http) => Ok(Self { http, token_endpoint }),
+            Ok(http) => Ok(Self {
+                http,
+                token_endpoint,
+            }),
             Err(fault) => Err(ClientError {
                 address: token_endpoint,
                 fault: format!("cannot be asked: {}", fault.without_url()),
@@ -81,9 +88,15 @@ impl Client {
         audience: &str,
     ) -> Result<Answer, ClientError> {
         let form = Serializer::new(String::new())
-            .append_pair("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange")
+            .append_pair(
+                "grant_type",
+                "urn:ietf:params:oauth:grant-type:token-exchange",
+            )
             .append_pair("subject_token", subject_token)
-            .append_pair("subject_token_type", "urn:ietf:params:oauth:token-type:id_token")
+            .append_pair(
+                "subject_token_type",
+                "urn:ietf:params:oauth:token-type:id_token",
+            )
             .append_pair("audience", audience)
             .finish();
         let asked = self
@@ -95,8 +108,10 @@ impl Client {
             .await;
         let answer = asked.map_err(|fault| self.error(&fault.without_url().to_string()))?;
         let status = answer.status();
-        let body =
-            answer.bytes().await.map_err(|fault| self.error(&fault.without_url().to_string()))?;
+        let body = answer
+            .bytes()
+            .await
+            .map_err(|fault| self.error(&fault.without_url().to_string()))?;
         let read = if status.is_success() {
             serde_json::from_slice(&body).map(Answer::Issued)
         } else {
@@ -106,6 +121,9 @@ impl Client {
     }
 
     fn error(&self, fault: &str) -> ClientError {
-        ClientError { address: self.token_endpoint.clone(), fault: fault.to_owned() }
+        ClientError {
+            address: self.token_endpoint.clone(),
+            fault: fault.to_owned(),
+        }
     }
 }

@@ -13,20 +13,29 @@ pub enum Audience {
 
 /// A text that names no project in any of the three ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("audience names no project: write it as organization/project, as its id, or as its address below the public URL of this service")]
+#[error(
+    "audience names no project: write it as organization/project, as its id, or as its address below the public URL of this service"
+)]
 pub struct InvalidAudience;
 
 impl Audience {
     /// Reads the form parameter `audience`.
     pub fn parse(text: &str, public_url: &str) -> Result<Self, InvalidAudience> {
-        let below_us =
-            text.strip_prefix(public_url).and_then(|rest| rest.strip_prefix("/projects/"));
+        let below_us = text
+            .strip_prefix(public_url)
+            .and_then(|rest| rest.strip_prefix("/projects/"));
         if let Ok(path) = ProjectPath::parse(below_us.unwrap_or(text)) {
             return Ok(Self::Path(path));
         }
         let is_id = (1..=64).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-        if is_id { Ok(Self::Id(text.to_owned())) } else { Err(InvalidAudience) }
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        if is_id {
+            Ok(Self::Id(text.to_owned()))
+        } else {
+            Err(InvalidAudience)
+        }
     }
 }
 
@@ -40,8 +49,14 @@ mod tests {
     fn a_project_is_named_by_path_address_or_id() {
         let path = Audience::Path(ProjectPath::parse("acme/api").unwrap());
         assert_eq!(Audience::parse("acme/api", US), Ok(path.clone()));
-        assert_eq!(Audience::parse("https://sts.example.com/projects/acme/api", US), Ok(path));
-        assert_eq!(Audience::parse("k3m9", US), Ok(Audience::Id("k3m9".to_owned())));
+        assert_eq!(
+            Audience::parse("https://sts.example.com/projects/acme/api", US),
+            Ok(path)
+        );
+        assert_eq!(
+            Audience::parse("k3m9", US),
+            Ok(Audience::Id("k3m9".to_owned()))
+        );
     }
 
     #[test]
@@ -58,7 +73,10 @@ mod tests {
             " ",
         ] {
             let outcome = Audience::parse(text, US);
-            assert!(outcome.is_err() || matches!(outcome, Ok(Audience::Id(_))), "{text}");
+            assert!(
+                outcome.is_err() || matches!(outcome, Ok(Audience::Id(_))),
+                "{text}"
+            );
         }
         assert_eq!(Audience::parse("Acme/api", US), Err(InvalidAudience));
     }

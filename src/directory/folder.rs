@@ -81,7 +81,13 @@ impl Stamp {
 impl Folder {
     pub(super) fn new(path: PathBuf, registry: Arc<Registry>) -> Self {
         let files = BTreeMap::new();
-        Self { path, registry, files, problems: Vec::new(), scanned_before: false }
+        Self {
+            path,
+            registry,
+            files,
+            problems: Vec::new(),
+            scanned_before: false,
+        }
     }
 
     /// Makes the next scan count as a change, because what the last one found did not come into force.
@@ -109,7 +115,12 @@ impl Folder {
                 Some(before) if before.stamp == stamp => before,
                 before => {
                     changed = true;
-                    self.read(&project, &file, stamp, before.and_then(|before| before.in_force))
+                    self.read(
+                        &project,
+                        &file,
+                        stamp,
+                        before.and_then(|before| before.in_force),
+                    )
                 }
             };
             problems.extend(read.problem.clone());
@@ -123,8 +134,16 @@ impl Folder {
         self.files = files;
         self.problems = problems;
         self.scanned_before = true;
-        let policies = self.files.values().filter_map(|file| file.in_force.clone()).collect();
-        Ok(Scan { changed, policies, problems: self.problems.clone() })
+        let policies = self
+            .files
+            .values()
+            .filter_map(|file| file.in_force.clone())
+            .collect();
+        Ok(Scan {
+            changed,
+            policies,
+            problems: self.problems.clone(),
+        })
     }
 
     fn read(
@@ -140,7 +159,11 @@ impl Folder {
             Ok(text) => match read_policy(project.clone(), &name, &text, &self.registry) {
                 Ok(policy) => {
                     tracing::info!(%project, digest = policy.digest(), "policy loaded");
-                    return ReadFile { stamp, in_force: Some(Arc::new(policy)), problem: None };
+                    return ReadFile {
+                        stamp,
+                        in_force: Some(Arc::new(policy)),
+                        problem: None,
+                    };
                 }
                 Err(fault) => (in_one_line(&fault), fault.render(false)),
             },
@@ -151,14 +174,24 @@ impl Folder {
         };
         let (message, rendered) = fault;
         tracing::error!(%project, in_force, "policy refused\n{rendered}");
-        let problem = Some(FileProblem { file: name, message, in_force });
-        ReadFile { stamp, in_force: last_good, problem }
+        let problem = Some(FileProblem {
+            file: name,
+            message,
+            in_force,
+        });
+        ReadFile {
+            stamp,
+            in_force: last_good,
+            problem,
+        }
     }
 
     fn list(&self) -> io::Result<Listing> {
         let mut listing = Listing::default();
         for entry in sorted(&self.path)? {
-            let Some(organization) = text_of(&entry) else { continue };
+            let Some(organization) = text_of(&entry) else {
+                continue;
+            };
             // Editors and version control keep folders of their own beside ours.
             if organization.starts_with('.') || !entry.path().is_dir() {
                 continue;
@@ -175,9 +208,14 @@ impl Folder {
             Err(fault) => {
                 // As above: what cannot be read is not what was deleted.
                 let kept = self.files.iter().filter(|(project, _)| ours(project));
-                let kept = kept.map(|(project, file)| (project.clone(), (folder.to_path_buf(), file.stamp)));
+                let kept = kept
+                    .map(|(project, file)| (project.clone(), (folder.to_path_buf(), file.stamp)));
                 listing.files.extend(kept);
-                listing.problem(organization, &format!("the folder cannot be read: {fault}"), "what was read before");
+                listing.problem(
+                    organization,
+                    &format!("the folder cannot be read: {fault}"),
+                    "what was read before",
+                );
                 return;
             }
         };
@@ -190,12 +228,19 @@ impl Folder {
             return;
         }
         for entry in entries {
-            let (Some(name), path) = (text_of(&entry), entry.path()) else { continue };
-            let Some(project) = name.strip_suffix(".toml") else { continue };
+            let (Some(name), path) = (text_of(&entry), entry.path()) else {
+                continue;
+            };
+            let Some(project) = name.strip_suffix(".toml") else {
+                continue;
+            };
             if name.starts_with('.') {
                 continue;
             }
-            match (ProjectPath::parse(&format!("{organization}/{project}")), fs::metadata(&path)) {
+            match (
+                ProjectPath::parse(&format!("{organization}/{project}")),
+                fs::metadata(&path),
+            ) {
                 (Ok(project), Ok(metadata)) if metadata.is_file() => {
                     listing.files.insert(project, (path, Stamp::of(&metadata)));
                 }
@@ -203,7 +248,11 @@ impl Folder {
                 // Deleted between the two looks.
                 (_, Err(fault)) if fault.kind() == io::ErrorKind::NotFound => {}
                 (Ok(_), Err(fault)) => {
-                    listing.problem(&format!("{organization}/{name}"), &fault.to_string(), "nothing");
+                    listing.problem(
+                        &format!("{organization}/{name}"),
+                        &fault.to_string(),
+                        "nothing",
+                    );
                 }
                 (Err(fault), _) => {
                     let message = format!("the name of the file is no project: {fault}");
@@ -223,7 +272,11 @@ struct Listing {
 impl Listing {
     fn problem(&mut self, file: &str, message: &str, in_force: &'static str) {
         let (file, message) = (file.to_owned(), message.to_owned());
-        self.problems.push(FileProblem { file, message, in_force });
+        self.problems.push(FileProblem {
+            file,
+            message,
+            in_force,
+        });
     }
 }
 

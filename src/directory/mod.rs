@@ -28,7 +28,10 @@ use folder::Folder;
 pub trait ProjectIds: Send + Sync {
     /// The ids of `paths`, in their order. A path that has none is given a new one; an id is never given to another
     /// path. Durable when this returns.
-    fn ids_of(&self, paths: Vec<ProjectPath>) -> BoxFuture<'_, Result<Vec<String>, StoreUnavailable>>;
+    fn ids_of(
+        &self,
+        paths: Vec<ProjectPath>,
+    ) -> BoxFuture<'_, Result<Vec<String>, StoreUnavailable>>;
 }
 
 /// One project and the policy that is in force for it.
@@ -100,14 +103,20 @@ impl Directory {
         let _one_at_a_time = self.reloading.lock().await;
         let folder = self.folder.clone();
         let scanned = tokio::task::spawn_blocking(move || {
-            let mut folder = folder.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut folder = folder
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             folder.scan()
         });
         let scan = scanned.await.map_err(|_| DirectoryError::Interrupted)??;
         if !scan.changed {
             return Ok(());
         }
-        let paths = scan.policies.iter().map(|policy| policy.path().clone()).collect();
+        let paths = scan
+            .policies
+            .iter()
+            .map(|policy| policy.path().clone())
+            .collect();
         let ids = match self.ids.ids_of(paths).await {
             Ok(ids) => ids,
             Err(fault) => {
@@ -116,14 +125,23 @@ impl Directory {
             }
         };
 
-        let mut snapshot = Snapshot { problems: scan.problems, ..Snapshot::default() };
+        let mut snapshot = Snapshot {
+            problems: scan.problems,
+            ..Snapshot::default()
+        };
         for (policy, id) in scan.policies.into_iter().zip(ids) {
             let named = policy.organizations_named();
+            snapshot.organizations_named.extend(
+                named.map(|(issuer, organization)| (issuer.to_owned(), organization.to_owned())),
+            );
+            let project = Arc::new(Project {
+                path: policy.path().clone(),
+                id: id.clone(),
+                policy,
+            });
             snapshot
-                .organizations_named
-                .extend(named.map(|(issuer, organization)| (issuer.to_owned(), organization.to_owned())));
-            let project = Arc::new(Project { path: policy.path().clone(), id: id.clone(), policy });
-            snapshot.by_path.insert(project.path.clone(), project.clone());
+                .by_path
+                .insert(project.path.clone(), project.clone());
             snapshot.by_id.insert(id, project);
         }
         self.snapshot.store(Arc::new(snapshot));
@@ -131,7 +149,9 @@ impl Directory {
     }
 
     fn locked_folder(&self) -> std::sync::MutexGuard<'_, Folder> {
-        self.folder.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.folder
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// The project that an exchange asks for, if there is one and its policy could be read.
@@ -152,7 +172,12 @@ impl Directory {
 
     /// Every organization that some policy names, with its issuer's name.
     pub fn organizations_named(&self) -> Vec<(String, String)> {
-        self.snapshot.load().organizations_named.iter().cloned().collect()
+        self.snapshot
+            .load()
+            .organizations_named
+            .iter()
+            .cloned()
+            .collect()
     }
 
     /// What is wrong with the files, and what is done about it.

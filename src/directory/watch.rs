@@ -21,7 +21,10 @@ pub async fn follow(directory: Arc<Directory>) {
     let changed = Arc::new(Notify::new());
     let _watcher = watcher(&directory, changed.clone());
     loop {
-        if tokio::time::timeout(SWEEP, changed.notified()).await.is_ok() {
+        if tokio::time::timeout(SWEEP, changed.notified())
+            .await
+            .is_ok()
+        {
             tokio::time::sleep(SETTLE).await;
         }
         match directory.reload().await {
@@ -42,8 +45,14 @@ fn watcher(directory: &Directory, changed: Arc<Notify>) -> Option<notify::Recomm
             changed.notify_one();
         }
     })
-    .and_then(|mut watcher| watcher.watch(&folder, RecursiveMode::Recursive).map(|()| watcher));
+    .and_then(|mut watcher| {
+        watcher
+            .watch(&folder, RecursiveMode::Recursive)
+            .map(|()| watcher)
+    });
     watching
-        .inspect_err(|fault| tracing::warn!(%fault, "the folder is not watched, only read every 30 s"))
+        .inspect_err(
+            |fault| tracing::warn!(%fault, "the folder is not watched, only read every 30 s"),
+        )
         .ok()
 }

@@ -42,7 +42,9 @@ pub enum ExchangeError {
         retry_after: Seconds,
     },
     /// The store cannot promise anything at this moment.
-    #[error("the decision cannot be recorded at this moment, so no token is issued; try again later, with a fresh token where the CI system gives one")]
+    #[error(
+        "the decision cannot be recorded at this moment, so no token is issued; try again later, with a fresh token where the CI system gives one"
+    )]
     Unavailable(#[from] StoreUnavailable),
     /// The token cannot be signed.
     #[error("the token cannot be signed at this moment; try again later")]
@@ -50,7 +52,11 @@ pub enum ExchangeError {
 }
 
 fn times(max_uses: u32) -> String {
-    if max_uses == 1 { "once".to_owned() } else { format!("{max_uses} times") }
+    if max_uses == 1 {
+        "once".to_owned()
+    } else {
+        format!("{max_uses} times")
+    }
 }
 
 impl ExchangeError {
@@ -77,7 +83,10 @@ impl ExchangeError {
     /// A grant for a project that does not exist, which no policy gives.
     pub(super) fn no_grant() -> Self {
         let description = "there is no such project".to_owned();
-        Self::Refused { refusal: Refusal::NotTrusted, description }
+        Self::Refused {
+            refusal: Refusal::NotTrusted,
+            description,
+        }
     }
 }
 
@@ -97,7 +106,10 @@ pub(super) enum Stage {
     /// Nothing is known.
     Unread,
     /// It names a registered issuer. Nobody's word yet.
-    IssuerFound { trusted: Arc<TrustedIssuer>, matched: Match },
+    IssuerFound {
+        trusted: Arc<TrustedIssuer>,
+        matched: Match,
+    },
     /// It is genuine, and not for us or not for now.
     Signed(SignedClaims),
     /// It is genuine, for us, and for now.
@@ -147,10 +159,15 @@ impl<'a> Witness<'a> {
 
     /// The identity fields whose names have changed since the policy was written.
     pub(super) fn renamed(&self) -> Vec<String> {
-        let holding = self.relationships.iter().filter(|judgement| judgement.holds);
+        let holding = self
+            .relationships
+            .iter()
+            .filter(|judgement| judgement.holds);
         let findings = holding.flat_map(|judgement| &judgement.findings);
-        let mut renamed: Vec<String> =
-            findings.filter(|finding| finding.renamed).map(|finding| finding.asked.to_string()).collect();
+        let mut renamed: Vec<String> = findings
+            .filter(|finding| finding.renamed)
+            .map(|finding| finding.asked.to_string())
+            .collect();
         renamed.sort();
         renamed.dedup();
         renamed
@@ -160,16 +177,29 @@ impl<'a> Witness<'a> {
     pub(super) fn record(&self, outcome: Outcome, now: UnixTime) -> Record {
         let (trusted, unverified_issuer, subject, claims) = match &self.stage {
             Stage::Unread => (None, None, None, Map::new()),
-            Stage::IssuerFound { trusted, matched } => {
-                (Some(trusted), Some(matched.issuer.to_string()), None, Map::new())
-            }
+            Stage::IssuerFound { trusted, matched } => (
+                Some(trusted),
+                Some(matched.issuer.to_string()),
+                None,
+                Map::new(),
+            ),
             Stage::Signed(signed) => {
                 let subject = signed.all().get("sub").and_then(serde_json::Value::as_str);
-                (Some(signed.trusted()), None, subject.map(str::to_owned), signed.all().clone())
+                (
+                    Some(signed.trusted()),
+                    None,
+                    subject.map(str::to_owned),
+                    signed.all().clone(),
+                )
             }
             Stage::Verified(claims) => {
                 let subject = claims.subject().to_owned();
-                (Some(claims.trusted()), None, Some(subject), claims.all().clone())
+                (
+                    Some(claims.trusted()),
+                    None,
+                    Some(subject),
+                    claims.all().clone(),
+                )
             }
         };
         Record {
@@ -187,7 +217,9 @@ impl<'a> Witness<'a> {
             audience: self.request.audience.clone(),
             project: self.project.map(|project| project.path.to_string()),
             project_id: self.project.map(|project| project.id.clone()),
-            policy_digest: self.project.map(|project| project.policy.digest().to_owned()),
+            policy_digest: self
+                .project
+                .map(|project| project.policy.digest().to_owned()),
             trust: Vec::new(),
             relationships: Vec::new(),
             denies: Vec::new(),
@@ -208,12 +240,21 @@ impl<'a> Witness<'a> {
         let (token, until) = match &self.stage {
             Stage::Unread | Stage::IssuerFound { .. } => {
                 let longest = remember_until(now.plus(LONGEST_LIFETIME));
-                (SpentKey::of_unverified(&self.request.subject_token), longest)
+                (
+                    SpentKey::of_unverified(&self.request.subject_token),
+                    longest,
+                )
             }
-            Stage::Signed(signed) => (signed.content_key(), remember_until(now.plus(LONGEST_LIFETIME))),
+            Stage::Signed(signed) => (
+                signed.content_key(),
+                remember_until(now.plus(LONGEST_LIFETIME)),
+            ),
             Stage::Verified(claims) => (claims.spent_key(), remember_until(claims.expires())),
         };
-        (DenialKey::new(&token, reason, &self.request.audience), until)
+        (
+            DenialKey::new(&token, reason, &self.request.audience),
+            until,
+        )
     }
 
     /// The issuer and its customer, for limits: only what is to be believed counts.
@@ -242,13 +283,22 @@ impl Exchange {
             | ExchangeError::Unavailable(_)
             | ExchangeError::Unsignable(_) => {
                 let (issuer, _) = witness.customer();
-                self.ledger.count_denial(Unrecorded { issuer, reason: error.code() }, now);
+                self.ledger.count_denial(
+                    Unrecorded {
+                        issuer,
+                        reason: error.code(),
+                    },
+                    now,
+                );
                 None
             }
-            _ => self.record_denial(&error, witness, now).await.unwrap_or_else(|fault| {
-                tracing::warn!(%fault, reason = error.code(), "a denial could not be recorded");
-                None
-            }),
+            _ => self
+                .record_denial(&error, witness, now)
+                .await
+                .unwrap_or_else(|fault| {
+                    tracing::warn!(%fault, reason = error.code(), "a denial could not be recorded");
+                    None
+                }),
         };
         Refused { error, decision_id }
     }
@@ -277,6 +327,9 @@ impl Exchange {
         record.relationships = witness.relationships;
         record.denies = witness.denies;
         record.relationships_not_listed = witness.not_listed;
-        self.ledger.record_denial(Denial { key, until, record }).await.map(Some)
+        self.ledger
+            .record_denial(Denial { key, until, record })
+            .await
+            .map(Some)
     }
 }

@@ -18,12 +18,16 @@ pub(super) fn client_address(
     if !is_trusted(&peer) {
         return Some(peer);
     }
-    let lines: Vec<&str> =
-        headers.get_all("x-forwarded-for").filter_map(|line| line.to_str().ok()).collect();
+    let lines: Vec<&str> = headers
+        .get_all("x-forwarded-for")
+        .filter_map(|line| line.to_str().ok())
+        .collect();
     let mut nearest = peer;
     for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
         // A hop that cannot be read hides everything beyond it.
-        let Some(address) = address(hop.trim()) else { break };
+        let Some(address) = address(hop.trim()) else {
+            break;
+        };
         nearest = address;
         if !is_trusted(&address) {
             break;
@@ -35,8 +39,13 @@ pub(super) fn client_address(
 /// An address as proxies write it: bare, or with a port.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.parse::<IpAddr>().ok();
-    let with_port = || text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip());
-    bare.or_else(with_port).map(|address| address.to_canonical())
+    let with_port = || {
+        text.parse::<std::net::SocketAddr>()
+            .ok()
+            .map(|address| address.ip())
+    };
+    bare.or_else(with_port)
+        .map(|address| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -52,14 +61,19 @@ mod tests {
             headers.append(HeaderName::from_static("x-forwarded-for"), value);
         }
         let trusted = ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
-        client_address(peer.parse().ok(), &headers, &trusted).unwrap().to_string()
+        client_address(peer.parse().ok(), &headers, &trusted)
+            .unwrap()
+            .to_string()
     }
 
     #[test]
     fn a_stranger_cannot_choose_its_address() {
         assert_eq!(seen("192.0.2.7", &["198.51.100.1"]), "192.0.2.7");
         assert_eq!(seen("10.0.0.1", &["198.51.100.1, 192.0.2.7"]), "192.0.2.7");
-        assert_eq!(seen("10.0.0.1", &["198.51.100.1", "192.0.2.7, 10.0.0.2"]), "192.0.2.7");
+        assert_eq!(
+            seen("10.0.0.1", &["198.51.100.1", "192.0.2.7, 10.0.0.2"]),
+            "192.0.2.7"
+        );
     }
 
     #[test]
@@ -73,6 +87,9 @@ mod tests {
     fn without_a_readable_header_the_proxy_itself_is_the_client() {
         assert_eq!(seen("10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(seen("10.0.0.1", &["unknown"]), "10.0.0.1");
-        assert_eq!(seen("10.0.0.1", &["192.0.2.7, nonsense, 10.0.0.2"]), "10.0.0.2");
+        assert_eq!(
+            seen("10.0.0.1", &["192.0.2.7, nonsense, 10.0.0.2"]),
+            "10.0.0.2"
+        );
     }
 }

@@ -29,15 +29,21 @@ struct Row(StatusCode, &'static str, &'static str);
 
 fn row_of_request(error: &RequestError) -> Row {
     match error {
-        RequestError::Malformed(_) => {
-            Row(StatusCode::BAD_REQUEST, "invalid_request", "request-malformed")
-        }
-        RequestError::GrantTypeUnsupported => {
-            Row(StatusCode::BAD_REQUEST, "unsupported_grant_type", "grant-type-unsupported")
-        }
-        RequestError::TargetMalformed(_) => {
-            Row(StatusCode::BAD_REQUEST, "invalid_target", "target-malformed")
-        }
+        RequestError::Malformed(_) => Row(
+            StatusCode::BAD_REQUEST,
+            "invalid_request",
+            "request-malformed",
+        ),
+        RequestError::GrantTypeUnsupported => Row(
+            StatusCode::BAD_REQUEST,
+            "unsupported_grant_type",
+            "grant-type-unsupported",
+        ),
+        RequestError::TargetMalformed(_) => Row(
+            StatusCode::BAD_REQUEST,
+            "invalid_target",
+            "target-malformed",
+        ),
     }
 }
 
@@ -58,15 +64,23 @@ fn row_of_exchange(error: &ExchangeError) -> Row {
         },
         ExchangeError::IssuerUnreachable { .. }
         | ExchangeError::Unavailable(_)
-        | ExchangeError::Unsignable(_) => {
-            Row(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", reason)
-        }
+        | ExchangeError::Unsignable(_) => Row(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "temporarily_unavailable",
+            reason,
+        ),
     }
 }
 
 /// The answer to a request that is not one.
 pub(super) fn malformed(request: &HttpRequest, error: &RequestError) -> HttpResponse {
-    answer(request, &row_of_request(error), &error.to_string(), None, None)
+    answer(
+        request,
+        &row_of_request(error),
+        &error.to_string(),
+        None,
+        None,
+    )
 }
 
 /// The answer to an exchange that was refused.
@@ -77,7 +91,13 @@ pub(super) fn refused(request: &HttpRequest, refused: &Refused) -> HttpResponse 
         tracing::error!(%fault, "an exchange could not be recorded");
     }
     let decision = refused.decision_id.map(|id| id.to_string());
-    answer(request, &row, &refused.error.to_string(), decision, refused.error.retry_after())
+    answer(
+        request,
+        &row,
+        &refused.error.to_string(),
+        decision,
+        refused.error.retry_after(),
+    )
 }
 
 fn answer(
@@ -95,7 +115,11 @@ fn answer(
     if let (Some(id), Some(members)) = (&decision_id, body.as_object_mut()) {
         members.insert("decision_id".to_owned(), json!(id));
     }
-    request.extensions_mut().insert(Noted { reason: Some(reason), decision_id, ..Noted::default() });
+    request.extensions_mut().insert(Noted {
+        reason: Some(reason),
+        decision_id,
+        ..Noted::default()
+    });
     let mut response = HttpResponse::build(*status);
     response.insert_header((CACHE_CONTROL, "no-store"));
     if let Some(span) = retry_after {
@@ -107,7 +131,10 @@ fn answer(
 /// The characters that RFC 6749, section 5.2, allows in `error_description`; others become `?`.
 fn describable(text: &str) -> String {
     let allowed = |c: char| matches!(c, '\x20'..='\x21' | '\x23'..='\x5B' | '\x5D'..='\x7E');
-    text.chars().map(|c| if allowed(c) { c } else { '?' }).take(1000).collect()
+    text.chars()
+        .map(|c| if allowed(c) { c } else { '?' })
+        .take(1000)
+        .collect()
 }
 
 /// The answer where the path is right and the method is not.

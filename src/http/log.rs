@@ -34,8 +34,16 @@ pub(super) async fn one_line(
     });
     let response = next.call(request).await?;
 
-    let noted = response.request().extensions().get::<Noted>().cloned().unwrap_or_default();
-    let path = response.request().match_pattern().unwrap_or_else(|| "-".to_owned());
+    let noted = response
+        .request()
+        .extensions()
+        .get::<Noted>()
+        .cloned()
+        .unwrap_or_default();
+    let path = response
+        .request()
+        .match_pattern()
+        .unwrap_or_else(|| "-".to_owned());
     let millis = started.elapsed().as_secs_f64() * 1000.0;
     tracing::info!(
         method = method.as_str(),

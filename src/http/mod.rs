@@ -35,7 +35,10 @@ pub struct Service {
 pub fn serve(listener: TcpListener, service: Arc<Service>) -> std::io::Result<Server> {
     let data = Data::from(service);
     let server = HttpServer::new(move || {
-        App::new().app_data(data.clone()).wrap(from_fn(log::one_line)).configure(routes)
+        App::new()
+            .app_data(data.clone())
+            .wrap(from_fn(log::one_line))
+            .configure(routes)
     })
     .client_request_timeout(Duration::from_secs(10))
     .shutdown_timeout(GRACE)
@@ -53,8 +56,16 @@ fn routes(config: &mut ServiceConfig) {
     };
     config
         .service(only("/oauth/token", post().to(oauth::token), "POST"))
-        .service(only("/.well-known/oauth-authorization-server", get().to(oauth::metadata), "GET"))
-        .service(only("/.well-known/openid-configuration", get().to(oauth::discovery), "GET"))
+        .service(only(
+            "/.well-known/oauth-authorization-server",
+            get().to(oauth::metadata),
+            "GET",
+        ))
+        .service(only(
+            "/.well-known/openid-configuration",
+            get().to(oauth::discovery),
+            "GET",
+        ))
         .service(only("/.well-known/jwks.json", get().to(oauth::keys), "GET"))
         .service(only("/healthz", get().to(health::alive), "GET"))
         .service(only("/readyz", get().to(health::ready), "GET"))

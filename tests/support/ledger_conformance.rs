@@ -19,7 +19,7 @@ macro_rules! keeps_every_promise {
         $(
             #[test]
             fn $promise() {
-                crate::conformance::$promise(&$fixture);
+                crate::ledger::conformance::$promise(&$fixture);
             }
         )*
     };
@@ -27,7 +27,7 @@ macro_rules! keeps_every_promise {
 
 macro_rules! every_store_keeps_its_promises {
     ($fixture:expr) => {
-        crate::conformance::keeps_every_promise! {
+        crate::ledger::conformance::keeps_every_promise! {
             $fixture;
             of_sixty_four_simultaneous_uses_exactly_as_many_succeed_as_may
             a_token_stays_spent_across_a_restart

@@ -125,6 +125,7 @@ pub fn record() -> Record {
         trust: vec!["release".into()],
         relationships: Vec::new(),
         denies: Vec::new(),
+        relationships_not_listed: 0,
         renamed: Vec::new(),
         scopes: vec!["read_registry".into()],
         resource: None,

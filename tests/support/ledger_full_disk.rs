@@ -121,7 +121,7 @@ fn breaks_and_recovers(fixture: &Embedded, make_room: impl FnOnce()) {
 
 #[test]
 fn a_write_that_fails_costs_no_acknowledged_spend_and_the_store_recovers_by_itself() {
-    let test = "full_disk::a_write_that_fails_costs_no_acknowledged_spend_and_the_store_recovers_by_itself";
+    let test = "ledger::full_disk::a_write_that_fails_costs_no_acknowledged_spend_and_the_store_recovers_by_itself";
     if std::env::var(CHILD).is_err() {
         // Files may not grow beyond 3 MiB (in blocks of 512 octets), and the signal that says so is ignored.
         return run_prepared(test, "trap '' XFSZ; ulimit -S -f 6144", &[]);
@@ -138,7 +138,7 @@ fn a_write_that_fails_costs_no_acknowledged_spend_and_the_store_recovers_by_itse
 
 #[test]
 fn a_full_disk_refuses_and_the_store_recovers_by_itself() {
-    let test = "full_disk::a_full_disk_refuses_and_the_store_recovers_by_itself";
+    let test = "ledger::full_disk::a_full_disk_refuses_and_the_store_recovers_by_itself";
     if std::env::var(CHILD).is_err() {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().display();

@@ -155,7 +155,10 @@ fn what_was_acknowledged_survives_a_kill() {
     let mut tried = Vec::new();
     for round in 0..3 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "stops::what_was_acknowledged_survives_a_kill"])
+            .args([
+                "--exact",
+                "ledger::stops::what_was_acknowledged_survives_a_kill",
+            ])
             .args(["--nocapture", "--test-threads=1"])
             .env(CHILD, fixture.path())
             .stdout(Stdio::piped())

@@ -1,3 +1,5 @@
 //! What several tests need.
 
+pub mod issuer;
+pub mod keys;
 pub mod service;

@@ -77,11 +77,17 @@ impl Answer {
     }
 
     pub fn reason(&self) -> String {
-        self.json()["reason"].as_str().unwrap_or_default().to_owned()
+        self.json()["reason"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     pub fn description(&self) -> String {
-        self.json()["error_description"].as_str().unwrap_or_default().to_owned()
+        self.json()["error_description"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     pub fn access_token(&self) -> String {
@@ -108,7 +114,9 @@ impl TestService {
         let address = listener.local_addr().unwrap();
         let config = write_config(folder.path(), &address.to_string(), &settings);
         let clock = Arc::new(FrozenClock::at(UnixTime::from_seconds(NOON)));
-        let parts = assemble_with(&config, clock.clone(), settings.store).await.unwrap();
+        let parts = assemble_with(&config, clock.clone(), settings.store)
+            .await
+            .unwrap();
         let server = http::serve(listener, parts.service.clone()).unwrap();
         let handle = server.handle();
         tokio::spawn(server);
@@ -127,7 +135,9 @@ impl TestService {
         self.handle.stop(true).await;
         let store = self.parts.store.clone();
         drop(self.parts);
-        tokio::task::spawn_blocking(move || store.close()).await.unwrap();
+        tokio::task::spawn_blocking(move || store.close())
+            .await
+            .unwrap();
         self.folder
     }
 
@@ -148,7 +158,9 @@ impl TestService {
         let body = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(parameters)
             .finish();
-        let request = self.post("/oauth/token").header("content-type", "application/x-www-form-urlencoded");
+        let request = self
+            .post("/oauth/token")
+            .header("content-type", "application/x-www-form-urlencoded");
         answer(request.body(body)).await
     }
 
@@ -176,12 +188,22 @@ impl TestService {
         self.token_for(set, audience, changes)
     }
 
-    pub fn token_for(&self, set: &str, audience: Option<&str>, changes: &[(&str, Value)]) -> String {
+    pub fn token_for(
+        &self,
+        set: &str,
+        audience: Option<&str>,
+        changes: &[(&str, Value)],
+    ) -> String {
         use countersign::clock::Clock as _;
         let profile = set.split('-').next().unwrap();
-        let changes = changes.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let changes = changes
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()));
         let job = Job::new(profile, Some(set), changes.collect::<Map<_, _>>()).unwrap();
-        ci().signer().sign(&job, audience, self.clock.now()).unwrap().token
+        ci().signer()
+            .sign(&job, audience, self.clock.now())
+            .unwrap()
+            .token
     }
 
     /// The record of the decision that an answer names.
@@ -189,15 +211,31 @@ impl TestService {
         let id = answer.json()["decision_id"].as_str().map(str::to_owned);
         let id = id.unwrap_or_else(|| panic!("no decision: {}", answer.text));
         let id = DecisionId::parse(&id).unwrap();
-        self.parts.service.exchange.ledger.decision(id).await.unwrap().unwrap()
+        self.parts
+            .service
+            .exchange
+            .ledger
+            .decision(id)
+            .await
+            .unwrap()
+            .unwrap()
     }
 
     /// Writes a policy file and lets the service read it.
     pub async fn policy(&self, project: &str, text: &str) {
-        let file = self.folder.path().join(format!("trust-policies/{project}.toml"));
+        let file = self
+            .folder
+            .path()
+            .join(format!("trust-policies/{project}.toml"));
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(file, text).unwrap();
-        self.parts.service.exchange.directory.reload().await.unwrap();
+        self.parts
+            .service
+            .exchange
+            .directory
+            .reload()
+            .await
+            .unwrap();
     }
 }
 
@@ -222,12 +260,16 @@ pub fn copy_policies(to: &Path) {
 
 /// Writes `countersign.toml` for a service on `address` and reads it.
 pub fn write_config(folder: &Path, address: &str, settings: &Settings) -> Config {
-    let issuers = settings.issuers.clone().unwrap_or_else(|| ci().signer().issuer_tables());
+    let issuers = settings
+        .issuers
+        .clone()
+        .unwrap_or_else(|| ci().signer().issuer_tables());
     let text = format!(
         "listen = \"{address}\"\npublic-url = \"https://sts.example.com\"\nallow-loopback-http = true\n{}\n{}\n{issuers}",
         settings.top, settings.tables,
     );
     let file = folder.join("countersign.toml");
     std::fs::write(&file, text).unwrap();
-    Config::load(Some(&file), &std::collections::BTreeMap::new()).unwrap_or_else(|fault| panic!("{fault}"))
+    Config::load(Some(&file), &std::collections::BTreeMap::new())
+        .unwrap_or_else(|fault| panic!("{fault}"))
 }

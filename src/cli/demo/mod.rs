@@ -63,7 +63,10 @@ pub(super) async fn run(arguments: &DemoArgs) -> u8 {
 async fn demonstrate(arguments: &DemoArgs) -> Result<bool, DemoError> {
     let folder = TempDir::with_prefix("countersign-demo-")?;
     let (ci_listener, listener) = (bind(9100)?, bind(8080)?);
-    let ci = Arc::new(FakeCi::new(ci_listener.local_addr()?, Arc::new(SystemClock))?);
+    let ci = Arc::new(FakeCi::new(
+        ci_listener.local_addr()?,
+        Arc::new(SystemClock),
+    )?);
     let policies = match &arguments.policies {
         Some(policies) => policies.clone(),
         None => policies::find_or_copy(folder.path())?,
@@ -76,7 +79,12 @@ async fn demonstrate(arguments: &DemoArgs) -> Result<bool, DemoError> {
     let handles = [pretended.handle(), server.handle()];
     let serving = [tokio::spawn(pretended), tokio::spawn(server)];
 
-    let tour = tour::Tour { config: &config, ci: &ci, parts: &parts, policies: &policies };
+    let tour = tour::Tour {
+        config: &config,
+        ci: &ci,
+        parts: &parts,
+        policies: &policies,
+    };
     let as_expected = tour.walk().await;
     if as_expected.is_ok() && !arguments.once {
         println!("\nStill serving. Ctrl-C ends it, and removes what the demo wrote.");
@@ -92,7 +100,9 @@ async fn demonstrate(arguments: &DemoArgs) -> Result<bool, DemoError> {
         server.await.map_err(std::io::Error::other)??;
     }
     let store = parts.store.clone();
-    tokio::task::spawn_blocking(move || store.close()).await.map_err(std::io::Error::other)?;
+    tokio::task::spawn_blocking(move || store.close())
+        .await
+        .map_err(std::io::Error::other)?;
     as_expected
 }
 
@@ -111,11 +121,15 @@ fn config(
     let address = listener.local_addr()?;
     let policies = std::path::absolute(policies)?;
     let text = format!(
-        "listen = \"{address}\"\npublic-url = \"http://{address}\"\ntrust-policies = {policies:?}\nallow-loopback-http = true\n\n{}",
+        "listen = \"{address}\"\npublic-url = \"http://{address}\"\ntrust-policies = '{}'\nallow-loopback-http = true\n\n{}",
+        policies.display(),
         ci.signer().issuer_tables(),
     );
     let file = folder.join("countersign.toml");
     std::fs::write(&file, text)?;
     // The environment is for real services; a demo always runs the same.
-    Ok(Config::load(Some(&file), &std::collections::BTreeMap::new())?)
+    Ok(Config::load(
+        Some(&file),
+        &std::collections::BTreeMap::new(),
+    )?)
 }

@@ -5,11 +5,26 @@ use std::path::{Path, PathBuf};
 
 /// One policy per CI system, and what they are about.
 const SHIPPED: [(&str, &str); 5] = [
-    ("acme/api.toml", include_str!("../../../trust-policies/acme/api.toml")),
-    ("acme/images.toml", include_str!("../../../trust-policies/acme/images.toml")),
-    ("acme/mobile.toml", include_str!("../../../trust-policies/acme/mobile.toml")),
-    ("acme/site.toml", include_str!("../../../trust-policies/acme/site.toml")),
-    ("acme/web.toml", include_str!("../../../trust-policies/acme/web.toml")),
+    (
+        "acme/api.toml",
+        include_str!("../../../trust-policies/acme/api.toml"),
+    ),
+    (
+        "acme/images.toml",
+        include_str!("../../../trust-policies/acme/images.toml"),
+    ),
+    (
+        "acme/mobile.toml",
+        include_str!("../../../trust-policies/acme/mobile.toml"),
+    ),
+    (
+        "acme/site.toml",
+        include_str!("../../../trust-policies/acme/site.toml"),
+    ),
+    (
+        "acme/web.toml",
+        include_str!("../../../trust-policies/acme/web.toml"),
+    ),
 ];
 
 /// The folder `trust-policies` here, if it is the shipped one (so that editing it shows its effect), else a copy of the

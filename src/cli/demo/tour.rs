@@ -64,9 +64,14 @@ impl Tour<'_> {
     /// Shows everything. Answers whether every exchange came out as it should.
     pub(super) async fn walk(&self) -> Result<bool, DemoError> {
         let (us, ci) = (&self.config.public_url, self.ci.signer().base());
-        println!("Countersign is at {us}, with the trust policies in {}.", self.policies.display());
+        println!(
+            "Countersign is at {us}, with the trust policies in {}.",
+            self.policies.display()
+        );
         println!("Five pretended CI systems are at {ci}; `curl {ci}` tells more.\n");
-        println!("1. One job of each CI system exchanges its identity token for a project token.\n");
+        println!(
+            "1. One job of each CI system exchanges its identity token for a project token.\n"
+        );
 
         let client = Client::new(us)?;
         let mut as_expected = true;
@@ -79,7 +84,10 @@ impl Tour<'_> {
                 ),
                 Answer::Denied(denied) => {
                     as_expected = false;
-                    println!("   {:<10} REFUSED: {}", stop.profile, denied.error_description);
+                    println!(
+                        "   {:<10} REFUSED: {}",
+                        stop.profile, denied.error_description
+                    );
                 }
             }
         }
@@ -90,8 +98,12 @@ impl Tour<'_> {
 
     /// The same GitHub job on a branch that no relationship trusts.
     async fn show_denial(&self, client: &Client) -> Result<bool, DemoError> {
-        let Some(stop) = STOPS.first() else { return Ok(false) };
-        println!("\n2. The same GitHub workflow on another branch gets nothing, and is told why.\n");
+        let Some(stop) = STOPS.first() else {
+            return Ok(false);
+        };
+        println!(
+            "\n2. The same GitHub workflow on another branch gets nothing, and is told why.\n"
+        );
         let branch = Map::from_iter([("ref".to_owned(), json!("refs/heads/experiment"))]);
         let token = self.token(stop, branch)?;
         let Answer::Denied(denied) = client.exchange(&token, stop.project).await? else {
@@ -100,8 +112,13 @@ impl Tour<'_> {
         };
         println!("   reason       {}", denied.reason);
         println!("   description  {}", denied.error_description);
-        println!("\n   The operator sees the whole decision, with what was wanted and what was found:\n");
-        let id = denied.decision_id.as_deref().and_then(|id| DecisionId::parse(id).ok());
+        println!(
+            "\n   The operator sees the whole decision, with what was wanted and what was found:\n"
+        );
+        let id = denied
+            .decision_id
+            .as_deref()
+            .and_then(|id| DecisionId::parse(id).ok());
         let Some(id) = id else { return Ok(false) };
         let ledger = &self.parts.service.exchange.ledger;
         match ledger.decision(id).await {
@@ -118,13 +135,20 @@ impl Tour<'_> {
     fn show_commands(&self) {
         let (us, ci) = (&self.config.public_url, self.ci.signer().base());
         println!("\n3. The same by hand, while this demo serves:\n");
-        println!("   token=$(curl -s '{ci}/token/github?claims=github-push&audience={us}' | sed 's/.*\"token\":\"\\([^\"]*\\)\".*/\\1/')");
+        println!(
+            "   token=$(curl -s '{ci}/token/github?claims=github-push&audience={us}' | sed 's/.*\"token\":\"\\([^\"]*\\)\".*/\\1/')"
+        );
         println!("   curl -s {us}/oauth/token \\");
         println!("     -d grant_type=urn:ietf:params:oauth:grant-type:token-exchange \\");
         println!("     -d subject_token_type=urn:ietf:params:oauth:token-type:id_token \\");
         println!("     -d audience=acme/api -d subject_token=\"$token\"\n");
-        println!("   A second try with the same token answers `token-spent`. Add `&ref=refs/heads/experiment` to the");
-        println!("   first address for a denial, or edit {}/acme/api.toml: it is read again at once.", self.policies.display());
+        println!(
+            "   A second try with the same token answers `token-spent`. Add `&ref=refs/heads/experiment` to the"
+        );
+        println!(
+            "   first address for a denial, or edit {}/acme/api.toml: it is read again at once.",
+            self.policies.display()
+        );
     }
 
     fn token(&self, stop: &Stop, changes: Map<String, Value>) -> Result<String, DemoError> {

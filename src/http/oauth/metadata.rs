@@ -63,5 +63,7 @@ pub(in crate::http) async fn keys(service: Data<Service>) -> HttpResponse {
 }
 
 fn cached(body: &Value) -> HttpResponse {
-    HttpResponse::Ok().insert_header((CACHE_CONTROL, KEEP)).json(body)
+    HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, KEEP))
+        .json(body)
 }

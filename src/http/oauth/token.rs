@@ -57,14 +57,16 @@ fn answer(request: &HttpRequest, issued: Issued, project: String) -> HttpRespons
         project: Some(project),
         scope: Some(issued.scope.clone()),
     });
-    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(json!({
-        "access_token": issued.token.into_text(),
-        "issued_token_type": ACCESS_TOKEN,
-        "token_type": "Bearer",
-        "expires_in": issued.expires_in,
-        "scope": issued.scope,
-        "decision_id": decision_id,
-    }))
+    HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(json!({
+            "access_token": issued.token.into_text(),
+            "issued_token_type": ACCESS_TOKEN,
+            "token_type": "Bearer",
+            "expires_in": issued.expires_in,
+            "scope": issued.scope,
+            "decision_id": decision_id,
+        }))
 }
 
 async fn read(
@@ -73,7 +75,9 @@ async fn read(
     service: &Service,
 ) -> Result<ExchangeRequest, RequestError> {
     if !is_form(request.headers()) {
-        return Err(fault("the content type must be application/x-www-form-urlencoded"));
+        return Err(fault(
+            "the content type must be application/x-www-form-urlencoded",
+        ));
     }
     let body = match payload.to_bytes_limited(LARGEST_BODY).await {
         Err(_) => return Err(fault("the body is larger than 64 KiB")),
@@ -85,17 +89,24 @@ async fn read(
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     let media_type = content_type.and_then(|value| value.split(';').next());
     media_type.is_some_and(|media_type| {
-        media_type.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+        media_type
+            .trim()
+            .eq_ignore_ascii_case("application/x-www-form-urlencoded")
     })
 }
 
 fn caller(request: &HttpRequest, service: &Service) -> Caller {
     let peer = request.peer_addr().map(|peer| peer.ip());
     let address = client_address(peer, request.headers(), &service.trusted_proxies);
-    let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
+    let user_agent = request
+        .headers()
+        .get(USER_AGENT)
+        .and_then(|value| value.to_str().ok());
     Caller {
         address: address.map(|address| address.to_string()),
         user_agent: user_agent.map(|text| text.chars().take(USER_AGENT_KEPT).collect()),
@@ -113,7 +124,10 @@ impl Form {
                 continue;
             }
             let shown: String = name.chars().take(40).collect();
-            if parameters.insert(name.into_owned(), value.into_owned()).is_some() {
+            if parameters
+                .insert(name.into_owned(), value.into_owned())
+                .is_some()
+            {
                 return Err(fault(&format!("the parameter {shown} stands twice")));
             }
         }
@@ -125,7 +139,8 @@ impl Form {
     }
 
     fn require(&mut self, name: &str, mend: &str) -> Result<String, RequestError> {
-        self.take(name).ok_or_else(|| fault(&format!("the parameter {name} is missing or empty: {mend}")))
+        self.take(name)
+            .ok_or_else(|| fault(&format!("the parameter {name} is missing or empty: {mend}")))
     }
 }
 
@@ -134,21 +149,28 @@ fn exchange_request(
     public_url: &str,
     caller: Caller,
 ) -> Result<ExchangeRequest, RequestError> {
-    if form.require("grant_type", TOKEN_EXCHANGE)? != TOKEN_EXCHANGE {
+    if form.require("grant_type", &format!("send {TOKEN_EXCHANGE}"))? != TOKEN_EXCHANGE {
         return Err(RequestError::GrantTypeUnsupported);
     }
     if form.take("actor_token").is_some() || form.take("actor_token_type").is_some() {
-        return Err(fault("an actor_token is not accepted: a job acts for itself"));
+        return Err(fault(
+            "an actor_token is not accepted: a job acts for itself",
+        ));
     }
     let subject_token =
         form.require("subject_token", "send the identity token of the CI system")?;
     if subject_token.len() > LONGEST_TOKEN {
         return Err(fault("the subject_token is larger than 16 KiB"));
     }
-    match form.require("subject_token_type", ID_TOKEN)?.as_str() {
+    match form
+        .require("subject_token_type", &format!("send {ID_TOKEN}"))?
+        .as_str()
+    {
         ID_TOKEN | JWT => {}
         _ => {
-            return Err(fault(&format!("the subject_token_type must be {ID_TOKEN} or {JWT}")));
+            return Err(fault(&format!(
+                "the subject_token_type must be {ID_TOKEN} or {JWT}"
+            )));
         }
     }
     match form.take("requested_token_type").as_deref() {
@@ -159,8 +181,7 @@ fn exchange_request(
             )));
         }
     }
-    let audience =
-        form.require("audience", "name the project, as organization/project")?;
+    let audience = form.require("audience", "name the project, as organization/project")?;
     let project = Audience::parse(&audience, public_url)
         .map_err(|fault| RequestError::TargetMalformed(fault.to_string()))?;
     let resource = form.take("resource").map(resource).transpose()?;
@@ -169,7 +190,13 @@ fn exchange_request(
     });
     let scopes = scopes.transpose()?.filter(|scopes| !scopes.is_empty());
     let wish = Wish { scopes, resource };
-    Ok(ExchangeRequest { subject_token, audience, project, wish, caller })
+    Ok(ExchangeRequest {
+        subject_token,
+        audience,
+        project,
+        wish,
+        caller,
+    })
 }
 
 /// An absolute URI without a fragment (RFC 8707, section 2). Its text is compared, and never rewritten.
@@ -216,7 +243,10 @@ mod tests {
     fn a_whole_form_is_an_exchange() {
         let request = outcome(&[("scope", "b a"), ("resource", "https://api.example")]).unwrap();
         assert_eq!(request.wish.scopes.unwrap().to_string(), "a b");
-        assert_eq!(request.wish.resource.as_deref(), Some("https://api.example"));
+        assert_eq!(
+            request.wish.resource.as_deref(),
+            Some("https://api.example")
+        );
     }
 
     #[test]
@@ -231,13 +261,22 @@ mod tests {
         for (changes, said) in [
             (&[("grant_type", "")][..], "grant_type is missing"),
             (&[("subject_token_type", "x")], "subject_token_type must be"),
-            (&[("subject_token_type", ACCESS_TOKEN)], "subject_token_type must be"),
+            (
+                &[("subject_token_type", ACCESS_TOKEN)],
+                "subject_token_type must be",
+            ),
             (&[("audience", "")], "audience is missing"),
-            (&[("audience", "acme/api"), ("audience", "acme/api")], "audience stands twice"),
+            (
+                &[("audience", "acme/api"), ("audience", "acme/api")],
+                "audience stands twice",
+            ),
             (&[("scope", "a"), ("scope", "b")], "scope stands twice"),
             (&[("scope", "a\u{7}")], "scope cannot be read"),
             (&[("actor_token", "x")], "actor_token is not accepted"),
-            (&[("requested_token_type", "x")], "requested_token_type must be"),
+            (
+                &[("requested_token_type", "x")],
+                "requested_token_type must be",
+            ),
         ] {
             match outcome(changes) {
                 Err(RequestError::Malformed(message)) => {
@@ -256,9 +295,16 @@ mod tests {
 
     #[test]
     fn a_target_that_is_none_is_told_apart_from_a_bad_request() {
-        for change in [("audience", "Acme"), ("resource", "/path"), ("resource", "https://a/#b")] {
+        for change in [
+            ("audience", "Acme"),
+            ("resource", "/path"),
+            ("resource", "https://a/#b"),
+        ] {
             let refused = outcome(&[change]).unwrap_err();
-            assert!(matches!(refused, RequestError::TargetMalformed(_)), "{change:?}");
+            assert!(
+                matches!(refused, RequestError::TargetMalformed(_)),
+                "{change:?}"
+            );
         }
     }
 }
