@@ -52,6 +52,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
             "fake_ci",
             "subject",
             "trust",
+            "issuer",
         ],
     ),
     ("client", &[]),
