@@ -126,6 +126,7 @@ fn what_finds_the_queue_full_is_refused_and_the_rest_is_served() {
             let _ = reached.send(());
             let _ = may_go_on.lock().unwrap().recv();
         }
+        Ok(())
     };
     let fixture = Embedded::new();
     let store = fixture.open_with(Options {
@@ -169,6 +170,7 @@ fn nothing_is_answered_as_on_record_before_it_is_on_disk() {
             let store = store.lock().unwrap().clone();
             let found = store.map(|store| wait(store.denial_on_record(key)).unwrap());
             seen.lock().unwrap().push((step, found.flatten().is_some()));
+            Ok(())
         }
     };
     let opened = fixture.open_with(Options {
@@ -233,6 +235,7 @@ fn a_store_with_nothing_to_do_forgets_what_has_expired() {
             if step == Step::Synced {
                 let _ = committed.send(());
             }
+            Ok(())
         })),
         ..Options::default()
     });
@@ -296,6 +299,7 @@ fn counted_denials_reach_the_disk_although_nothing_else_happens() {
             if step == Step::Synced {
                 let _ = committed.send(());
             }
+            Ok(())
         })),
         ..Options::default()
     });

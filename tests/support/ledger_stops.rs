@@ -1,9 +1,11 @@
 //! Stops between any two steps, torn writes, and a process that is killed.
 
+use std::cmp::Ordering as Order;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use countersign::audit::{DecisionId, Record};
@@ -42,6 +44,7 @@ fn open_with_images(fixture: &Embedded, images: &Path) -> (EmbeddedStore, Images
             let to = images.join(taken.len().to_string());
             image(&data, &to);
             taken.push((step, to));
+            Ok(())
         }
     };
     let store = fixture.open_with(Options {
@@ -73,12 +76,50 @@ fn a_stop_between_any_two_steps_leaves_token_and_record_both_or_neither() {
             let (spent, recorded) = found(&store, &name, record.decision_id);
             assert_eq!(spent, recorded, "token {number} at {step:?}");
             match number.cmp(&(moment / 4)) {
-                std::cmp::Ordering::Less => assert!(spent, "acknowledged before {step:?}"),
-                std::cmp::Ordering::Greater => assert!(!spent, "not yet begun at {step:?}"),
-                std::cmp::Ordering::Equal if *step == Step::Synced => assert!(spent),
-                std::cmp::Ordering::Equal => {}
+                Order::Less => assert!(spent, "acknowledged before {step:?}"),
+                Order::Greater => assert!(!spent, "not yet begun at {step:?}"),
+                Order::Equal if *step == Step::Synced => assert!(spent),
+                Order::Equal => {}
             }
         }
+    }
+}
+
+#[test]
+fn a_step_that_fails_leaves_both_or_neither_and_the_next_commit_succeeds() {
+    let fixture = Embedded::new();
+    for failing in [Step::Decided, Step::Applied, Step::Flushed, Step::Synced] {
+        let fails = Arc::new(AtomicBool::new(false));
+        let at_step = {
+            let fails = fails.clone();
+            move |step| {
+                if step == failing && fails.swap(false, Ordering::SeqCst) {
+                    return Err(std::io::Error::other("the disk is broken"));
+                }
+                Ok(())
+            }
+        };
+        let store = fixture.open_with(Options {
+            at_step: Some(Arc::new(at_step)),
+            ..Options::default()
+        });
+        let name = |what: &str| format!("{what} {failing:?}");
+        let (before, during) = (large_record(20_000), large_record(20_000));
+        let [first, second] = [&before, &during].map(|record| record.decision_id);
+        wait(store.spend(once(&name("before")), before)).unwrap();
+        fails.store(true, Ordering::SeqCst);
+        let failed = wait(store.spend(once(&name("during")), during)).unwrap_err();
+        assert!(failed.to_string().contains("the disk is broken"));
+
+        assert_eq!(
+            wait(store.spend(once(&name("after")), record())).unwrap(),
+            Spent::Nth(1)
+        );
+        assert_eq!(found(&store, &name("before"), first), (true, true));
+        let (spent, recorded) = found(&store, &name("during"), second);
+        assert_eq!(spent, recorded, "{failing:?}");
+        assert_eq!(spent, failing != Step::Decided, "{failing:?}");
+        store.close();
     }
 }
 

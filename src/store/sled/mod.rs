@@ -48,9 +48,9 @@ pub struct Options {
     /// What tells how many octets are free, in place of the disk.
     #[doc(hidden)]
     pub free_space: Option<Arc<dyn Fn() -> io::Result<u64> + Send + Sync>>,
-    /// What is called at each step of each commit.
+    /// What is called at each step of each commit. Its error is taken for the disk's.
     #[doc(hidden)]
-    pub at_step: Option<Arc<dyn Fn(Step) + Send + Sync>>,
+    pub at_step: Option<Arc<dyn Fn(Step) -> io::Result<()> + Send + Sync>>,
 }
 
 impl Default for Options {
@@ -67,10 +67,10 @@ impl Default for Options {
 }
 
 impl Options {
-    fn reach(&self, step: Step) {
-        if let Some(at_step) = &self.at_step {
-            at_step(step);
-        }
+    fn reach(&self, step: Step) -> io::Result<()> {
+        self.at_step
+            .as_ref()
+            .map_or(Ok(()), |at_step| at_step(step))
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) struct Place {
     path: PathBuf,
     /// Our own lock, beside the one that sled holds on its file: sled is closed and opened again after a failure, and
     /// nobody else may step in between.
-    _lock: File,
+    lock: File,
 }
 
 impl Place {
@@ -82,7 +82,7 @@ impl Place {
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self {
                 path: path.to_owned(),
-                _lock: lock,
+                lock,
             }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::InUse(path.to_owned())),
             Err(error) => Err(OpenError::Failed(path.to_owned(), error.to_string())),
@@ -112,6 +112,13 @@ impl Place {
             Some(parent) => File::open(parent)?.sync_all(),
             None => Ok(()),
         }
+    }
+}
+
+impl Drop for Place {
+    /// Unlocks by word, since a child process that is just being started holds a copy of the handle for a moment.
+    fn drop(&mut self) {
+        let _ = flock(&self.lock, FlockOperation::Unlock);
     }
 }
 

@@ -224,17 +224,21 @@ impl Writer {
     }
 
     fn write_steps(&mut self, instance: &Instance, writes: &Writes) -> Result<(), String> {
-        self.options.reach(Step::Decided);
+        let options = self.options.clone();
+        let reach = |step| options.reach(step).map_err(|error| error.to_string());
+        reach(Step::Decided)?;
         instance.apply(writes)?;
-        self.options.reach(Step::Applied);
+        reach(Step::Applied)?;
         instance.flush()?;
-        self.options.reach(Step::Flushed);
-        instance.sync().map_err(|error| {
-            self.trouble.sync_failed = true;
-            error.to_string()
-        })?;
-        self.options.reach(Step::Synced);
-        Ok(())
+        let flushed = self.options.reach(Step::Flushed);
+        self.noting(flushed.and_then(|()| instance.sync()))?;
+        reach(Step::Synced)
+    }
+
+    /// Remembers that a sync failed.
+    fn noting(&mut self, synced: std::io::Result<()>) -> Result<(), String> {
+        self.trouble.sync_failed |= synced.is_err();
+        synced.map_err(|error| error.to_string())
     }
 
     /// The database; opened again if a failure closed it, and with the failed commit settled.
@@ -277,10 +281,7 @@ impl Writer {
         if begun {
             instance.apply(&commit.writes)?;
             instance.flush()?;
-            instance.sync().map_err(|error| {
-                self.trouble.sync_failed = true;
-                error.to_string()
-            })?;
+            self.noting(instance.sync())?;
         } else {
             self.counts.put_back(commit.counts.clone());
         }
