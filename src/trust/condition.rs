@@ -276,18 +276,18 @@ mod tests {
         Scalar::Number(value.as_number().unwrap().clone())
     }
 
-    fn exact(values: impl IntoIterator<Item = Scalar>) -> Option<Alternatives> {
-        Some(Alternatives {
-            exact: values.into_iter().collect(),
+    fn exact(value: Scalar) -> Alternatives {
+        Alternatives {
+            exact: vec![value],
             globs: Vec::new(),
-        })
+        }
     }
 
-    fn glob(pattern: &str) -> Option<Alternatives> {
-        Some(Alternatives {
+    fn glob(pattern: &str) -> Alternatives {
+        Alternatives {
             exact: Vec::new(),
             globs: vec![Globs::default().compile(pattern, false).unwrap()],
-        })
+        }
     }
 
     fn of_unknown_type(one_of: Option<Alternatives>, none_of: Option<Alternatives>) -> Condition {
@@ -300,12 +300,12 @@ mod tests {
 
     #[test]
     fn in_a_trust_what_is_odd_satisfies_nothing() {
-        let is_a = || of_unknown_type(exact([text("a")]), None);
-        let not_a = || of_unknown_type(None, exact([text("a")]));
-        let like_a = || of_unknown_type(glob("a*"), None);
-        let like_a_not_ab = || of_unknown_type(glob("a*"), exact([text("ab")]));
-        let one = || of_unknown_type(exact([number(&json!(1))]), None);
-        let yes = || of_unknown_type(exact([Scalar::Boolean(true)]), None);
+        let is_a = || of_unknown_type(Some(exact(text("a"))), None);
+        let not_a = || of_unknown_type(None, Some(exact(text("a"))));
+        let like_a = || of_unknown_type(Some(glob("a*")), None);
+        let like_a_not_ab = || of_unknown_type(Some(glob("a*")), Some(exact(text("ab"))));
+        let one = || of_unknown_type(Some(exact(number(&json!(1)))), None);
+        let yes = || of_unknown_type(Some(exact(Scalar::Boolean(true))), None);
         let cases: &[(Condition, Value, bool)] = &[
             (is_a(), json!("a"), true),
             (is_a(), json!("A"), false),
@@ -357,10 +357,10 @@ mod tests {
 
     #[test]
     fn in_a_deny_what_is_odd_keeps_out() {
-        let is_a = || of_unknown_type(exact([text("a")]), None);
-        let not_a = || of_unknown_type(None, exact([text("a")]));
-        let like_a = || of_unknown_type(glob("a*"), None);
-        let like_a_not_ab = || of_unknown_type(glob("a*"), exact([text("ab")]));
+        let is_a = || of_unknown_type(Some(exact(text("a"))), None);
+        let not_a = || of_unknown_type(None, Some(exact(text("a"))));
+        let like_a = || of_unknown_type(Some(glob("a*")), None);
+        let like_a_not_ab = || of_unknown_type(Some(glob("a*")), Some(exact(text("ab"))));
         let cases: &[(Condition, Value, bool)] = &[
             (is_a(), json!("a"), true),
             (is_a(), json!("b"), false),
@@ -401,7 +401,7 @@ mod tests {
     fn a_claim_that_the_profile_knows_as_one_text_is_not_satisfied_by_a_list() {
         let known = |kind| Condition {
             kind: Some(kind),
-            ..of_unknown_type(exact([text("a")]), None)
+            ..of_unknown_type(Some(exact(text("a"))), None)
         };
         for kind in [ClaimType::Text, ClaimType::Id, ClaimType::BooleanText] {
             assert!(known(kind).holds(Some(&json!("a")), Sense::Trust));

@@ -53,7 +53,7 @@ pub fn decide(
     let outcome = match (holding.is_empty(), deny) {
         (true, _) => Err(Refusal::NotTrusted),
         (false, Some(deny)) => Err(Refusal::DeniedByRule(deny.name.clone())),
-        (false, None) => grant(&holding, wish, limits),
+        (false, None) => grant(&holding, wish, *limits),
     };
     Decision {
         relationships: listed.judgements,
@@ -121,7 +121,7 @@ fn judge_denies(policy: &ProjectPolicy, claims: &VerifiedClaims) -> Vec<Judgemen
 }
 
 /// What the relationships that hold give together, cut to what was asked.
-fn grant(holding: &[&Relationship], wish: &Wish, limits: &Limits) -> Result<Grant, Refusal> {
+fn grant(holding: &[&Relationship], wish: &Wish, limits: Limits) -> Result<Grant, Refusal> {
     let mut given = Scopes::default();
     for relationship in holding {
         given.extend(&relationship.scopes);
@@ -140,8 +140,10 @@ fn grant(holding: &[&Relationship], wish: &Wish, limits: &Limits) -> Result<Gran
         }
     };
     if let Some(resource) = &wish.resource {
-        let allows = |relationship: &&Relationship| relationship.resources.contains(resource);
-        if !holding.iter().any(allows) {
+        let allowed = holding
+            .iter()
+            .any(|relationship| relationship.resources.contains(resource));
+        if !allowed {
             return Err(Refusal::ResourceNotAllowed(resource.clone()));
         }
     }

@@ -105,7 +105,7 @@ impl Question {
         }
     }
 
-    fn find(&self, claims: &VerifiedClaims, sense: Sense) -> Finding {
+    fn finding(&self, claims: &VerifiedClaims, sense: Sense) -> Finding {
         let answer = self.answer(claims, sense);
         Finding {
             asked: self.asked.clone(),
@@ -125,7 +125,7 @@ impl Question {
         }
         match &self.test {
             Test::Field(test) => match read(test.field.source, claims) {
-                Reading::Text(text) => Some(Cow::Owned(Value::String(text.into_owned()))),
+                Reading::Text(built) => Some(Cow::Owned(Value::String(built.into_owned()))),
                 Reading::Absent | Reading::Odd => None,
             },
             _ => None,
@@ -187,7 +187,7 @@ pub(super) fn judge(
         findings: questions
             .iter()
             .take(asked)
-            .map(|question| question.find(claims, sense))
+            .map(|question| question.finding(claims, sense))
             .collect(),
     }
 }

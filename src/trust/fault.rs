@@ -121,12 +121,12 @@ impl PolicyFault {
         } else {
             Renderer::plain()
         };
-        let rendered: Vec<String> = self
+        let excerpts: Vec<String> = self
             .problems
             .iter()
             .map(|problem| self.render_one(&renderer, problem))
             .collect();
-        rendered.join("\n\n")
+        excerpts.join("\n\n")
     }
 
     fn render_one(&self, renderer: &Renderer, problem: &Problem) -> String {

@@ -84,7 +84,7 @@ impl<'t> Reader<'_, 't> {
     /// not known. `fields` are the identity fields that the entry gives.
     pub(super) fn claims(
         &mut self,
-        table: Option<Keys<'t>>,
+        table: Option<&Keys<'t>>,
         subject: Option<Key<'t>>,
         language: Language<'_>,
         fields: &[Question],
@@ -98,10 +98,10 @@ impl<'t> Reader<'_, 't> {
                         .mend("write the condition under `claims`, and an exact value of another claim that separates the issuer's customers"),
                 );
             }
-            self.claim(&key, "sub".to_owned(), language, &mut claims);
+            self.claim(&key, "sub", language, &mut claims);
             seen.insert("sub".to_owned(), key.at.into());
         }
-        for key in table.iter().flat_map(Keys::rest) {
+        for key in table.into_iter().flat_map(Keys::rest) {
             let Some(name) = self.claim_name(key) else {
                 continue;
             };
@@ -116,24 +116,24 @@ impl<'t> Reader<'_, 't> {
                     .earlier(earlier, "first here"),
                 );
             } else if self.may_stand_here(key, &name, language, fields) {
-                self.claim(key, name, language, &mut claims);
+                self.claim(key, &name, language, &mut claims);
             }
         }
         claims
     }
 
-    fn claim(&mut self, key: &Key<'t>, name: String, language: Language<'_>, claims: &mut Claims) {
-        let known = language.claim(&name);
-        let Some(asked) = self.condition(key, &name, known, language) else {
+    fn claim(&mut self, key: &Key<'t>, name: &str, language: Language<'_>, claims: &mut Claims) {
+        let known = language.claim(name);
+        let Some(asked) = self.condition(key, name, known, language) else {
             return;
         };
         let condition = Condition::new(known, asked);
-        let identifies = language.separates_customers(&name)
+        let identifies = language.separates_customers(name)
             && condition
                 .exact_texts()
                 .is_some_and(|texts| !texts.iter().any(|text| text.is_empty()));
         claims.identifies |= identifies;
-        let name = self.shared(&name);
+        let name = self.shared(name);
         claims.questions.push(Question {
             asked: name.clone(),
             claim: name,

@@ -41,21 +41,18 @@ impl<'t> Reader<'_, 't> {
             );
             return None;
         }
-        match key.value.get_ref() {
-            DeValue::Table(table) => {
-                self.condition_table(key, Keys::of(table, key.value_at()), known, language)
-            }
-            _ => {
-                let exact = self.scalars(key, known, language)?;
-                Some(Asked::Present {
-                    one_of: Some(Alternatives {
-                        exact,
-                        globs: Vec::new(),
-                    }),
-                    none_of: None,
-                })
-            }
+        if let DeValue::Table(table) = key.value.get_ref() {
+            let table = Keys::of(table, key.value_at());
+            return self.condition_table(key, table, known, language);
         }
+        let one_of = Alternatives {
+            exact: self.scalars(key, known, language)?,
+            globs: Vec::new(),
+        };
+        Some(Asked::Present {
+            one_of: Some(one_of),
+            none_of: None,
+        })
     }
 
     fn condition_table(
@@ -253,7 +250,7 @@ impl<'t> Reader<'_, 't> {
             return None;
         }
         let mut scalars = Vec::new();
-        for member in members.iter() {
+        for member in members {
             scalars.extend(self.scalar(key, member, known, language));
         }
         Some(scalars)
@@ -270,9 +267,8 @@ impl<'t> Reader<'_, 't> {
         let found = match value.get_ref() {
             DeValue::String(text) => Scalar::Text((&**text).into()),
             DeValue::Boolean(boolean) => Scalar::Boolean(*boolean),
-            number @ (DeValue::Integer(_) | DeValue::Float(_)) => match number_of(number) {
-                Some(number) => Scalar::Number(number),
-                None => {
+            number @ (DeValue::Integer(_) | DeValue::Float(_)) => {
+                let Some(number) = number_of(number) else {
                     self.report(Problem::new(
                         "number-invalid",
                         value.span(),
@@ -280,8 +276,9 @@ impl<'t> Reader<'_, 't> {
                         "not finite, or too large",
                     ));
                     return None;
-                }
-            },
+                };
+                Scalar::Number(number)
+            }
             DeValue::Datetime(date) => {
                 self.report(unusable(key, value).mend(format!(
                     "a token has no dates: write `\"{date}\"` if it is a text"

@@ -63,7 +63,7 @@ impl<'t> Reader<'_, 't> {
         let fields = self.fields(&mut keys, profile, Some(header));
         self.unknown(&keys, TRUST_KEYS, "trust relationship", Some(profile));
         let claims = self.claims(
-            claims,
+            claims.as_ref(),
             subject,
             Language {
                 profile: Some(profile),
@@ -108,7 +108,7 @@ impl<'t> Reader<'_, 't> {
                     profile: Some(profile),
                     issuer: Some(&issuer),
                 };
-                let claims = self.claims(claims, subject, language, &fields);
+                let claims = self.claims(claims.as_ref(), subject, language, &fields);
                 let mut questions = vec![self.of_issuer(&issuer)];
                 questions.extend(fields);
                 questions.extend(claims.questions);
@@ -117,7 +117,7 @@ impl<'t> Reader<'_, 't> {
                     questions,
                 }
             }
-            None => self.deny_of_every_issuer(&keys, claims, header),
+            None => self.deny_of_every_issuer(&keys, claims.as_ref(), header),
         };
         Some(Deny {
             name: name?.into(),
@@ -128,15 +128,12 @@ impl<'t> Reader<'_, 't> {
     fn deny_of_every_issuer(
         &mut self,
         keys: &Keys<'t>,
-        claims: Option<Keys<'t>>,
+        claims: Option<&Keys<'t>>,
         header: Place,
     ) -> DenyAsks {
         self.unknown(keys, DENY_KEYS, "deny", None);
-        if claims
-            .as_ref()
-            .is_none_or(|claims| claims.rest().is_empty())
-            && keys.rest().is_empty()
-        {
+        let asks_nothing = claims.is_none_or(|claims| claims.rest().is_empty());
+        if asks_nothing && keys.rest().is_empty() {
             self.report(
                 Problem::new(
                     "deny-everybody",
@@ -164,7 +161,7 @@ impl<'t> Reader<'_, 't> {
                 profile,
                 issuer: None,
             };
-            let claims = self.claims(claims.clone(), None, language, &[]);
+            let claims = self.claims(claims, None, language, &[]);
             asks.push((name, claims.questions));
             if self.problems.len() > before {
                 // The next profile would say the same again.

@@ -159,7 +159,7 @@ impl<'t> Reader<'_, 't> {
                     return None;
                 }
                 let mut values = Vec::new();
-                for member in members.iter() {
+                for member in members {
                     values.extend(self.field_value(field, key.name, member));
                 }
                 Some(Named::Exact(values))
@@ -250,18 +250,12 @@ impl<'t> Reader<'_, 't> {
         let text = match value.get_ref() {
             DeValue::String(text) => text.to_string(),
             number @ DeValue::Integer(_) if field.kind == FieldKind::Id => {
-                match id_number(number) {
-                    Some(id) => id,
-                    None => {
-                        self.report(value_fault(
-                            name,
-                            "this number",
-                            value.span(),
-                            "an id is written with decimal digits",
-                        ));
-                        return None;
-                    }
-                }
+                let Some(id) = id_number(number) else {
+                    let label = "an id is written with decimal digits";
+                    self.report(value_fault(name, "this number", value.span(), label));
+                    return None;
+                };
+                id
             }
             _ => {
                 let wanted = if field.kind == FieldKind::Id {
@@ -339,12 +333,19 @@ fn check(kind: FieldKind, name: &str, text: &str) -> Result<String, (&'static st
             "a path",
             format!("write the file's name alone: `{name} = \"{}\"`", shown(last)),
         )),
-        FieldKind::WorkflowFile if !(text.ends_with(".yml") || text.ends_with(".yaml")) => Err((
+        FieldKind::WorkflowFile if !is_workflow_file(text) => Err((
             "not the name of a workflow's file",
             "write the file's name, such as `\"release.yml\"`; the name that is displayed is the claim `workflow`, under `[trust.claims]`".to_owned(),
         )),
         _ => Ok(text.to_owned()),
     }
+}
+
+/// Whether GitHub would run a file of this name. It takes these two endings, in lower case.
+fn is_workflow_file(name: &str) -> bool {
+    [".yml", ".yaml"]
+        .into_iter()
+        .any(|ending| name.ends_with(ending))
 }
 
 fn value_fault(name: &str, text: &str, at: Range<usize>, label: &'static str) -> Problem {

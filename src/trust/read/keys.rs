@@ -38,7 +38,7 @@ impl From<Range<usize>> for Place {
     }
 }
 
-impl<'t> Key<'t> {
+impl Key<'_> {
     /// Where the value stands.
     pub(super) fn value_at(&self) -> Range<usize> {
         self.value.span()

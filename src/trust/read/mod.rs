@@ -119,7 +119,7 @@ impl<'t> Reader<'_, 't> {
         let mut tables = Vec::new();
         match key.value.get_ref() {
             DeValue::Array(members) => {
-                for member in members.iter() {
+                for member in members {
                     match member.get_ref() {
                         DeValue::Table(table) => tables.push(Keys::of(table, member.span())),
                         _ => self.report(words::wrong_type(key.name, member, "tables")),

@@ -32,7 +32,7 @@ fn distance(one: &str, other: &str) -> usize {
     let mut previous = None;
     for (row, left) in one.chars().enumerate() {
         let mut current = vec![row + 1];
-        let mut above = None;
+        let mut to_the_left = None;
         for (column, &right) in other.iter().enumerate() {
             let at = |cells: &[usize], column: usize| {
                 cells.get(column).copied().unwrap_or(usize::MAX / 2)
@@ -40,12 +40,12 @@ fn distance(one: &str, other: &str) -> usize {
             let replaced = at(&last, column) + usize::from(left != right);
             let inserted = at(&current, column) + 1;
             let removed = at(&last, column + 1) + 1;
-            let mut least = replaced.min(inserted).min(removed);
-            if previous == Some(right) && above == Some(left) {
-                least = least.min(at(&before_last, column.saturating_sub(1)) + 1);
+            let mut cheapest = replaced.min(inserted).min(removed);
+            if previous == Some(right) && to_the_left == Some(left) {
+                cheapest = cheapest.min(at(&before_last, column.saturating_sub(1)) + 1);
             }
-            current.push(least);
-            above = Some(right);
+            current.push(cheapest);
+            to_the_left = Some(right);
         }
         before_last = std::mem::replace(&mut last, current);
         previous = Some(left);

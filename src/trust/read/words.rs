@@ -47,7 +47,7 @@ impl<'t> Reader<'_, 't> {
             return None;
         };
         let mut texts = Vec::new();
-        for member in members.iter() {
+        for member in members {
             match member.get_ref().as_str() {
                 Some(text) => texts.push((text, member.span())),
                 None => self.report(wrong_type(key.name, member, "a list of texts")),
