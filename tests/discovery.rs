@@ -18,7 +18,7 @@ use countersign::issuer::{
 };
 use countersign::ledger::StoreUnavailable;
 
-use crate::support::issuer::{self, Answer, FakeIssuer};
+use crate::support::issuer::{Answer, FakeIssuer};
 
 const KEYS: &str = "/.well-known/jwks";
 const DOCUMENT: &str = "/.well-known/openid-configuration";

@@ -53,29 +53,32 @@ impl Running {
     /// Starts the service and waits until it says where it listens.
     fn start(folder: &Path) -> Self {
         let mut child = command(folder).spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut read = String::new();
-        loop {
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut running = Self {
+            child,
+            log,
+            base: String::new(),
+            read: String::new(),
+        };
+        while running.base.is_empty() {
             let mut line = String::new();
-            assert!(
-                log.read_line(&mut line).unwrap() > 0,
-                "the service ended: {read}"
-            );
-            read.push_str(&line);
+            let more = running.log.read_line(&mut line).unwrap() > 0;
+            running.read.push_str(&line);
+            assert!(more, "the service ended: {}", running.read);
             let entry: Value = serde_json::from_str(&line).unwrap_or_default();
             if entry["message"] == "listening" {
-                let base = entry["url"].as_str().unwrap().to_owned();
-                return Self {
-                    child,
-                    log,
-                    base,
-                    read,
-                };
+                entry["url"].as_str().unwrap().clone_into(&mut running.base);
             }
         }
+        running
     }
 
     async fn exchange(&self, http: &reqwest::Client, token: &str) -> Answer {
+        self.exchange_or_gone(http, token).await.unwrap()
+    }
+
+    /// An exchange; `None` once the service is gone.
+    async fn exchange_or_gone(&self, http: &reqwest::Client, token: &str) -> Option<Answer> {
         let form = [
             ("grant_type", TOKEN_EXCHANGE),
             ("subject_token", token),
@@ -86,12 +89,17 @@ impl Running {
             .extend_pairs(form)
             .finish();
         let request = http.post(format!("{}/oauth/token", self.base));
-        answer(
-            request
-                .header("content-type", "application/x-www-form-urlencoded")
-                .body(body),
-        )
-        .await
+        let request = request
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(body);
+        let response = request.send().await.ok()?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.text().await.ok()?;
+        Some(Answer {
+            status,
+            headers,
+            text,
+        })
     }
 
     fn signal(&self, signal: rustix::process::Signal) {
@@ -178,33 +186,6 @@ async fn after_kill_9_no_acknowledged_exchange_is_lost_and_no_spent_token_can_be
     for (_, id) in &acknowledged {
         let record = store.decision(*id).await.unwrap();
         assert_eq!(record.unwrap().trust, ["build"]);
-    }
-}
-
-impl Running {
-    /// Like [`Self::exchange`]; `None` once the service is gone.
-    async fn exchange_or_gone(&self, http: &reqwest::Client, token: &str) -> Option<Answer> {
-        let form = [
-            ("grant_type", TOKEN_EXCHANGE),
-            ("subject_token", token),
-            ("subject_token_type", ID_TOKEN),
-            ("audience", "acme/api"),
-        ];
-        let body = url::form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(form)
-            .finish();
-        let request = http.post(format!("{}/oauth/token", self.base));
-        let request = request
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(body);
-        let response = request.send().await.ok()?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let text = response.text().await.ok()?;
-        Some(Answer {
-            status,
-            headers,
-            text,
-        })
     }
 }
 

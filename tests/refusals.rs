@@ -4,7 +4,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign::clock::Seconds;
 use serde_json::{Value, json};
 
-use crate::support::service::{Answer, ID_TOKEN, NOON, TOKEN_EXCHANGE, TestService};
+use crate::support::service::{Answer, ID_TOKEN, NOON, TOKEN_EXCHANGE, TestService, ci};
 
 /// What matters of an answer, in one line. Decision ids differ from run to run.
 fn shown(answer: &Answer) -> String {
@@ -38,169 +38,100 @@ fn header(token: &str) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(first).unwrap()).unwrap()
 }
 
-fn with(mut header: Value, name: &str, value: Value) -> Option<Value> {
+fn with(mut header: Value, name: &str, value: Value) -> Value {
     header[name] = value;
-    Some(header)
+    header
+}
+
+/// What is sent, and what it shows.
+fn faulty_tokens(service: &TestService) -> Vec<(&'static str, String)> {
+    let token = service.token("github-push", &[]);
+    let with_algorithm =
+        |name: &str| altered(&token, Some(with(header(&token), "alg", json!(name))), None);
+    let changed = |changes: &[(&str, Value)]| service.token("github-push", changes);
+    let other_payload = format!(r#"{{"iss":"{}/github"}}"#, ci().signer().base());
+    let foreign = json!("https://token.actions.githubusercontent.com/");
+    vec![
+        ("no token at all", "x".to_owned()),
+        (
+            "a duplicate member",
+            altered(&token, None, Some(r#"{"iss":"a","iss":"b"}"#)),
+        ),
+        ("an issuer nobody registered", changed(&[("iss", foreign)])),
+        ("no algorithm", with_algorithm("none")),
+        ("a symmetric algorithm", with_algorithm("HS256")),
+        (
+            "an algorithm that is not the key's",
+            with_algorithm("PS256"),
+        ),
+        (
+            "a changed payload",
+            altered(&token, None, Some(&other_payload)),
+        ),
+        (
+            "an audience that is not ours",
+            service.token_for("github-push", Some("https://other.example"), &[]),
+        ),
+        ("a subject that is a number", changed(&[("sub", json!(7))])),
+        ("no expiry", changed(&[("exp", Value::Null)])),
+        (
+            "expired",
+            changed(&[("iat", json!(NOON - 400)), ("exp", json!(NOON - 61))]),
+        ),
+        ("not yet valid", changed(&[("nbf", json!(NOON + 61))])),
+        (
+            "made too long ago",
+            changed(&[("iat", json!(NOON - 661)), ("exp", json!(NOON + 3600))]),
+        ),
+        (
+            "a lifetime of more than a day",
+            changed(&[("exp", json!(NOON + 86_401))]),
+        ),
+        (
+            "no identity of this project",
+            changed(&[
+                ("repository_id", json!("9")),
+                ("repository_owner_id", json!("9")),
+            ]),
+        ),
+        (
+            "identity proven, conditions not met",
+            changed(&[("ref", json!("refs/heads/dev"))]),
+        ),
+        (
+            "a self-hosted runner, which a deny forbids",
+            changed(&[("runner_environment", json!("self-hosted"))]),
+        ),
+    ]
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_reason_is_told_with_what_to_mend() {
     let service = TestService::start().await;
-    let token = service.token("github-push", &[]);
     let mut told = Vec::new();
-    let exchange = async |what: &str, token: &str, told: &mut Vec<String>| {
-        let answer = service.exchange(token, "acme/api").await;
-        let base = crate::support::service::ci().signer().base();
-        told.push(format!(
-            "# {what}\n{}",
-            shown(&answer).replace(base, "http://ci")
-        ));
-    };
-
-    exchange("no token at all", "x", &mut told).await;
-    exchange(
-        "a duplicate member",
-        &altered(&token, None, Some(r#"{"iss":"a","iss":"b"}"#)),
-        &mut told,
-    )
-    .await;
-    exchange(
-        "an issuer nobody registered",
-        &service.token(
-            "github-push",
-            &[("iss", json!("https://token.actions.githubusercontent.com/"))],
+    for (what, token) in faulty_tokens(&service) {
+        let answer = service.exchange(&token, "acme/api").await;
+        told.push(format!("# {what}\n{}", shown(&answer)));
+    }
+    let token = service.token("github-push", &[]);
+    for (what, parameter) in [
+        (
+            "more than the grant",
+            ("scope", "read_registry write_repository"),
         ),
-        &mut told,
-    )
-    .await;
-    exchange(
-        "no algorithm",
-        &altered(&token, with(header(&token), "alg", json!("none")), None),
-        &mut told,
-    )
-    .await;
-    exchange(
-        "a symmetric algorithm",
-        &altered(&token, with(header(&token), "alg", json!("HS256")), None),
-        &mut told,
-    )
-    .await;
-    exchange(
-        "an algorithm that is not the key's",
-        &altered(&token, with(header(&token), "alg", json!("PS256")), None),
-        &mut told,
-    )
-    .await;
-    exchange(
-        "a changed payload",
-        &altered(
-            &token,
-            None,
-            Some(&format!(
-                r#"{{"iss":"{}/github"}}"#,
-                crate::support::service::ci().signer().base()
-            )),
+        (
+            "a resource that no relationship allows",
+            ("resource", "https://api.example"),
         ),
-        &mut told,
-    )
-    .await;
-    exchange(
-        "an audience that is not ours",
-        &service.token_for("github-push", Some("https://other.example"), &[]),
-        &mut told,
-    )
-    .await;
-    exchange(
-        "a subject that is a number",
-        &service.token("github-push", &[("sub", json!(7))]),
-        &mut told,
-    )
-    .await;
-    exchange(
-        "no expiry",
-        &service.token("github-push", &[("exp", Value::Null)]),
-        &mut told,
-    )
-    .await;
-    exchange(
-        "expired",
-        &service.token(
-            "github-push",
-            &[("iat", json!(NOON - 400)), ("exp", json!(NOON - 61))],
-        ),
-        &mut told,
-    )
-    .await;
-    exchange(
-        "not yet valid",
-        &service.token("github-push", &[("nbf", json!(NOON + 61))]),
-        &mut told,
-    )
-    .await;
-    exchange(
-        "made too long ago",
-        &service.token(
-            "github-push",
-            &[
-                ("iat", json!(NOON - 661)),
-                ("nbf", json!(NOON - 661)),
-                ("exp", json!(NOON + 3600)),
-            ],
-        ),
-        &mut told,
-    )
-    .await;
-    exchange(
-        "a lifetime of more than a day",
-        &service.token("github-push", &[("exp", json!(NOON + 86_401))]),
-        &mut told,
-    )
-    .await;
-    exchange(
-        "no identity of this project",
-        &service.token(
-            "github-push",
-            &[
-                ("repository_id", json!("9")),
-                ("repository_owner_id", json!("9")),
-            ],
-        ),
-        &mut told,
-    )
-    .await;
-    exchange(
-        "identity proven, conditions not met",
-        &service.token("github-push", &[("ref", json!("refs/heads/dev"))]),
-        &mut told,
-    )
-    .await;
-    exchange(
-        "a self-hosted runner, which a deny forbids",
-        &service.token(
-            "github-push",
-            &[("runner_environment", json!("self-hosted"))],
-        ),
-        &mut told,
-    )
-    .await;
-
-    let answer = service
-        .exchange_with(
-            &token,
-            "acme/api",
-            &[("scope", "read_registry write_repository")],
-        )
-        .await;
-    told.push(format!("# more than the grant\n{}", shown(&answer)));
-    let answer = service
-        .exchange_with(&token, "acme/api", &[("resource", "https://api.example")])
-        .await;
-    told.push(format!(
-        "# a resource that no relationship allows\n{}",
-        shown(&answer)
-    ));
+    ] {
+        let answer = service
+            .exchange_with(&token, "acme/api", &[parameter])
+            .await;
+        told.push(format!("# {what}\n{}", shown(&answer)));
+    }
     assert_eq!(service.exchange(&token, "acme/api").await.status, 200);
-    exchange("spent", &token, &mut told).await;
+    let spent = service.exchange(&token, "acme/api").await;
+    told.push(format!("# spent\n{}", shown(&spent)));
     insta::assert_snapshot!(told.join("\n\n"));
 }
 
@@ -311,7 +242,7 @@ async fn what_is_not_there_or_asked_in_another_way_is_said_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn look_alike_issuers_are_nobody() {
     let service = TestService::start().await;
-    let base = crate::support::service::ci().signer().base().to_owned();
+    let base = ci().signer().base().to_owned();
     for iss in [
         format!("{base}/github/"),
         format!("{base}/GitHub"),
@@ -330,7 +261,7 @@ async fn look_alike_issuers_are_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_issuers_key_does_not_sign_for_this_one() {
     let service = TestService::start().await;
-    let base = crate::support::service::ci().signer().base();
+    let base = ci().signer().base();
     // Signed by GitLab's key, and says that it is from GitHub.
     let token = service.token("gitlab-push", &[("iss", json!(format!("{base}/github")))]);
     let answer = service.exchange(&token, "acme/api").await;
@@ -339,7 +270,7 @@ async fn another_issuers_key_does_not_sign_for_this_one() {
     let github = service.token("github-push", &[]);
     let relabelled = altered(
         &token,
-        with(header(&token), "kid", header(&github)["kid"].clone()),
+        Some(with(header(&token), "kid", header(&github)["kid"].clone())),
         None,
     );
     assert_eq!(

@@ -10,7 +10,7 @@ use countersign::clock::UnixTime;
 use countersign::issuer::{IssuerForm, KeySet, Match, PublicKey, TrustedIssuer, profile_named};
 use countersign::subject::{InvalidToken, Refused, SignedClaims, SubjectToken, VerifiedClaims};
 
-use crate::support::keys::{self, SigningKey, encoded};
+use crate::support::keys::{SigningKey, encoded};
 
 const NOW: i64 = 1_800_000_000;
 const ISSUER: &str = "https://ci.example";

@@ -7,6 +7,7 @@
 )]
 
 mod architecture;
+mod claims;
 mod discovery;
 mod exchange;
 mod fake_ci;

@@ -1,5 +1,7 @@
 //! The one table from a domain error to status, OAuth error and reason.
 
+use std::future::{Ready, ready};
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
@@ -138,16 +140,23 @@ fn describable(text: &str) -> String {
 }
 
 /// The answer where the path is right and the method is not.
-pub(super) async fn wrong_method(allowed: &'static str) -> HttpResponse {
-    HttpResponse::MethodNotAllowed()
-        .insert_header((ALLOW, allowed))
-        .json(json!({"error": "invalid_request", "error_description": format!("use {allowed}")}))
+pub(super) fn wrong_method(allowed: &'static str) -> Ready<HttpResponse> {
+    ready(
+        HttpResponse::MethodNotAllowed()
+            .insert_header((ALLOW, allowed))
+            .json(
+                json!({"error": "invalid_request", "error_description": format!("use {allowed}")}),
+            ),
+    )
 }
 
 /// The answer where nothing is.
-pub(super) async fn no_such_path() -> HttpResponse {
-    HttpResponse::NotFound()
-        .json(json!({"error": "not_found", "error_description": "there is nothing at this path"}))
+pub(super) fn no_such_path() -> Ready<HttpResponse> {
+    ready(
+        HttpResponse::NotFound().json(
+            json!({"error": "not_found", "error_description": "there is nothing at this path"}),
+        ),
+    )
 }
 
 #[cfg(test)]
