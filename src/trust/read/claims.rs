@@ -94,8 +94,16 @@ impl<'t> Reader<'_, 't> {
         if let Some(key) = subject {
             if matches!(key.value.get_ref(), DeValue::Table(_)) {
                 self.report(
-                    Problem::new("one-value", key.value_at(), "`sub` takes one exact value or a list of them", "this is a table")
-                        .mend("write the condition under `claims`, and an exact value of another claim that separates the issuer's customers"),
+                    Problem::new(
+                        "one-value",
+                        key.value_at(),
+                        "`sub` takes one exact value or a list of them",
+                        "this is a table",
+                    )
+                    .mend(
+                        "write the condition under `claims`, and an exact value of another claim \
+                        that separates the issuer's customers",
+                    ),
                 );
             }
             self.claim(&key, "sub", language, &mut claims);

@@ -73,10 +73,16 @@ impl<'t> Reader<'_, 't> {
         }
         let (absent, glob, not) = (table.take("absent"), table.take("glob"), table.take("not"));
         for other in table.rest() {
-            self.report(
-                Problem::new("unknown-key", other.at.into(), format!("`{}` is no kind of condition", shown(other.name)), "unknown here")
-                    .mend("a condition is a value, a list of values, or a table with `glob`, `not` or `absent`; a claim inside an object is named by a JSON Pointer, such as `\"/kubernetes.io/namespace\"`"),
+            let problem = Problem::new(
+                "unknown-key",
+                other.at.into(),
+                format!("`{}` is no kind of condition", shown(other.name)),
+                "unknown here",
             );
+            self.report(problem.mend(
+                "a condition is a value, a list of values, or a table with `glob`, `not` or `absent`; \
+                a claim inside an object is named by a JSON Pointer, such as `\"/kubernetes.io/namespace\"`",
+            ));
         }
         if let Some(absent) = absent {
             let alone = glob.is_none() && not.is_none();

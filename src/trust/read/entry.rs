@@ -286,7 +286,8 @@ impl<'t> Reader<'_, 't> {
             .map(|claim| format!("`{claim}`"))
             .collect();
         let mend = if tenants.is_empty() {
-            "add an exact `sub = \"…\"`, or list the claims that separate its customers under `tenant-claims` of the issuer"
+            "add an exact `sub = \"…\"`, or list the claims that separate its \
+            customers under `tenant-claims` of the issuer"
                 .to_owned()
         } else {
             format!(

@@ -132,7 +132,11 @@ impl<'t> Reader<'_, 't> {
                 Problem::new(
                     "id-missing",
                     header.into(),
-                    format!("no id is given ({}): a name alone can be given up, and registered by somebody else", listed(&names)),
+                    format!(
+                        "no id is given ({}): a name alone can be given up, \
+                        and registered by somebody else",
+                        listed(&names)
+                    ),
                     "names alone",
                 )
                 .mend(format!("add at least one.\n{}", places.join("\n"))),
@@ -181,7 +185,9 @@ impl<'t> Reader<'_, 't> {
                                 format!("a glob for `{}` needs `{id}` beside it", key.name),
                                 "a glob of names",
                             )
-                            .mend(format!("add `{id} = \"…\"`, so that nobody else can register a name that matches")),
+                            .mend(format!(
+"add `{id} = \"…\"`, so that nobody else can register a name that matches"
+)),
                         );
                     }
                     Many::GlobWith(_) | Many::ListOrGlob => {}
@@ -233,8 +239,16 @@ impl<'t> Reader<'_, 't> {
         let path = WorkflowPath::parse(text);
         if path.is_none() {
             self.report(
-                value_fault(key.name, text, key.value_at(), "not `owner/repository/path` or `owner/repository/path@ref`")
-                    .mend("write the workflow's path in its repository, such as `\"acme/tools/.github/workflows/release.yml@refs/heads/main\"`; the ref is full"),
+                value_fault(
+                    key.name,
+                    text,
+                    key.value_at(),
+                    "not `owner/repository/path[@ref]`",
+                )
+                .mend(
+                    "write the workflow's path in its repository, such as \
+                    `\"acme/tools/.github/workflows/release.yml@refs/heads/main\"`; the ref is full",
+                ),
             );
         }
         path.map(Named::Workflow)
@@ -318,24 +332,41 @@ fn check(kind: FieldKind, name: &str, text: &str) -> Result<String, (&'static st
         _ if spaced => fault("begins or ends with a space"),
         FieldKind::Name if text.contains('/') => Err((
             "a name has no `/`",
-            format!("write `{name} = \"{}\"`: the part before it has a key of its own", shown(last)),
+            format!(
+                "write `{name} = \"{}\"`: the part before it has a key of its own",
+                shown(last)
+            ),
         )),
-        FieldKind::Path if !text.contains('/') || text.split('/').any(str::is_empty) => {
-            Err(("not a path", format!("write the whole path, such as `{name} = \"acme/{}\"`", shown(last))))
+        FieldKind::Path if !text.contains('/') || text.split('/').any(str::is_empty) => Err((
+            "not a path",
+            format!(
+                "write the whole path, such as `{name} = \"acme/{}\"`",
+                shown(last)
+            ),
+        )),
+        FieldKind::Id if text.contains(|c: char| c.is_whitespace() || c == '/') => {
+            fault("not an id")
         }
-        FieldKind::Id if text.contains(|c: char| c.is_whitespace() || c == '/') => fault("not an id"),
         FieldKind::FullRef if !text.starts_with("refs/") => Err((
             "not a full ref",
-            format!("write `\"refs/heads/{0}\"` for the branch or `\"refs/tags/{0}\"` for the tag", shown(text)),
+            format!(
+                "write `\"refs/heads/{0}\"` for the branch or `\"refs/tags/{0}\"` for the tag",
+                shown(text)
+            ),
         )),
         FieldKind::FullRef if text.ends_with('/') => fault("not a full ref"),
         FieldKind::WorkflowFile if text.contains('/') => Err((
             "a path",
-            format!("write the file's name alone: `{name} = \"{}\"`", shown(last)),
+            format!(
+                "write the file's name alone: `{name} = \"{}\"`",
+                shown(last)
+            ),
         )),
         FieldKind::WorkflowFile if !is_workflow_file(text) => Err((
             "not the name of a workflow's file",
-            "write the file's name, such as `\"release.yml\"`; the name that is displayed is the claim `workflow`, under `[trust.claims]`".to_owned(),
+            "write the file's name, such as `\"release.yml\"`; the name that is displayed \
+            is the claim `workflow`, under `[trust.claims]`"
+                .to_owned(),
         )),
         _ => Ok(text.to_owned()),
     }

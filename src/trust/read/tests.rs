@@ -517,3 +517,34 @@ fn no_slip_of_the_keyboard_makes_the_reader_fall_over() {
     }
     assert!(loaded > 0);
 }
+
+#[test]
+fn every_example_in_the_page_on_the_language_loads() {
+    let page = include_str!("../../../trust-policies/README.md");
+    let examples: Vec<&str> = page
+        .split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert_eq!(examples.len(), 3);
+    for example in examples {
+        if let Err(fault) = read(example) {
+            panic!("{}", fault.render(false));
+        }
+    }
+}
+
+#[test]
+fn every_field_of_every_profile_is_on_the_page_on_the_language() {
+    let page = include_str!("../../../trust-policies/README.md");
+    for field in crate::issuer::PROFILES
+        .into_iter()
+        .flat_map(|profile| profile.fields)
+    {
+        assert!(
+            page.contains(&format!("`{}`", field.name)),
+            "{}",
+            field.name
+        );
+    }
+}
