@@ -113,7 +113,7 @@ impl Refusal {
     }
 }
 
-/// The permission to mint one project token. Its fields are private to this room, so only [`super::decide`] grants.
+/// The permission to mint one project token. Its fields are private to this room, so only [`super::decide()`] grants.
 #[derive(Debug)]
 pub struct Grant {
     pub(super) trust: Vec<Arc<str>>,

@@ -1,6 +1,6 @@
 //! The trust policy: which jobs may act for a project, and why.
 //!
-//! A policy file is read into a [`ProjectPolicy`]; [`decide`] asks it about [`crate::subject::VerifiedClaims`] and
+//! A policy file is read into a [`ProjectPolicy`]; [`decide()`] asks it about [`crate::subject::VerifiedClaims`] and
 //! answers with a [`Decision`]: every relationship, every condition, what was wanted and what was found, as data. The
 //! audit record, the explanation and the error text are renderings of that one value.
 //!
