@@ -8,6 +8,7 @@
 
 mod architecture;
 mod discovery;
+mod docs;
 mod exchange;
 mod fake_ci;
 mod ledger;
