@@ -1,4 +1,21 @@
-//! Countersign.
+//! Countersign exchanges the identity token of a CI job for a short-lived project token (RFC 8693).
+//!
+//! A CI job sends the identity token that its CI system signed, the *subject token*, and names a *project*. The token is
+//! checked, the project's *trust relationships* are asked, and the answer is a *project token*, or what to mend. The
+//! whole service is that one sentence, and [`exchange`] says it:
+//!
+//! ```text
+//! POST /oauth/token ─ http/oauth/token.rs ─ exchange.rs ─┬─ discovery      whose keys are these?
+//!                                                        ├─ subject        is the token genuine, and what does it say?
+//!                                                        ├─ trust          does the project trust what it says, and why?
+//!                                                        ├─ project_token  mint
+//!                                                        └─ ledger         spent and on record, on disk, before it is answered
+//! ```
+//!
+//! Below those stand [`clock`] and [`issuer`]; [`audit`] is the record of a decision, and [`directory`] knows which
+//! projects there are. [`store`] alone knows a database, and [`http`] alone knows HTTP servers. [`config`] reads the
+//! configuration, and [`cli`] puts everything together. [`client`] is the other end of an exchange, and [`fake_ci`]
+//! stands in for the CI systems. Who may import whom stands in `tests/architecture.rs`, as a test.
 
 pub mod audit;
 pub mod cli;
