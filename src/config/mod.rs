@@ -37,7 +37,7 @@ pub struct Config {
     pub store: StoreLocation,
     /// How project tokens are made.
     pub token: TokenSettings,
-    /// How many denials of callers who proved no identity are recorded, per issuer and customer in an hour.
+    /// How many denials of callers who proved no identity are recorded, per issuer and tenant in an hour.
     pub recorded_denials_per_hour: u32,
     /// The issuers that are believed.
     pub issuers: Vec<TrustedIssuer>,

@@ -55,7 +55,7 @@ fn row_of_exchange(error: &ExchangeError) -> Row {
         ExchangeError::InvalidToken(_) | ExchangeError::Spent { .. } => {
             Row(StatusCode::BAD_REQUEST, "invalid_request", reason)
         }
-        ExchangeError::Refused { refusal, .. } => match refusal {
+        ExchangeError::NotGranted { refusal, .. } => match refusal {
             Refusal::NotTrusted => Row(StatusCode::BAD_REQUEST, "invalid_target", reason),
             Refusal::ScopeExceedsGrant { .. } => {
                 Row(StatusCode::BAD_REQUEST, "invalid_scope", reason)
