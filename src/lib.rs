@@ -15,16 +15,18 @@
 //! Below those stand [`clock`] and [`issuer`]; [`audit`] is the record of a decision, and [`directory`] knows which
 //! projects there are. [`store`] alone knows a database, and [`http`] alone knows HTTP servers. [`config`] reads the
 //! configuration, and [`cli`] puts everything together. [`client`] is the other end of an exchange, and [`fake_ci`]
-//! stands in for the CI systems. [`digest`] and [`text`] are two tools that every room may use. Who may import whom stands in `tests/architecture.rs`, as a test.
+//! stands in for the CI systems. `digest`, `excerpt` and `text` are tools that every room may use. Who may import whom
+//! stands in `tests/architecture.rs`, as a test.
 
 pub mod audit;
 pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
-pub mod digest;
+mod digest;
 pub mod directory;
 pub mod discovery;
+mod excerpt;
 pub mod exchange;
 pub mod fake_ci;
 pub mod http;
@@ -33,5 +35,5 @@ pub mod ledger;
 pub mod project_token;
 pub mod store;
 pub mod subject;
-pub mod text;
+mod text;
 pub mod trust;

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms it may know.
-const ROOMS: [(&str, &[&str]); 20] = [
+const ROOMS: [(&str, &[&str]); 21] = [
     ("digest", &[]),
+    ("excerpt", &[]),
     ("text", &[]),
     ("clock", &[]),
     ("issuer", &[]),
@@ -83,10 +84,11 @@ const ROOMS: [(&str, &[&str]); 20] = [
 ];
 
 /// Tools without a word of our own, which every room may use.
-const TOOLS: [&str; 2] = ["digest", "text"];
+const TOOLS: [&str; 3] = ["digest", "excerpt", "text"];
 
 /// Libraries that one room alone may know, so that replacing one touches one place.
-const LIBRARIES: [(&str, &[&str]); 9] = [
+const LIBRARIES: [(&str, &[&str]); 10] = [
+    ("annotate_snippets", &["excerpt"]),
     ("actix_web", &["http"]),
     ("reqwest", &["client", "discovery"]),
     ("openidconnect", &["discovery", "issuer"]),
@@ -99,7 +101,9 @@ const LIBRARIES: [(&str, &[&str]); 9] = [
 ];
 
 /// Rooms that only think.
-const PURE: [&str; 6] = ["clock", "digest", "issuer", "subject", "text", "trust"];
+const PURE: [&str; 7] = [
+    "clock", "digest", "excerpt", "issuer", "subject", "text", "trust",
+];
 
 struct Source {
     room: String,
