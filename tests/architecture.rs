@@ -122,11 +122,12 @@ fn sources() -> Vec<Source> {
 fn collect(root: &Path, folder: &Path, found: &mut Vec<Source>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        if path.file_stem().is_some_and(|name| name == "tests") {
+            continue;
+        }
         if path.is_dir() {
             collect(root, &path, found);
-        } else if path.extension().is_some_and(|ending| ending == "rs")
-            && path.file_name().is_none_or(|name| name != "tests.rs")
-        {
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
             let below = path.strip_prefix(root).unwrap();
             let first = below.iter().next().unwrap().to_str().unwrap();
             let text = std::fs::read_to_string(&path).unwrap();
