@@ -44,14 +44,17 @@
 //! | [`cli`] | the command line, one file a verb; it puts the parts together |
 //!
 //! [`clock`], [`issuer`], [`subject`] and [`trust`] only think: nothing in them waits, reads a disk or asks anybody.
+//! `digest`, `excerpt` and `text` are tools that every room may use.
 
 pub mod audit;
 pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
+mod digest;
 pub mod directory;
 pub mod discovery;
+mod excerpt;
 pub mod exchange;
 pub mod fake_ci;
 pub mod http;
@@ -60,4 +63,5 @@ pub mod ledger;
 pub mod project_token;
 pub mod store;
 pub mod subject;
+mod text;
 pub mod trust;
