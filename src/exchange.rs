@@ -1,22 +1,26 @@
 //! The story: verify, decide, spend and record, answer.
+//!
+//! [`Exchange::run`] is an exchange from end to end. What becomes of one that is refused stands in `denial`, and what is
+//! known of an exchange at each of its steps in `witness`.
 
 mod denial;
+mod witness;
 
 use std::sync::Arc;
 
 pub use denial::{ExchangeError, Refused};
 
-use denial::{Stage, Witness};
+use witness::{Stage, Witness};
 
 use crate::audit::{DecisionId, Outcome, Record};
 use crate::clock::{Clock, UnixTime};
 use crate::directory::{Audience, Directory, Project};
-use crate::discovery::{KeyDirectory, KeyError};
+use crate::discovery::KeyDirectory;
 use crate::issuer::{Match, PublicKey, Registry, TrustedIssuer};
 use crate::ledger::{DenialAllowance, Ledger, Spend, Spent, remember_until};
 use crate::project_token::{Holder, KeyRing, ProjectToken, UnsignedToken, prepare};
 use crate::subject::{InvalidToken, SignedClaims, SubjectToken, VerifiedClaims};
-use crate::trust::{Decision, Grant, Limits, Wish, decide, no_such_project};
+use crate::trust::{Grant, Limits, Wish, decide};
 
 /// Exchanges subject tokens for project tokens (RFC 8693).
 pub struct Exchange {
@@ -93,6 +97,7 @@ impl Exchange {
         }
     }
 
+    /// The steps of an exchange, in their order. `witness` keeps what each of them saw, for the record.
     async fn steps(
         &self,
         request: &ExchangeRequest,
@@ -101,16 +106,18 @@ impl Exchange {
         witness: &mut Witness<'_>,
     ) -> Result<Issued, ExchangeError> {
         let claims = self.verify(request, now, witness).await?;
-        let grant = self.decide(request, project, &claims, witness)?;
-        let Some(project) = project else {
-            return Err(ExchangeError::no_grant());
+        let project = project.ok_or_else(ExchangeError::no_such_project)?;
+        let grant = self.decide(project, &claims, &request.wish, witness)?;
+        let holder = Holder {
+            path: &project.path,
+            id: &project.id,
         };
-        let token = self.prepare(grant, project, &claims, now);
+        let token = prepare(grant, holder, &claims, &self.public_url, now);
         let decision_id = self.spend_and_record(&token, &claims, now, witness).await?;
         self.answer(&token, decision_id, now)
     }
 
-    /// Find the registered issuer, its key, check the signature, and take the claims.
+    /// Finds the registered issuer and its key, checks the signature, and takes the claims.
     async fn verify(
         &self,
         request: &ExchangeRequest,
@@ -134,13 +141,14 @@ impl Exchange {
                 witness.reached(Stage::Verified(claims.clone()));
                 Ok(claims)
             }
-            Err(refused) => {
-                witness.reached(Stage::Signed(refused.signed));
-                Err(refused.fault.into())
+            Err(rejected) => {
+                witness.reached(Stage::Signed(rejected.signed));
+                Err(rejected.fault.into())
             }
         }
     }
 
+    /// The keys that the issuer publishes under the name in the token's header.
     async fn keys_for(
         &self,
         token: &SubjectToken,
@@ -157,54 +165,25 @@ impl Exchange {
         self.keys
             .keys(trusted, matched, kid, named)
             .await
-            .map_err(|fault| match fault {
-                KeyError::Unknown { .. } => InvalidToken::KeyUnknown(fault.to_string()).into(),
-                KeyError::Unreachable { retry_after, .. } => ExchangeError::IssuerUnreachable {
-                    issuer: trusted.name.to_string(),
-                    retry_after,
-                },
-            })
+            .map_err(|fault| ExchangeError::without_key(&fault, trusted))
     }
 
-    /// Ask the project's policy.
+    /// Asks the project's policy.
     fn decide(
         &self,
-        request: &ExchangeRequest,
-        project: Option<&Project>,
-        claims: &VerifiedClaims,
-        witness: &mut Witness<'_>,
-    ) -> Result<Grant, ExchangeError> {
-        let decision = match project {
-            Some(project) => decide(&project.policy, claims, &request.wish, &self.limits),
-            None => no_such_project(),
-        };
-        let description = decision.outcome.is_err().then(|| decision.description());
-        let Decision {
-            outcome,
-            relationships,
-            denies,
-            proven,
-            not_listed,
-        } = decision;
-        witness.judged(relationships, denies, proven, not_listed);
-        outcome.map_err(|refusal| ExchangeError::Refused {
-            refusal,
-            description: description.unwrap_or_default(),
-        })
-    }
-
-    fn prepare(
-        &self,
-        grant: Grant,
         project: &Project,
         claims: &VerifiedClaims,
-        now: UnixTime,
-    ) -> UnsignedToken {
-        let holder = Holder {
-            path: &project.path,
-            id: &project.id,
-        };
-        prepare(grant, holder, claims, &self.public_url, now)
+        wish: &Wish,
+        witness: &mut Witness<'_>,
+    ) -> Result<Grant, ExchangeError> {
+        let decision = decide(&project.policy, claims, wish, &self.limits);
+        let description = decision.description();
+        witness
+            .judged(decision)
+            .map_err(|refusal| ExchangeError::NotGranted {
+                refusal,
+                description,
+            })
     }
 
     /// One commit: the token is spent, and the record says for what.
@@ -218,7 +197,7 @@ impl Exchange {
         let max_uses = claims.trusted().max_uses;
         let record = Record {
             trust: token.trust().to_vec(),
-            renamed: witness.renamed(),
+            renamed: witness.renamed().to_vec(),
             scopes: token.scope().split(' ').map(str::to_owned).collect(),
             token_id: Some(token.id().to_owned()),
             token_expires: Some(token.expires()),
@@ -237,6 +216,7 @@ impl Exchange {
         }
     }
 
+    /// Signs the token, which is on record by now.
     fn answer(
         &self,
         token: &UnsignedToken,

@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 
 use crate::audit::{DecisionId, Record};
 use crate::clock::{Seconds, UnixTime};
+use crate::digest::sha256_of_parts;
 use crate::subject::{LEEWAY, SpentKey};
 
 /// How long a spent token is remembered beyond its `exp` and the leeway, for clocks that differ between machines.
@@ -59,18 +60,12 @@ pub struct DenialKey([u8; 32]);
 impl DenialKey {
     /// The key of a denial of `token` for `reason` where `audience` was asked for.
     pub fn new(token: &SpentKey, reason: &str, audience: &str) -> Self {
-        let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-        for part in [
+        let parts = [
             token.as_bytes().as_slice(),
             reason.as_bytes(),
             audience.as_bytes(),
-        ] {
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part);
-        }
-        let mut key = [0; 32];
-        key.copy_from_slice(context.finish().as_ref());
-        Self(key)
+        ];
+        Self(sha256_of_parts(&parts))
     }
 
     /// The digest.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use countersign::clock::UnixTime;
 use countersign::issuer::{IssuerForm, KeySet, Match, PublicKey, TrustedIssuer, profile_named};
-use countersign::subject::{InvalidToken, Refused, SignedClaims, SubjectToken, VerifiedClaims};
+use countersign::subject::{InvalidToken, Rejected, SignedClaims, SubjectToken, VerifiedClaims};
 
 use crate::support::keys::{SigningKey, encoded};
 
@@ -67,7 +67,7 @@ fn verify(
     trusted: TrustedIssuer,
     claims: &Value,
     now: i64,
-) -> Result<VerifiedClaims, Box<Refused>> {
+) -> Result<VerifiedClaims, Box<Rejected>> {
     let key = SigningKey::es256("key");
     let token = SubjectToken::read(key.token(claims)).unwrap();
     let iss = token.unverified_issuer().unwrap().to_owned();

@@ -9,6 +9,7 @@
 mod architecture;
 mod claims;
 mod discovery;
+mod docs;
 mod exchange;
 mod fake_ci;
 mod ledger;

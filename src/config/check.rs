@@ -22,7 +22,7 @@ const MAXIMUM_LIFETIME: Seconds = Seconds(6 * 60 * 60);
 /// No project token should outlive a day, whatever an operator writes.
 const LONGEST_MAXIMUM: Seconds = Seconds(24 * 60 * 60);
 
-/// How many denials of unproven callers are recorded per issuer and customer in an hour.
+/// How many denials of unproven callers are recorded per issuer and tenant in an hour.
 const RECORDED_DENIALS: u32 = 60;
 
 /// What is collected while the rules are applied, so that all faults are told at once.

@@ -1,6 +1,6 @@
 //! Reads `countersign.toml` once, into checked types.
 //!
-//! The file is read raw, the environment is laid over it, and every rule about a key stands in [`check`]. What is wrong
+//! The file is read raw, the environment is laid over it, and every rule about a key stands in `check.rs`. What is wrong
 //! is said with its place and what to write instead, and the program does not start.
 
 mod check;
@@ -13,10 +13,10 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use ipnet::IpNet;
 
 use crate::clock::Seconds;
+use crate::excerpt::{self, Complaint};
 use crate::issuer::TrustedIssuer;
 use crate::project_token::TokenAlgorithm;
 
@@ -37,7 +37,7 @@ pub struct Config {
     pub store: StoreLocation,
     /// How project tokens are made.
     pub token: TokenSettings,
-    /// How many denials of callers who proved no identity are recorded, per issuer and customer in an hour.
+    /// How many denials of callers who proved no identity are recorded, per issuer and tenant in an hour.
     pub recorded_denials_per_hour: u32,
     /// The issuers that are believed.
     pub issuers: Vec<TrustedIssuer>,
@@ -139,43 +139,30 @@ impl ConfigError {
 
     /// All problems the way a compiler shows them, with colour if `colour`.
     pub fn render(&self, colour: bool) -> String {
-        let renderer = if colour {
-            Renderer::styled()
-        } else {
-            Renderer::plain()
-        };
-        let shown: Vec<String> = self
-            .problems
-            .iter()
-            .map(|problem| self.render_one(&renderer, problem))
-            .collect();
-        shown.join("\n\n")
+        let complaints = self.problems.iter().map(|problem| self.complaint(problem));
+        excerpt::render(&self.name, &self.text, complaints, colour)
     }
 
-    fn render_one(&self, renderer: &Renderer, problem: &ConfigProblem) -> String {
+    fn complaint<'a>(&self, problem: &'a ConfigProblem) -> Complaint<'a> {
         let variable = problem
             .span
             .as_ref()
             .and_then(|span| span.start.checked_sub(self.text.len() + 1))
             .and_then(|at| self.variables.get(at));
         let message = match variable {
-            Some(variable) => format!("{} (environment variable `{variable}`)", problem.message),
-            None => problem.message.clone(),
-        };
-        let title = Level::ERROR.primary_title(message);
-        let mut group = match (&problem.span, variable) {
-            (Some(span), None) if span.end <= self.text.len() => {
-                let excerpt = Snippet::source(&self.text)
-                    .path(&self.name)
-                    .annotation(AnnotationKind::Primary.span(span.clone()));
-                Group::with_title(title).element(excerpt)
+            Some(variable) => {
+                format!("{} (environment variable `{variable}`)", problem.message).into()
             }
-            _ => Group::with_title(title).element(annotate_snippets::Origin::path(&self.name)),
+            None => problem.message.as_str().into(),
         };
-        if let Some(mend) = &problem.mend {
-            group = group.element(Level::HELP.message(mend.as_str()));
+        let in_text = |span: &Range<usize>| variable.is_none() && span.end <= self.text.len();
+        Complaint {
+            message,
+            code: None,
+            place: problem.span.clone().filter(in_text).map(|span| (span, "")),
+            earlier: None,
+            mend: problem.mend.as_deref(),
         }
-        renderer.render(&[group])
     }
 }
 

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::fault::FetchFault;
 use super::fetch::Answer;
 use crate::issuer::Issuer;
+use crate::text::on_one_line;
 
 /// Where the document stands below an issuer (OpenID Connect Discovery 1.0, section 4).
 const PATH: &str = "/.well-known/openid-configuration";
@@ -54,7 +55,7 @@ impl Document {
     }
 
     fn faults(&self, issuer: &Issuer) -> [Option<FetchFault>; 2] {
-        let short = |text: &str| text.chars().filter(|c| !c.is_control()).take(255).collect();
+        let short = |text: &str| on_one_line(text, 255);
         let other_issuer =
             (self.issuer.as_str() != issuer.as_str()).then(|| FetchFault::OtherIssuer {
                 found: short(&self.issuer),

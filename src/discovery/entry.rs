@@ -17,6 +17,7 @@ use super::source::KeySource;
 use super::status::{Failure, IssuerStatus};
 use crate::clock::{Clock, Seconds, UnixTime};
 use crate::issuer::{Issuer, KeySet, PublicKey, TrustedIssuer, UnusableKey};
+use crate::text::printable;
 
 /// How long keys are used after the last try that brought any.
 pub(super) const STALE_AFTER: Seconds = Seconds(24 * 60 * 60);
@@ -248,9 +249,7 @@ impl Entry {
         }
         let snapshot = self.snapshot.load();
         let unusable = snapshot.iter().flat_map(|snapshot| &snapshot.unusable);
-        // What stands in a header is foreign text, and this goes into an answer.
-        let printable = |c: &char| c.is_ascii_graphic() || *c == ' ';
-        let kid: String = kid.chars().filter(printable).take(64).collect();
+        let kid = printable(kid, 64);
         KeyError::Unknown {
             issuer: self.issuer.clone(),
             why: unusable

@@ -10,6 +10,7 @@ use reqwest::{Certificate, Client, ClientBuilder, Proxy, Response, StatusCode};
 
 use super::fault::{FetchFault, SetupFault};
 use crate::issuer::TrustedIssuer;
+use crate::text::on_one_line;
 
 /// The longest key set or discovery document that is read, in bytes.
 pub const LONGEST_ANSWER: usize = 256 * 1024;
@@ -178,7 +179,7 @@ fn header(response: &Response, name: &reqwest::header::HeaderName) -> String {
         .headers()
         .get(name)
         .and_then(|value| value.to_str().ok());
-    value.unwrap_or("-").chars().take(100).collect()
+    on_one_line(value.unwrap_or("-"), 100)
 }
 
 /// What the library says, from the outermost cause to the innermost, without the address (the caller names it).
@@ -190,5 +191,5 @@ fn reason(fault: reqwest::Error) -> String {
         text = format!("{text}: {cause}");
         source = cause.source();
     }
-    text.chars().filter(|c| !c.is_control()).take(300).collect()
+    on_one_line(&text, 300)
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -11,6 +10,7 @@ use super::entry::{Entry, Snapshot};
 use super::fault::FetchFault;
 use super::source::Fetched;
 use crate::clock::{Seconds, UnixTime};
+use crate::digest::sha256;
 use crate::issuer::KeySet;
 
 /// How old the archived time of an unchanged key set may grow. After a restart keys may so be taken for older than
@@ -204,10 +204,8 @@ async fn compare(entry: &Entry) {
 
 impl Archived {
     fn of(keys: &ArchivedKeys) -> Self {
-        let mut octets = [0; 32];
-        octets.copy_from_slice(digest(&SHA256, &keys.body).as_ref());
         Self {
-            digest: octets,
+            digest: sha256(&keys.body),
             fetched: keys.fetched,
         }
     }

@@ -1,17 +1,15 @@
-//! An exchange that was refused: why, what is recorded of it, and what its caller is told.
+//! An exchange that was refused: why, and how that is recorded.
 
-use serde_json::Map;
-
-use super::{Exchange, ExchangeRequest};
-use crate::audit::{DecisionId, Outcome, Record};
+use super::Exchange;
+use super::witness::Witness;
+use crate::audit::DecisionId;
 use crate::clock::{Seconds, UnixTime};
-use crate::directory::Project;
-use crate::issuer::{Match, TrustedIssuer};
-use crate::ledger::{Denial, DenialKey, StoreUnavailable, Unrecorded, remember_until};
+use crate::discovery::KeyError;
+use crate::issuer::TrustedIssuer;
+use crate::ledger::{Denial, StoreUnavailable, Unrecorded};
 use crate::project_token::KeyFault;
-use crate::subject::{InvalidToken, LONGEST_LIFETIME, SignedClaims, SpentKey, VerifiedClaims};
-use crate::trust::{Judgement, Refusal};
-use std::sync::Arc;
+use crate::subject::InvalidToken;
+use crate::trust::{Refusal, no_such_project};
 
 /// Why no token was issued.
 #[derive(Debug, thiserror::Error)]
@@ -19,9 +17,9 @@ pub enum ExchangeError {
     /// The subject token has a fault.
     #[error(transparent)]
     InvalidToken(#[from] InvalidToken),
-    /// The policy says no; the description holds what this caller may know.
+    /// The policy grants nothing; the description holds what this caller may know of it.
     #[error("{description}")]
-    Refused {
+    NotGranted {
         /// Why.
         refusal: Refusal,
         /// What the caller is told.
@@ -64,7 +62,7 @@ impl ExchangeError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::InvalidToken(fault) => fault.code(),
-            Self::Refused { refusal, .. } => refusal.code(),
+            Self::NotGranted { refusal, .. } => refusal.code(),
             Self::Spent { .. } => "token-spent",
             Self::IssuerUnreachable { .. } => "issuer-unreachable",
             Self::Unavailable(_) | Self::Unsignable(_) => "store-unavailable",
@@ -80,12 +78,22 @@ impl ExchangeError {
         }
     }
 
-    /// A grant for a project that does not exist, which no policy gives.
-    pub(super) fn no_grant() -> Self {
-        let description = "there is no such project".to_owned();
-        Self::Refused {
+    /// Nothing is granted for a project that does not exist: to the caller the same as one that does not trust it.
+    pub(super) fn no_such_project() -> Self {
+        Self::NotGranted {
             refusal: Refusal::NotTrusted,
-            description,
+            description: no_such_project().description(),
+        }
+    }
+
+    /// The issuer `trusted` has no key for the token, or none that can be had now.
+    pub(super) fn without_key(fault: &KeyError, trusted: &TrustedIssuer) -> Self {
+        match fault {
+            KeyError::Unknown { .. } => InvalidToken::KeyUnknown(fault.to_string()).into(),
+            KeyError::Unreachable { retry_after, .. } => Self::IssuerUnreachable {
+                issuer: trusted.name.to_string(),
+                retry_after: *retry_after,
+            },
         }
     }
 }
@@ -98,174 +106,6 @@ pub struct Refused {
     pub error: ExchangeError,
     /// The name of the record.
     pub decision_id: Option<DecisionId>,
-}
-
-/// How far an exchange came, and so what is known and to be believed of its token.
-#[derive(Debug)]
-pub(super) enum Stage {
-    /// Nothing is known.
-    Unread,
-    /// It names a registered issuer. Nobody's word yet.
-    IssuerFound {
-        trusted: Arc<TrustedIssuer>,
-        matched: Match,
-    },
-    /// It is genuine, and not for us or not for now.
-    Signed(SignedClaims),
-    /// It is genuine, for us, and for now.
-    Verified(VerifiedClaims),
-}
-
-/// What an exchange has seen so far, for its record.
-pub(super) struct Witness<'a> {
-    request: &'a ExchangeRequest,
-    project: Option<&'a Project>,
-    stage: Stage,
-    relationships: Vec<Judgement>,
-    denies: Vec<Judgement>,
-    not_listed: usize,
-    proven: bool,
-}
-
-impl<'a> Witness<'a> {
-    pub(super) fn new(request: &'a ExchangeRequest, project: Option<&'a Project>) -> Self {
-        Self {
-            request,
-            project,
-            stage: Stage::Unread,
-            relationships: Vec::new(),
-            denies: Vec::new(),
-            not_listed: 0,
-            proven: false,
-        }
-    }
-
-    pub(super) fn reached(&mut self, stage: Stage) {
-        self.stage = stage;
-    }
-
-    pub(super) fn judged(
-        &mut self,
-        relationships: Vec<Judgement>,
-        denies: Vec<Judgement>,
-        proven: bool,
-        not_listed: usize,
-    ) {
-        self.relationships = relationships;
-        self.denies = denies;
-        self.proven = proven;
-        self.not_listed = not_listed;
-    }
-
-    /// The identity fields whose names have changed since the policy was written.
-    pub(super) fn renamed(&self) -> Vec<String> {
-        let holding = self
-            .relationships
-            .iter()
-            .filter(|judgement| judgement.holds);
-        let findings = holding.flat_map(|judgement| &judgement.findings);
-        let mut renamed: Vec<String> = findings
-            .filter(|finding| finding.renamed)
-            .map(|finding| finding.asked.to_string())
-            .collect();
-        renamed.sort();
-        renamed.dedup();
-        renamed
-    }
-
-    /// The record, as far as the exchange came. Whoever asks adds what is its own.
-    pub(super) fn record(&self, outcome: Outcome, now: UnixTime) -> Record {
-        let (trusted, unverified_issuer, subject, claims) = match &self.stage {
-            Stage::Unread => (None, None, None, Map::new()),
-            Stage::IssuerFound { trusted, matched } => (
-                Some(trusted),
-                Some(matched.issuer.to_string()),
-                None,
-                Map::new(),
-            ),
-            Stage::Signed(signed) => {
-                let subject = signed.all().get("sub").and_then(serde_json::Value::as_str);
-                (
-                    Some(signed.trusted()),
-                    None,
-                    subject.map(str::to_owned),
-                    signed.all().clone(),
-                )
-            }
-            Stage::Verified(claims) => {
-                let subject = claims.subject().to_owned();
-                (
-                    Some(claims.trusted()),
-                    None,
-                    Some(subject),
-                    claims.all().clone(),
-                )
-            }
-        };
-        Record {
-            version: 1,
-            decision_id: DecisionId::new(now),
-            at_millis: now.millis(),
-            outcome,
-            reason: None,
-            description: None,
-            issuer: trusted.map(|trusted| trusted.name.to_string()),
-            verified: matches!(self.stage, Stage::Signed(_) | Stage::Verified(_)),
-            unverified_issuer,
-            subject,
-            claims,
-            audience: self.request.audience.clone(),
-            project: self.project.map(|project| project.path.to_string()),
-            project_id: self.project.map(|project| project.id.clone()),
-            policy_digest: self
-                .project
-                .map(|project| project.policy.digest().to_owned()),
-            trust: Vec::new(),
-            relationships: Vec::new(),
-            denies: Vec::new(),
-            relationships_not_listed: 0,
-            renamed: Vec::new(),
-            scopes: Vec::new(),
-            resource: self.request.wish.resource.clone(),
-            token_id: None,
-            token_expires: None,
-            use_number: None,
-            client_address: self.request.caller.address.clone(),
-            user_agent: self.request.caller.user_agent.clone(),
-        }
-    }
-
-    /// What makes this denial the same as another, and until when that is remembered.
-    fn key(&self, reason: &str, now: UnixTime) -> (DenialKey, UnixTime) {
-        let (token, until) = match &self.stage {
-            Stage::Unread | Stage::IssuerFound { .. } => {
-                let longest = remember_until(now.plus(LONGEST_LIFETIME));
-                (
-                    SpentKey::of_unverified(&self.request.subject_token),
-                    longest,
-                )
-            }
-            Stage::Signed(signed) => (
-                signed.content_key(),
-                remember_until(now.plus(LONGEST_LIFETIME)),
-            ),
-            Stage::Verified(claims) => (claims.spent_key(), remember_until(claims.expires())),
-        };
-        (
-            DenialKey::new(&token, reason, &self.request.audience),
-            until,
-        )
-    }
-
-    /// The issuer and its customer, for limits: only what is to be believed counts.
-    fn customer(&self) -> (String, String) {
-        match &self.stage {
-            Stage::Unread => ("-".to_owned(), String::new()),
-            Stage::IssuerFound { trusted, .. } => (trusted.name.to_string(), "-".to_owned()),
-            Stage::Signed(signed) => (signed.trusted().name.to_string(), signed.tenant()),
-            Stage::Verified(claims) => (claims.trusted().name.to_string(), claims.tenant()),
-        }
-    }
 }
 
 impl Exchange {
@@ -282,7 +122,7 @@ impl Exchange {
             ExchangeError::IssuerUnreachable { .. }
             | ExchangeError::Unavailable(_)
             | ExchangeError::Unsignable(_) => {
-                let (issuer, _) = witness.customer();
+                let (issuer, _) = witness.issuer_and_tenant();
                 self.ledger.count_denial(
                     Unrecorded {
                         issuer,
@@ -303,6 +143,8 @@ impl Exchange {
         Refused { error, decision_id }
     }
 
+    /// The name of the record of a denial: a new one, that of an earlier denial like it, or none where only the number of
+    /// such denials is kept.
     async fn record_denial(
         &self,
         error: &ExchangeError,
@@ -311,22 +153,17 @@ impl Exchange {
     ) -> Result<Option<DecisionId>, StoreUnavailable> {
         let reason = error.code();
         let (key, until) = witness.key(reason, now);
-        if !witness.proven {
+        if !witness.proven() {
             if let Some(earlier) = self.ledger.denial_on_record(key).await? {
                 return Ok(Some(earlier));
             }
-            let (issuer, customer) = witness.customer();
-            if !self.allowance.take(&issuer, &customer, now) {
+            let (issuer, tenant) = witness.issuer_and_tenant();
+            if !self.allowance.take(&issuer, &tenant, now) {
                 self.ledger.count_denial(Unrecorded { issuer, reason }, now);
                 return Ok(None);
             }
         }
-        let mut record = witness.record(Outcome::Denied, now);
-        record.reason = Some(reason.to_owned());
-        record.description = Some(error.to_string());
-        record.relationships = witness.relationships;
-        record.denies = witness.denies;
-        record.relationships_not_listed = witness.not_listed;
+        let record = witness.denial(reason, error.to_string(), now);
         self.ledger
             .record_denial(Denial { key, until, record })
             .await

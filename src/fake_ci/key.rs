@@ -1,15 +1,15 @@
 //! One RSA key of a pretended CI system: made at start, gone with the process.
 
-use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaPublicKeyComponents};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::FakeCiError;
+use crate::digest::{hex, sha256};
 
 /// How a CI system names its keys.
 #[derive(Debug, Clone, Copy)]
@@ -32,13 +32,6 @@ pub(super) struct Key {
 /// The exponent 65537, in base64url.
 const EXPONENT: &str = "AQAB";
 
-/// What precedes the modulus in the DER of a public key of 2048 bits (RFC 8017, appendix A.1.1). Such a modulus always
-/// has its first bit set, so the lengths never differ.
-const BEFORE_MODULUS: [u8; 9] = [0x30, 0x82, 0x01, 0x0A, 0x02, 0x82, 0x01, 0x01, 0x00];
-
-/// The length of the modulus, and of a signature, in bytes.
-const MODULUS_LEN: usize = 256;
-
 /// The header of a token, in the order in which CI systems write it.
 #[derive(Serialize)]
 struct Header<'a> {
@@ -50,23 +43,17 @@ struct Header<'a> {
 
 impl Key {
     pub(super) fn generate(style: KeyIdStyle) -> Result<Self, FakeCiError> {
-        let failed = FakeCiError::Library("made a key");
-        let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| failed.clone())?;
-        let der = pair.public_key().as_ref();
-        let modulus = der
-            .strip_prefix(&BEFORE_MODULUS)
-            .and_then(|rest| rest.get(..MODULUS_LEN))
-            .ok_or(failed)?;
+        let failed = |_| FakeCiError::Library("made a key");
+        let pair = KeyPair::generate(KeySize::Rsa2048).map_err(failed)?;
+        let public = pair.public_key();
+        let modulus = RsaPublicKeyComponents::<Vec<u8>>::from(public).n;
+        let modulus = URL_SAFE_NO_PAD.encode(modulus);
         let id = match style {
             KeyIdStyle::Uuid => uuid::Uuid::new_v4().to_string(),
-            KeyIdStyle::Hex => hex(digest(&SHA256, der).as_ref()),
-            KeyIdStyle::Thumbprint => thumbprint(&URL_SAFE_NO_PAD.encode(modulus)),
+            KeyIdStyle::Hex => hex(&sha256(public.as_ref())),
+            KeyIdStyle::Thumbprint => thumbprint(&modulus),
         };
-        Ok(Self {
-            id,
-            modulus: URL_SAFE_NO_PAD.encode(modulus),
-            pair,
-        })
+        Ok(Self { pair, id, modulus })
     }
 
     /// The public half (RFC 7517, section 4).
@@ -100,7 +87,7 @@ impl Key {
             URL_SAFE_NO_PAD.encode(header),
             URL_SAFE_NO_PAD.encode(payload)
         );
-        let mut signature = [0; MODULUS_LEN];
+        let mut signature = vec![0; self.pair.public_modulus_len()];
         self.pair
             .sign(
                 &RSA_PKCS1_SHA256,
@@ -116,16 +103,7 @@ impl Key {
 /// RFC 7638, section 3: the required members in alphabetic order, without space.
 fn thumbprint(modulus: &str) -> String {
     let members = format!(r#"{{"e":"{EXPONENT}","kty":"RSA","n":"{modulus}"}}"#);
-    URL_SAFE_NO_PAD.encode(digest(&SHA256, members.as_bytes()))
-}
-
-fn hex(octets: &[u8]) -> String {
-    use std::fmt::Write as _;
-    octets.iter().fold(String::new(), |mut text, octet| {
-        // Writing to a text does not fail.
-        let _ = write!(text, "{octet:02x}");
-        text
-    })
+    URL_SAFE_NO_PAD.encode(sha256(members.as_bytes()))
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ use openidconnect::core::{CoreJsonCurveType, CoreJsonWebKeyType, CoreJsonWebKeyU
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::text::on_one_line;
+
 /// A signature algorithm that a subject token may use: asymmetric, and nothing else (RFC 7518, section 3.1; RFC 8037).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names are those of RFC 7518 and RFC 8037")]
@@ -222,10 +224,10 @@ impl KeySet {
     }
 }
 
-/// A `kid` for a message: short, and without characters that could forge a log line.
+/// A `kid` for a message.
 fn shown_kid(key: &Value) -> String {
     match key.get("kid") {
-        Some(Value::String(kid)) => kid.chars().filter(|c| !c.is_control()).take(64).collect(),
+        Some(Value::String(kid)) => on_one_line(kid, 64),
         Some(Value::Number(kid)) => kid.to_string(),
         _ => "-".to_owned(),
     }

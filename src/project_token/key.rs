@@ -1,6 +1,5 @@
 //! One key that signs project tokens, parsed once and held.
 
-use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
@@ -13,6 +12,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
+
+use crate::digest::sha256;
 
 /// The algorithms that a project token can be signed with (RFC 7518, section 3.1; RFC 8037).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -118,7 +119,7 @@ impl SigningKey {
             }
         };
         // RFC 7638: the digest of the required members in alphabetic order, which is how `serde_json` writes them.
-        let id = encode(digest(&SHA256, public.to_string().as_bytes()).as_ref());
+        let id = encode(&sha256(public.to_string().as_bytes()));
         let header = json!({"alg": algorithm.as_str(), "kid": id, "typ": "at+jwt"});
         let header = encode(header.to_string().as_bytes());
         Ok(Self {

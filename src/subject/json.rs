@@ -5,6 +5,8 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use crate::text::on_one_line;
+
 /// Reads one JSON value and refuses an object that names a member twice, at any depth: two readers of such an object
 /// could see two values (RFC 8725, section 2.4; RFC 7519, section 4).
 pub fn parse_strictly(text: &[u8]) -> Result<Value, serde_json::Error> {
@@ -70,7 +72,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             if object.contains_key(&name) {
-                let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+                let shown = on_one_line(&name, 64);
                 return Err(de::Error::custom(format!(
                     "the member `{shown}` stands twice"
                 )));

@@ -123,12 +123,9 @@ impl std::fmt::Debug for SubjectToken {
     }
 }
 
-/// The part of a foreign text that may stand in a message: short, and printable ASCII.
+/// What a message repeats of a token, which its caller chose: at most 200 characters.
 pub(super) fn printable(text: &str) -> String {
-    text.chars()
-        .filter(|c| c.is_ascii_graphic() || *c == ' ')
-        .take(200)
-        .collect()
+    crate::text::printable(text, 200)
 }
 
 fn object(part: &str, which: &str) -> Result<Map<String, Value>, InvalidToken> {

@@ -37,7 +37,7 @@ pub struct SignedClaims {
 
 /// Genuine claims that were not taken, and why: what a denial records.
 #[derive(Debug)]
-pub struct Refused {
+pub struct Rejected {
     /// What is wrong with them.
     pub fault: InvalidToken,
     /// What the issuer signed.
@@ -97,7 +97,7 @@ impl SubjectToken {
 impl SignedClaims {
     /// Takes the claims if their types are right, their issuer is the one whose key signed, they are for us, and it is
     /// their time. `public_url` is named to a caller whose audience is wrong; other audiences are not.
-    pub fn accept(self, public_url: &str, now: UnixTime) -> Result<VerifiedClaims, Box<Refused>> {
+    pub fn accept(self, public_url: &str, now: UnixTime) -> Result<VerifiedClaims, Box<Rejected>> {
         match self.check(public_url, now) {
             Ok(checked) => Ok(VerifiedClaims {
                 subject: checked.subject,
@@ -108,7 +108,7 @@ impl SignedClaims {
                 organization: self.matched.organization,
                 claims: self.claims,
             }),
-            Err(fault) => Err(Box::new(Refused {
+            Err(fault) => Err(Box::new(Rejected {
                 fault,
                 signed: self,
             })),

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Decision, Finding, Judgement, Refusal};
+use crate::text::describable;
 
 /// All that a caller hears who proved no identity, whether or not there is such a project.
 const NOT_TRUSTED: &str = "no trust relationship of this project holds for this token, or there is no such project: \
@@ -52,7 +53,7 @@ impl Decision {
                 cut(resource, LONGEST_VALUE)
             ),
         };
-        cut(&plain(&text), LONGEST)
+        describable(&cut(&text, LONGEST), LONGEST)
     }
 
     fn nearest_proven(&self) -> Option<&Judgement> {
@@ -95,14 +96,6 @@ fn own_value(finding: &Finding) -> String {
         Some(other) => other.to_string(),
     };
     format!("`{claim}` (has `{}`)", cut(&found, LONGEST_VALUE))
-}
-
-/// Replaces what RFC 6749, section 5.2, does not allow.
-fn plain(text: &str) -> String {
-    let allowed = |c: char| matches!(c, '\x20'..='\x21' | '\x23'..='\x5B' | '\x5D'..='\x7E');
-    text.chars()
-        .map(|c| if allowed(c) { c } else { '?' })
-        .collect()
 }
 
 /// The first `most` characters, with dots where something is left out.

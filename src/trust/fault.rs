@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use crate::excerpt::{self, Complaint};
 
 /// Everything that is wrong with one policy file, in the order of the file. Such a file does not load.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,35 +116,14 @@ impl PolicyFault {
 
     /// Every problem with its place, an excerpt of the file and its mend, with colours if `colour` says so.
     pub fn render(&self, colour: bool) -> String {
-        let renderer = if colour {
-            Renderer::styled()
-        } else {
-            Renderer::plain()
-        };
-        let excerpts: Vec<String> = self
-            .problems
-            .iter()
-            .map(|problem| self.render_one(&renderer, problem))
-            .collect();
-        excerpts.join("\n\n")
-    }
-
-    fn render_one(&self, renderer: &Renderer, problem: &Problem) -> String {
-        let primary = AnnotationKind::Primary.span(problem.span.clone());
-        let mut excerpt = Snippet::source(self.text.as_str())
-            .path(self.file.as_str())
-            .annotation(primary.label(problem.label.as_str()));
-        if let Some((span, label)) = &problem.earlier {
-            excerpt = excerpt.annotation(AnnotationKind::Context.span(span.clone()).label(*label));
-        }
-        let mut group = Level::ERROR
-            .primary_title(problem.message.as_str())
-            .id(problem.code)
-            .element(excerpt);
-        if let Some(help) = &problem.help {
-            group = group.element(Level::HELP.message(help.as_str()));
-        }
-        renderer.render(&[group])
+        let complaints = self.problems.iter().map(|problem| Complaint {
+            message: problem.message.as_str().into(),
+            code: Some(problem.code),
+            place: Some((problem.span.clone(), &problem.label)),
+            earlier: problem.earlier.clone(),
+            mend: problem.help.as_deref(),
+        });
+        excerpt::render(&self.file, &self.text, complaints, colour)
     }
 }
 

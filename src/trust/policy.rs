@@ -6,6 +6,7 @@ use super::entry::{Deny, Question, Relationship, Test};
 use super::identity::Named;
 use super::index::Index;
 use super::{FindingKind, ProjectPath};
+use crate::digest::{hex, sha256};
 use crate::issuer::profile::{Requirement, Source};
 
 /// The trust relationships and denies of one project. Only [`super::read_policy`] makes one.
@@ -90,7 +91,5 @@ fn organizations(questions: &[Question]) -> impl Iterator<Item = &str> {
 }
 
 fn digest(text: &str) -> String {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-    let hex = digest.as_ref().iter().map(|byte| format!("{byte:02x}"));
-    format!("sha256:{}", hex.collect::<String>())
+    format!("sha256:{}", hex(&sha256(text.as_bytes())))
 }

@@ -1,3 +1,5 @@
+//! Which keys of a published set are used, and which are left out.
+
 use aws_lc_rs::signature::{
     ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
 };

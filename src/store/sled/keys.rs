@@ -17,10 +17,9 @@
 //!
 //! Numbers are big-endian, so that keys sort by time. A time is in milliseconds since the epoch.
 
-use aws_lc_rs::digest::{SHA256, digest};
-
 use crate::audit::DecisionId;
 use crate::clock::UnixTime;
+use crate::digest::sha256;
 use crate::ledger::DenialKey;
 use crate::subject::SpentKey;
 
@@ -56,11 +55,11 @@ pub(super) fn record(id: DecisionId) -> Vec<u8> {
 }
 
 pub(super) fn archived_keys(issuer: &str) -> Vec<u8> {
-    join(&[b"k", digest(&SHA256, issuer.as_bytes()).as_ref()])
+    join(&[b"k", &sha256(issuer.as_bytes())])
 }
 
 pub(super) fn signing_key(kid: &str) -> Vec<u8> {
-    join(&[&[SIGNING_KEY], digest(&SHA256, kid.as_bytes()).as_ref()])
+    join(&[&[SIGNING_KEY], &sha256(kid.as_bytes())])
 }
 
 pub(super) fn project(path: &str) -> Vec<u8> {

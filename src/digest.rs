@@ -1,0 +1,57 @@
+//! SHA-256 (FIPS 180-4), in the three forms that we need.
+
+use std::fmt::Write as _;
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+/// The digest of `octets`.
+pub fn sha256(octets: &[u8]) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    context.update(octets);
+    finished(context)
+}
+
+/// The digest of a list. Each part is preceded by its length, so that no two lists give one digest.
+pub fn sha256_of_parts(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    finished(context)
+}
+
+fn finished(context: Context) -> [u8; 32] {
+    let mut octets = [0; 32];
+    octets.copy_from_slice(context.finish().as_ref());
+    octets
+}
+
+/// The octets in hexadecimal, in lower case.
+pub fn hex(octets: &[u8]) -> String {
+    octets.iter().fold(String::new(), |mut text, octet| {
+        // Writing to a text does not fail.
+        let _ = write!(text, "{octet:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_the_digest_of_the_standard() {
+        assert_eq!(
+            hex(&sha256(b"abc")),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
+    #[test]
+    fn what_moves_from_one_part_to_the_next_changes_the_digest() {
+        let one = sha256_of_parts(&[b"ab", b"c"]);
+        assert_ne!(one, sha256_of_parts(&[b"a", b"bc"]));
+        assert_ne!(one, sha256_of_parts(&[b"ab", b"c", b""]));
+    }
+}

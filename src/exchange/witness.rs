@@ -1,0 +1,188 @@
+//! What an exchange has seen so far: what its record can say, and what of it is to be believed.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::ExchangeRequest;
+use crate::audit::{DecisionId, Outcome, Record};
+use crate::clock::UnixTime;
+use crate::directory::Project;
+use crate::issuer::{Match, TrustedIssuer};
+use crate::ledger::{DenialKey, remember_until};
+use crate::subject::{LONGEST_LIFETIME, SignedClaims, SpentKey, VerifiedClaims};
+use crate::trust::{Decision, Grant, Judgement, Refusal};
+
+/// How far an exchange came, and so what is known and to be believed of its token.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Nothing is known.
+    Unread,
+    /// It names a registered issuer. Nobody's word yet.
+    IssuerFound {
+        trusted: Arc<TrustedIssuer>,
+        matched: Match,
+    },
+    /// It is genuine, and not for us or not for now.
+    Signed(SignedClaims),
+    /// It is genuine, for us, and for now.
+    Verified(VerifiedClaims),
+}
+
+/// What an exchange has seen so far, for its record.
+pub(super) struct Witness<'a> {
+    request: &'a ExchangeRequest,
+    project: Option<&'a Project>,
+    stage: Stage,
+    relationships: Vec<Judgement>,
+    denies: Vec<Judgement>,
+    not_listed: usize,
+    proven: bool,
+    renamed: Vec<String>,
+}
+
+impl<'a> Witness<'a> {
+    pub(super) fn new(request: &'a ExchangeRequest, project: Option<&'a Project>) -> Self {
+        Self {
+            request,
+            project,
+            stage: Stage::Unread,
+            relationships: Vec::new(),
+            denies: Vec::new(),
+            not_listed: 0,
+            proven: false,
+            renamed: Vec::new(),
+        }
+    }
+
+    /// Notes that the exchange came so far.
+    pub(super) fn reached(&mut self, stage: Stage) {
+        self.stage = stage;
+    }
+
+    /// Keeps what the policy answered, and hands on what came of it.
+    pub(super) fn judged(&mut self, decision: Decision) -> Result<Grant, Refusal> {
+        self.renamed = decision.renamed();
+        self.relationships = decision.relationships;
+        self.denies = decision.denies;
+        self.not_listed = decision.not_listed;
+        self.proven = decision.proven;
+        decision.outcome
+    }
+
+    /// Whether the caller proved an identity that some relationship of the project asks for.
+    pub(super) fn proven(&self) -> bool {
+        self.proven
+    }
+
+    /// The identity fields whose names have changed since the policy was written, see [`Decision::renamed`].
+    pub(super) fn renamed(&self) -> &[String] {
+        &self.renamed
+    }
+
+    /// The record, as far as the exchange came. Whoever asks adds what is its own.
+    pub(super) fn record(&self, outcome: Outcome, now: UnixTime) -> Record {
+        let claims = self.stage.claims().cloned().unwrap_or_default();
+        let trusted = self.stage.trusted();
+        Record {
+            version: 1,
+            decision_id: DecisionId::new(now),
+            at_millis: now.millis(),
+            outcome,
+            reason: None,
+            description: None,
+            issuer: trusted.map(|trusted| trusted.name.to_string()),
+            verified: matches!(self.stage, Stage::Signed(_) | Stage::Verified(_)),
+            unverified_issuer: self.stage.unverified_issuer(),
+            subject: claims.get("sub").and_then(Value::as_str).map(str::to_owned),
+            claims,
+            audience: self.request.audience.clone(),
+            project: self.project.map(|project| project.path.to_string()),
+            project_id: self.project.map(|project| project.id.clone()),
+            policy_digest: self
+                .project
+                .map(|project| project.policy.digest().to_owned()),
+            trust: Vec::new(),
+            relationships: Vec::new(),
+            denies: Vec::new(),
+            relationships_not_listed: 0,
+            renamed: Vec::new(),
+            scopes: Vec::new(),
+            resource: self.request.wish.resource.clone(),
+            token_id: None,
+            token_expires: None,
+            use_number: None,
+            client_address: self.request.caller.address.clone(),
+            user_agent: self.request.caller.user_agent.clone(),
+        }
+    }
+
+    /// The record of a denial, with everything that the policy answered.
+    pub(super) fn denial(self, reason: &str, description: String, now: UnixTime) -> Record {
+        let record = self.record(Outcome::Denied, now);
+        Record {
+            reason: Some(reason.to_owned()),
+            description: Some(description),
+            relationships: self.relationships,
+            denies: self.denies,
+            relationships_not_listed: self.not_listed,
+            ..record
+        }
+    }
+
+    /// What makes this denial the same as another, and until when that is remembered.
+    pub(super) fn key(&self, reason: &str, now: UnixTime) -> (DenialKey, UnixTime) {
+        let longest = now.plus(LONGEST_LIFETIME);
+        let (token, expires) = match &self.stage {
+            Stage::Unread | Stage::IssuerFound { .. } => {
+                let token = SpentKey::of_unverified(&self.request.subject_token);
+                (token, longest)
+            }
+            Stage::Signed(signed) => (signed.content_key(), longest),
+            Stage::Verified(claims) => (claims.spent_key(), claims.expires()),
+        };
+        let key = DenialKey::new(&token, reason, &self.request.audience);
+        (key, remember_until(expires))
+    }
+
+    /// The issuer and its tenant, for limits: only what is to be believed counts.
+    pub(super) fn issuer_and_tenant(&self) -> (String, String) {
+        let tenant = match &self.stage {
+            Stage::Unread => String::new(),
+            Stage::IssuerFound { .. } => "-".to_owned(),
+            Stage::Signed(signed) => signed.tenant(),
+            Stage::Verified(claims) => claims.tenant(),
+        };
+        let issuer = self.stage.trusted().map(|trusted| trusted.name.to_string());
+        (issuer.unwrap_or_else(|| "-".to_owned()), tenant)
+    }
+}
+
+impl Stage {
+    /// The configured issuer, once it is found.
+    fn trusted(&self) -> Option<&TrustedIssuer> {
+        match self {
+            Self::Unread => None,
+            Self::IssuerFound { trusted, .. } => Some(trusted),
+            Self::Signed(signed) => Some(signed.trusted()),
+            Self::Verified(claims) => Some(claims.trusted()),
+        }
+    }
+
+    /// The text of `iss` as long as nobody has vouched for it.
+    fn unverified_issuer(&self) -> Option<String> {
+        match self {
+            Self::IssuerFound { matched, .. } => Some(matched.issuer.to_string()),
+            Self::Unread | Self::Signed(_) | Self::Verified(_) => None,
+        }
+    }
+
+    /// The claims, once it is known who signed them.
+    fn claims(&self) -> Option<&Map<String, Value>> {
+        match self {
+            Self::Unread | Self::IssuerFound { .. } => None,
+            Self::Signed(signed) => Some(signed.all()),
+            Self::Verified(claims) => Some(claims.all()),
+        }
+    }
+}
