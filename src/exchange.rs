@@ -20,7 +20,7 @@ use crate::issuer::{Match, PublicKey, Registry, TrustedIssuer};
 use crate::ledger::{DenialAllowance, Ledger, Spend, Spent, remember_until};
 use crate::project_token::{Holder, KeyRing, ProjectToken, UnsignedToken, prepare};
 use crate::subject::{InvalidToken, SignedClaims, SubjectToken, VerifiedClaims};
-use crate::trust::{Grant, Limits, Wish, decide};
+use crate::trust::{Circumstances, Grant, Limits, Wish, decide};
 
 /// Exchanges subject tokens for project tokens (RFC 8693).
 pub struct Exchange {
@@ -107,7 +107,7 @@ impl Exchange {
     ) -> Result<Issued, ExchangeError> {
         let claims = self.verify(request, now, witness).await?;
         let project = project.ok_or_else(ExchangeError::no_such_project)?;
-        let grant = self.decide(project, &claims, &request.wish, witness)?;
+        let grant = self.decide(project, &claims, &request.wish, now, witness)?;
         let holder = Holder {
             path: &project.path,
             id: &project.id,
@@ -174,9 +174,11 @@ impl Exchange {
         project: &Project,
         claims: &VerifiedClaims,
         wish: &Wish,
+        now: UnixTime,
         witness: &mut Witness<'_>,
     ) -> Result<Grant, ExchangeError> {
-        let decision = decide(&project.policy, claims, wish, &self.limits);
+        let circumstances = Circumstances::unremembered(now);
+        let decision = decide(&project.policy, claims, wish, &self.limits, &circumstances);
         let description = decision.description();
         witness
             .judged(decision)

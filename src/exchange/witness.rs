@@ -11,7 +11,7 @@ use crate::directory::Project;
 use crate::issuer::{Match, TrustedIssuer};
 use crate::ledger::{DenialKey, remember_until};
 use crate::subject::{LONGEST_LIFETIME, SignedClaims, SpentKey, VerifiedClaims};
-use crate::trust::{Decision, Grant, Judgement, Refusal};
+use crate::trust::{Decision, Grant, Judgement, Refusal, Shadow};
 
 /// How far an exchange came, and so what is known and to be believed of its token.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ pub(super) struct Witness<'a> {
     not_listed: usize,
     proven: bool,
     renamed: Vec<String>,
+    /// What entries in shadow mode would have done.
+    shadow: Shadow,
 }
 
 impl<'a> Witness<'a> {
@@ -52,6 +54,7 @@ impl<'a> Witness<'a> {
             not_listed: 0,
             proven: false,
             renamed: Vec::new(),
+            shadow: Shadow::default(),
         }
     }
 
@@ -67,6 +70,7 @@ impl<'a> Witness<'a> {
         self.denies = decision.denies;
         self.not_listed = decision.not_listed;
         self.proven = decision.proven;
+        self.shadow = decision.shadow;
         decision.outcome
     }
 
@@ -106,6 +110,8 @@ impl<'a> Witness<'a> {
             relationships: Vec::new(),
             denies: Vec::new(),
             relationships_not_listed: 0,
+            shadow_trust: self.shadow.trust_names(),
+            shadow_denies: self.shadow.deny_names(),
             renamed: Vec::new(),
             scopes: Vec::new(),
             resource: self.request.wish.resource.clone(),

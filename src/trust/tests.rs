@@ -8,6 +8,7 @@ mod gitlab;
 mod grants;
 mod nearness;
 mod other_issuers;
+mod shadow;
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::*;
-use crate::clock::Seconds;
+use crate::clock::{Seconds, UnixTime};
 use crate::issuer::{IssuerForm, PROFILES, Registry, TrustedIssuer, profile_named};
 use crate::subject::VerifiedClaims;
 
@@ -77,7 +78,12 @@ fn policy(text: &str) -> ProjectPolicy {
 }
 
 fn ask(policy: &ProjectPolicy, claims: &VerifiedClaims) -> Decision {
-    decide(policy, claims, &Wish::default(), &LIMITS)
+    ask_for(policy, claims, &Wish::default())
+}
+
+fn ask_for(policy: &ProjectPolicy, claims: &VerifiedClaims, wish: &Wish) -> Decision {
+    let now = Circumstances::unremembered(UnixTime::from_seconds(0));
+    decide(policy, claims, wish, &LIMITS, &now)
 }
 
 /// What stopped the first relationship: the keys of the findings that do not hold.

@@ -59,9 +59,7 @@ fn all_relationships_that_hold_count() {
         ),
     ];
     for (asked, given, lifetime) in cases {
-        let grant = decide(&policy, &push, &wish(asked, None), &LIMITS)
-            .outcome
-            .unwrap();
+        let grant = ask_for(&policy, &push, &wish(asked, None)).outcome.unwrap();
         assert_eq!(grant.scopes().to_string(), given, "{asked:?}");
         assert_eq!(grant.lifetime(), lifetime, "{asked:?}");
         let names: Vec<&str> = grant.trust().iter().map(|name| &**name).collect();
@@ -77,7 +75,7 @@ fn what_exceeds_the_grant_is_refused_and_named() {
         Some("read_registry delete_all"),
         Some("https://evil.example"),
     );
-    let decision = decide(&policy, &push, &asked, &LIMITS);
+    let decision = ask_for(&policy, &push, &asked);
     assert_eq!(
         decision.outcome.as_ref().unwrap_err().code(),
         "scope-exceeds-grant"
@@ -91,7 +89,7 @@ fn what_exceeds_the_grant_is_refused_and_named() {
         ("https://api.example/", false),
         ("https://API.example", false),
     ] {
-        let decision = decide(&policy, &push, &wish(None, Some(resource)), &LIMITS);
+        let decision = ask_for(&policy, &push, &wish(None, Some(resource)));
         match decision.outcome {
             Ok(grant) => assert!(allowed && grant.resource() == Some(resource)),
             Err(refusal) => {
