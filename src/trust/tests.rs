@@ -81,6 +81,13 @@ fn ask(policy: &ProjectPolicy, claims: &VerifiedClaims) -> Decision {
     ask_for(policy, claims, &Wish::default())
 }
 
+fn wish(scopes: Option<&str>, resource: Option<&str>) -> Wish {
+    Wish {
+        scopes: scopes.map(|scopes| Scopes::parse(scopes).unwrap()),
+        resource: resource.map(str::to_owned),
+    }
+}
+
 fn ask_for(policy: &ProjectPolicy, claims: &VerifiedClaims, wish: &Wish) -> Decision {
     let now = Circumstances::unremembered(UnixTime::from_seconds(0));
     decide(policy, claims, wish, &LIMITS, &now)

@@ -28,13 +28,6 @@ scopes = ["admin"]
 lifetime = "24h"
 "#;
 
-fn wish(scopes: Option<&str>, resource: Option<&str>) -> Wish {
-    Wish {
-        scopes: scopes.map(|scopes| Scopes::parse(scopes).unwrap()),
-        resource: resource.map(str::to_owned),
-    }
-}
-
 #[test]
 fn all_relationships_that_hold_count() {
     let (policy, push) = (policy(SEVERAL), with("github-push", &[]));
