@@ -28,7 +28,7 @@ pub(super) fn render(record: &Record) -> String {
             .unwrap_or_default(),
     );
     if let (Some(issuer), Some(subject)) = (&record.issuer, &record.subject) {
-        let _ = writeln!(text, "  {issuer} says: {subject}");
+        let _ = writeln!(text, "  {issuer} says: {}", printable(subject));
     }
     for judgement in &record.denies {
         entry(&mut text, "deny", judgement);
@@ -72,8 +72,33 @@ fn asked(finding: &Finding) -> String {
 fn line(finding: &Finding) -> String {
     let found = match &finding.found {
         None => "the token has none".to_owned(),
-        Some(Value::String(found)) => format!("the token has `{found}`"),
-        Some(found) => format!("the token has {found}"),
+        Some(Value::String(found)) => format!("the token has `{}`", printable(found)),
+        Some(found) => format!("the token has {}", printable(&found.to_string())),
     };
     format!("{}: wanted {}, {found}", asked(finding), finding.wanted)
+}
+
+/// A text of a token, without what would move the cursor of a terminal or turn the direction of its line: a job chooses
+/// some of its claims, and the one who reads this has more rights.
+fn printable(text: &str) -> String {
+    let moves = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+    };
+    let show = |c: char| if moves(c) { '\u{FFFD}' } else { c };
+    text.chars().map(show).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_cannot_draw_on_the_terminal_of_who_reads_a_decision() {
+        let forged = "main\u{1b}[2K\ndecision allowed\u{9b}1A\u{202e}";
+        assert_eq!(
+            printable(forged),
+            "main\u{fffd}[2K\u{fffd}decision allowed\u{fffd}1A\u{fffd}"
+        );
+    }
 }

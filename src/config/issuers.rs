@@ -67,9 +67,31 @@ pub(super) fn issuers(
                 break;
             }
         }
+        if let Some(other) = issuers.iter().find(|other| overlap(other, &issuer)) {
+            let span = raw_issuer.url.as_ref().unwrap_or(&raw_issuer.profile);
+            problems.add(
+                span.span(),
+                format!(
+                    "the issuers `{}` and `{}` overlap: the template of one covers the address of the other",
+                    other.name, issuer.name
+                ),
+                "remove one of them: whose token it is must not depend on an order",
+            );
+        }
         issuers.push(issuer);
     }
     issuers
+}
+
+/// Whether the address of one is that of an organization of the other.
+fn overlap(one: &TrustedIssuer, other: &TrustedIssuer) -> bool {
+    let covers = |template: &IssuerForm, form: &IssuerForm| match (template, form) {
+        (IssuerForm::PerOrganization { .. }, IssuerForm::Exact(issuer)) => template
+            .matches(issuer.as_str())
+            .is_some_and(|matched| matched.organization.is_some()),
+        _ => false,
+    };
+    covers(&one.form, &other.form) || covers(&other.form, &one.form)
 }
 
 /// The texts that no other issuer may have.

@@ -1,11 +1,13 @@
 //! `POST /oauth/token` (RFC 8693): the form on the wire becomes an exchange, and its outcome an answer.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, USER_AGENT};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, USER_AGENT};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde_json::json;
+use tokio::time::timeout;
 use url::{Url, form_urlencoded};
 
 use super::super::Service;
@@ -27,6 +29,12 @@ const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 /// The largest body that is read, in bytes.
 const LARGEST_BODY: usize = 64 * 1024;
+
+/// How long a body may take to arrive: who sends it byte by byte holds a connection, and holds up a stop.
+const LONGEST_BODY: Duration = Duration::from_secs(10);
+
+/// The longest `resource`, in bytes: it stands in the record of a denial, whoever sent it.
+const LONGEST_RESOURCE: usize = 2048;
 
 /// How much of a `User-Agent` is recorded, in characters.
 const USER_AGENT_KEPT: usize = 200;
@@ -79,13 +87,24 @@ async fn read(
             "the content type must be application/x-www-form-urlencoded",
         ));
     }
-    let body = match payload.to_bytes_limited(LARGEST_BODY).await {
-        Err(_) => return Err(fault("the body is larger than 64 KiB")),
-        Ok(Err(_)) => return Err(fault("the body ended before it was whole")),
-        Ok(Ok(body)) => body,
+    let too_large = || fault("the body is larger than 64 KiB");
+    if announced(request.headers()).is_some_and(|length| length > LARGEST_BODY) {
+        return Err(too_large());
+    }
+    let whole = timeout(LONGEST_BODY, payload.to_bytes_limited(LARGEST_BODY));
+    let body = match whole.await {
+        Err(_) => return Err(fault("the body did not arrive within 10 seconds")),
+        Ok(Err(_)) => return Err(too_large()),
+        Ok(Ok(Err(_))) => return Err(fault("the body ended before it was whole")),
+        Ok(Ok(Ok(body))) => body,
     };
     let form = Form::parse(&body)?;
     exchange_request(form, &service.exchange.public_url, caller(request, service))
+}
+
+/// How long the body says that it is.
+fn announced(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
@@ -202,9 +221,10 @@ fn exchange_request(
 /// An absolute URI without a fragment (RFC 8707, section 2). Its text is compared, and never rewritten.
 fn resource(text: String) -> Result<String, RequestError> {
     match Url::parse(&text) {
-        Ok(url) if url.fragment().is_none() => Ok(text),
+        Ok(url) if url.fragment().is_none() && text.len() <= LONGEST_RESOURCE => Ok(text),
         _ => Err(RequestError::TargetMalformed(
-            "resource must be an absolute URI without a fragment".to_owned(),
+            "resource must be an absolute URI of at most 2048 characters, without a fragment"
+                .to_owned(),
         )),
     }
 }
