@@ -101,6 +101,9 @@ pub trait Ledger: Send + Sync {
     /// Uses a subject token once more and records the exchange, in one commit: both are on disk before this answers
     /// [`Spent::Nth`], or neither ever is. Of any number of calls with one key, also across a restart, `max_uses`
     /// succeed. The record's `use_number` is set here.
+    ///
+    /// A clock that ran ahead and was put back may have had spent tokens forgotten too early. So nothing is promised for
+    /// a token that would be remembered no longer than one that was forgotten already: it may be that very one.
     fn spend(&self, spend: Spend, record: Record)
     -> BoxFuture<'_, Result<Spent, StoreUnavailable>>;
 

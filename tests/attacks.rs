@@ -7,6 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Instant;
 
+use countersign::clock::{Seconds, UnixTime};
 use countersign::issuer::{IssuerForm, Registry, TrustedIssuer, profile_named};
 use countersign::store::Options;
 use countersign::trust::{ProjectPath, ProjectPolicy, read_policy};
@@ -14,7 +15,7 @@ use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 
 use crate::support::service::{
-    Answer, ID_TOKEN, Settings, TOKEN_EXCHANGE, TestService, answer, ci,
+    Answer, ID_TOKEN, NOON, Settings, TOKEN_EXCHANGE, TestService, answer, ci,
 };
 
 /// Sends a body as it stands to the token endpoint.
@@ -113,6 +114,38 @@ async fn a_restart_with_fewer_uses_counts_those_before_it() {
     let service = TestService::in_folder(folder, settings).await;
     let refused = service.exchange(&token, "acme/mobile").await;
     assert_eq!(refused.reason(), "token-spent");
+}
+
+#[tokio::test]
+async fn a_clock_that_ran_ahead_and_was_put_back_does_not_revive_a_spent_token() {
+    let service = TestService::start().await;
+    let early = service.token("github-push", &[]);
+    assert_eq!(service.exchange(&early, "acme/api").await.status, 200);
+    service.advance(Seconds(20 * 3600));
+    let meanwhile = service.token("github-push", &[]);
+    assert_eq!(service.exchange(&meanwhile, "acme/api").await.status, 200);
+    service.clock.set(UnixTime::from_seconds(NOON));
+    let refused = service.exchange(&early, "acme/api").await;
+    assert_eq!(refused.reason(), "store-unavailable");
+    // Nothing is known of tokens as old as the forgotten one; of those made a second later it is.
+    service.advance(Seconds(1));
+    let fresh = service.token("github-push", &[]);
+    assert_eq!(service.exchange(&fresh, "acme/api").await.status, 200);
+    assert_eq!(service.exchange(&early, "acme/api").await.status, 503);
+}
+
+#[tokio::test]
+async fn who_can_invent_subjects_cannot_fill_the_record_with_them() {
+    let service = TestService::start().await;
+    let mut recorded = 0;
+    for vault in 0..100 {
+        let sub = json!(format!("org:mallory:vault:{vault}"));
+        let token = service.token("rwx-vault-subject-org-slug", &[("sub", sub)]);
+        let refused = service.exchange(&token, "acme/site").await;
+        assert_eq!(refused.reason(), "not-trusted");
+        recorded += usize::from(refused.json()["decision_id"].is_string());
+    }
+    assert_eq!(recorded, 60);
 }
 
 #[tokio::test]

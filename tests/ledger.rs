@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use countersign::clock::{FrozenClock, Seconds};
-use countersign::ledger::{Aggregate, DenialAllowance, Ledger, Spent, Unrecorded};
+use countersign::ledger::{Aggregate, DenialAllowance, Ledger, Spend, Spent, Unrecorded};
 use countersign::store::{EmbeddedStore, OpenError, Options, Step};
 
 use fixture::*;
@@ -211,7 +211,7 @@ fn what_has_expired_is_forgotten_and_what_was_extended_is_not() {
     let again = |spend| wait(store.spend(spend, record())).unwrap();
     assert_eq!(again(extended), Spent::Exhausted);
     assert_eq!(again(shortened), Spent::Exhausted);
-    assert_eq!(again(once("expired")), Spent::Nth(1));
+    assert_eq!(again(remembered_longer("expired")), Spent::Nth(1));
     let key = denial("expired", "not-trusted").key;
     assert_eq!(wait(store.denial_on_record(key)).unwrap(), None);
     let kept = wait(store.decision(denied)).unwrap();
@@ -246,9 +246,34 @@ fn a_store_with_nothing_to_do_forgets_what_has_expired() {
     drop(commits);
     for number in (99..1200).step_by(100) {
         let name = format!("old {number}");
-        let spent = wait(store.spend(once(&name), record())).unwrap();
+        let spent = wait(store.spend(remembered_longer(&name), record())).unwrap();
         assert_eq!(spent, Spent::Nth(1), "{name}");
     }
+}
+
+/// A spend whose key is the same, and whose token expires long after all others.
+fn remembered_longer(name: &str) -> Spend {
+    Spend {
+        until: noon().plus(Seconds(36_000)),
+        ..once(name)
+    }
+}
+
+#[test]
+fn what_may_have_been_forgotten_is_not_taken_for_unspent() {
+    let fixture = Embedded::new();
+    let store = fixture.open();
+    wait(store.spend(once("spent"), record())).unwrap();
+    fixture.clock.advance(Seconds(7200));
+    wait(store.spend(remembered_longer("makes a commit"), record())).unwrap();
+    store.close();
+    fixture.clock.set(noon());
+    let store = fixture.open();
+    for name in ["spent", "never spent"] {
+        assert!(wait(store.spend(once(name), record())).is_err(), "{name}");
+    }
+    let spent = wait(store.spend(remembered_longer("another"), record())).unwrap();
+    assert_eq!(spent, Spent::Nth(1));
 }
 
 fn unrecorded(reason: &'static str) -> Unrecorded {

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use rustix::fs::Mode;
+use rustix::process::umask;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::assemble::{AssembleError, Parts, assemble};
@@ -35,6 +37,8 @@ pub(super) async fn run(arguments: &ServeArgs) -> u8 {
         }
     };
     logging::start();
+    // Whatever we make is for our user only, also in a data folder that others may enter.
+    umask(Mode::from_raw_mode(0o077));
     match assemble(&config, Arc::new(SystemClock)).await {
         Ok(parts) => serve(&config, parts).await,
         Err(fault) => {
