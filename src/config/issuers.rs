@@ -8,7 +8,7 @@ use url::Url;
 
 use super::check::{Problems, span_of_time};
 use super::raw::{RawConfig, RawIssuer};
-use crate::issuer::{IssuerForm, PROFILES, TrustedIssuer, profile_named};
+use crate::issuer::{IssuerForm, PROFILES, TrustedIssuer, is_secure, profile_named};
 
 /// The five CI systems with their public addresses.
 pub(super) fn default_issuers(public_url: &str) -> Vec<TrustedIssuer> {
@@ -162,18 +162,15 @@ fn addresses(
         );
     }
     if let Some(address) = &raw.jwks_url {
-        match Url::parse(address.get_ref()) {
-            Ok(url) if url.scheme() == "https" => {}
-            Ok(url)
-                if url.scheme() == "http" && crate::issuer::is_loopback(&url) && loopback_http => {}
-            _ => problems.add(
+        if !is_secure(address.get_ref(), loopback_http) {
+            problems.add(
                 address.span(),
                 format!(
                     "`jwks-url` is not an `https://` address: `{}`",
                     address.get_ref()
                 ),
                 "keys that come in the clear are anybody's keys",
-            ),
+            );
         }
         issuer.jwks_url = Some(address.get_ref().clone());
     }

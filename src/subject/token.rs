@@ -82,14 +82,8 @@ impl SubjectToken {
     pub fn unverified_issuer(&self) -> Result<&str, InvalidToken> {
         match self.claims.get("iss") {
             Some(Value::String(iss)) => Ok(iss),
-            None => Err(InvalidToken::ClaimType {
-                claim: "iss",
-                fault: "is missing".to_owned(),
-            }),
-            Some(_) => Err(InvalidToken::ClaimType {
-                claim: "iss",
-                fault: "is not a text".to_owned(),
-            }),
+            None => Err(InvalidToken::wrong_claim("iss", "is missing")),
+            Some(_) => Err(InvalidToken::wrong_claim("iss", "is not a text")),
         }
     }
 
