@@ -13,7 +13,7 @@ use super::fetch::{FetchSettings, Fetcher};
 use super::status::IssuerStatus;
 use super::{KeyArchive, flight};
 use crate::clock::{Clock, Seconds};
-use crate::issuer::{Issuer, IssuerForm, Match, PublicKey, Registry, TrustedIssuer, is_secure};
+use crate::issuer::{Issuer, Match, PublicKey, Registry, TrustedIssuer, is_secure};
 
 /// How many issuers the background asks at the same time.
 const REFRESHED_AT_A_TIME: usize = 8;
@@ -45,7 +45,7 @@ impl KeyDirectory {
             settings,
         });
         let configured = registry.all().filter_map(|trusted| {
-            let issuer = configured_issuer(trusted).clone();
+            let issuer = trusted.form.root().clone();
             let fetcher = fetchers.get(&trusted.name)?.clone();
             Some(Entry::new(trusted, issuer, true, fetcher, shared.clone()))
         });
@@ -86,9 +86,7 @@ impl KeyDirectory {
             return entry.keys(kid).await;
         }
         let entries = &self.0.entries;
-        let root = entries
-            .find(configured_issuer(trusted))
-            .ok_or_else(unlisted)?;
+        let root = entries.find(trusted.form.root()).ok_or_else(unlisted)?;
         let now = self.0.shared.clock.now();
         if let Some(keys) = root.known(kid, now) {
             return Ok(keys);
@@ -165,13 +163,6 @@ impl KeyDirectory {
             let issuer = matched.issuer.clone();
             Entry::new(trusted, issuer, false, fetcher.clone(), shared.clone())
         }))
-    }
-}
-
-/// The issuer that stands for all customers of `trusted`: itself, or the root form.
-fn configured_issuer(trusted: &TrustedIssuer) -> &Issuer {
-    match &trusted.form {
-        IssuerForm::Exact(issuer) | IssuerForm::PerOrganization { root: issuer, .. } => issuer,
     }
 }
 

@@ -223,6 +223,13 @@ impl IssuerForm {
         }
     }
 
+    /// The issuer that stands for all its customers: itself, or the root form.
+    pub fn root(&self) -> &Issuer {
+        match self {
+            Self::Exact(issuer) | Self::PerOrganization { root: issuer, .. } => issuer,
+        }
+    }
+
     /// The text as it was configured.
     pub fn as_configured(&self) -> String {
         match self {
