@@ -8,7 +8,7 @@ use url::Url;
 
 use super::check::{Problems, span_of_time};
 use super::raw::{RawConfig, RawIssuer};
-use crate::issuer::{IssuerForm, PROFILES, TrustedIssuer, is_secure, profile_named};
+use crate::issuer::{IssuerForm, PROFILES, Profile, TrustedIssuer, is_secure, profile_named};
 
 /// The five CI systems with their public addresses.
 pub(super) fn default_issuers(public_url: &str) -> Vec<TrustedIssuer> {
@@ -109,6 +109,21 @@ fn issuer(
         );
         return None;
     };
+    let form = form(raw, profile, loopback_http, problems)?;
+    let mut issuer = TrustedIssuer::new(name, profile, form, public_url);
+    demands(raw, &mut issuer, problems);
+    addresses(raw, &mut issuer, folder, loopback_http, problems);
+    Some(issuer)
+}
+
+/// How the `iss` of the issuer looks.
+fn form(
+    raw: &RawIssuer,
+    profile: &Profile,
+    loopback_http: bool,
+    problems: &mut Problems,
+) -> Option<IssuerForm> {
+    let name = raw.name.get_ref();
     let url = match (&raw.url, profile.default_url) {
         (Some(url), _) => url.get_ref().clone(),
         (None, Some(url)) => url.to_owned(),
@@ -121,8 +136,8 @@ fn issuer(
             return None;
         }
     };
-    let form = match IssuerForm::parse(&url, profile.organization_in_issuer, loopback_http) {
-        Ok(form) => form,
+    match IssuerForm::parse(&url, profile.organization_in_issuer, loopback_http) {
+        Ok(form) => Some(form),
         Err(fault) => {
             let span = raw
                 .url
@@ -133,13 +148,9 @@ fn issuer(
                 format!("`url` of the issuer `{name}` {fault}"),
                 "write the exact text that its tokens have in `iss`, no slash added or dropped",
             );
-            return None;
+            None
         }
-    };
-    let mut issuer = TrustedIssuer::new(name, profile, form, public_url);
-    demands(raw, &mut issuer, problems);
-    addresses(raw, &mut issuer, folder, loopback_http, problems);
-    Some(issuer)
+    }
 }
 
 /// Where the issuer's keys are, if not where its profile says.
