@@ -11,7 +11,7 @@ mod stops;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -218,16 +218,8 @@ fn what_has_expired_is_forgotten_and_what_was_extended_is_not() {
     assert!(kept.is_some(), "records are never forgotten");
 }
 
-#[test]
-fn a_store_with_nothing_to_do_forgets_what_has_expired() {
-    let fixture = Embedded::new();
-    let store = fixture.open();
-    let futures = (0..1200).map(|number| store.spend(once(&format!("old {number}")), record()));
-    let spent = wait(futures_util::future::join_all(futures));
-    assert!(spent.into_iter().all(|spent| spent.is_ok()));
-    store.close();
-
-    fixture.clock.advance(Seconds(7200));
+/// Opens a store that tidies without pause, and tells of each commit.
+fn open_restless(fixture: &Embedded) -> (EmbeddedStore, Receiver<()>) {
     let (committed, commits) = sync_channel(16);
     let store = fixture.open_with(Options {
         idle: Duration::from_millis(1),
@@ -239,6 +231,20 @@ fn a_store_with_nothing_to_do_forgets_what_has_expired() {
         })),
         ..Options::default()
     });
+    (store, commits)
+}
+
+#[test]
+fn a_store_with_nothing_to_do_forgets_what_has_expired() {
+    let fixture = Embedded::new();
+    let store = fixture.open();
+    let futures = (0..1200).map(|number| store.spend(once(&format!("old {number}")), record()));
+    let spent = wait(futures_util::future::join_all(futures));
+    assert!(spent.into_iter().all(|spent| spent.is_ok()));
+    store.close();
+
+    fixture.clock.advance(Seconds(7200));
+    let (store, commits) = open_restless(&fixture);
     // 1200 are forgotten in three commits; the last is over once the writer answers.
     for _ in 0..3 {
         commits.recv().unwrap();
@@ -316,18 +322,8 @@ fn counted_denials_reach_the_disk_with_the_next_commit_and_at_close() {
 
 #[test]
 fn counted_denials_reach_the_disk_although_nothing_else_happens() {
-    let (committed, commits) = sync_channel(16);
     let fixture = Embedded::new();
-    let store = fixture.open_with(Options {
-        idle: Duration::from_millis(1),
-        at_step: Some(Arc::new(move |step| {
-            if step == Step::Synced {
-                let _ = committed.send(());
-            }
-            Ok(())
-        })),
-        ..Options::default()
-    });
+    let (store, commits) = open_restless(&fixture);
     store.count_denial(unrecorded("not-trusted"), noon());
     commits.recv().unwrap();
     let counted = aggregate("not-trusted", 0, 1);

@@ -8,7 +8,7 @@ use crate::audit::{Outcome, Record};
 use crate::clock::UnixTime;
 use crate::trust::{Finding, FindingKind, Judgement};
 
-/// The whole record in lines: what came of it, and every relationship with every condition, the nearest first.
+/// The record in lines: what came of it, every deny, and every relationship with every finding, the nearest first.
 pub(super) fn render(record: &Record) -> String {
     let mut text = String::new();
     let outcome = match record.outcome {
@@ -31,24 +31,28 @@ pub(super) fn render(record: &Record) -> String {
         let _ = writeln!(text, "  {issuer} says: {}", printable(subject));
     }
     for judgement in &record.denies {
-        entry(&mut text, "deny", judgement);
+        // Who reads this looks for what kept a job out, and a deny that does not apply did not.
+        if judgement.holds {
+            let _ = writeln!(text, "  deny `{}` holds", judgement.name);
+            findings(&mut text, judgement);
+        } else {
+            let _ = writeln!(text, "  deny `{}` does not apply", judgement.name);
+        }
     }
     for judgement in &record.relationships {
-        entry(&mut text, "trust", judgement);
+        let answer = if judgement.holds {
+            "holds"
+        } else {
+            "does not hold"
+        };
+        let _ = writeln!(text, "  trust `{}` {answer}", judgement.name);
+        findings(&mut text, judgement);
     }
     text
 }
 
-fn entry(text: &mut String, kind: &str, judgement: &Judgement) {
-    let name = &judgement.name;
-    let _ = match (kind, judgement.holds) {
-        (_, true) => writeln!(text, "  {kind} `{name}` holds"),
-        ("deny", false) => writeln!(text, "  {kind} `{name}` does not apply"),
-        (_, false) => writeln!(text, "  {kind} `{name}` does not hold"),
-    };
-    if kind == "deny" && !judgement.holds {
-        return;
-    }
+/// One line for each finding that does not hold, and one for all that do.
+fn findings(text: &mut String, judgement: &Judgement) {
     let (held, failed): (Vec<&Finding>, Vec<&Finding>) =
         judgement.findings.iter().partition(|finding| finding.holds);
     for finding in failed {

@@ -168,6 +168,33 @@ fn exchange_request(
     public_url: &str,
     caller: Caller,
 ) -> Result<ExchangeRequest, RequestError> {
+    check_grant(&mut form)?;
+    let subject_token =
+        form.require("subject_token", "send the identity token of the CI system")?;
+    if subject_token.len() > LONGEST_TOKEN {
+        return Err(fault("the subject_token is larger than 16 KiB"));
+    }
+    check_types(&mut form)?;
+    let audience = form.require("audience", "name the project, as organization/project")?;
+    let project = Audience::parse(&audience, public_url)
+        .map_err(|fault| RequestError::TargetMalformed(fault.to_string()))?;
+    let resource = form.take("resource").map(resource).transpose()?;
+    let scopes = form.take("scope").map(|text| {
+        Scopes::parse(&text).map_err(|invalid| fault(&format!("scope cannot be read: {invalid}")))
+    });
+    let scopes = scopes.transpose()?.filter(|scopes| !scopes.is_empty());
+    let wish = Wish { scopes, resource };
+    Ok(ExchangeRequest {
+        subject_token,
+        audience,
+        project,
+        wish,
+        caller,
+    })
+}
+
+/// Refuses another grant than the one that is offered, and a token for somebody else (RFC 8693, section 2.1).
+fn check_grant(form: &mut Form) -> Result<(), RequestError> {
     if form.require("grant_type", &format!("send {TOKEN_EXCHANGE}"))? != TOKEN_EXCHANGE {
         return Err(RequestError::GrantTypeUnsupported);
     }
@@ -176,11 +203,11 @@ fn exchange_request(
             "an actor_token is not accepted: a job acts for itself",
         ));
     }
-    let subject_token =
-        form.require("subject_token", "send the identity token of the CI system")?;
-    if subject_token.len() > LONGEST_TOKEN {
-        return Err(fault("the subject_token is larger than 16 KiB"));
-    }
+    Ok(())
+}
+
+/// Refuses tokens of other types than those that are taken and given (RFC 8693, section 3).
+fn check_types(form: &mut Form) -> Result<(), RequestError> {
     match form
         .require("subject_token_type", &format!("send {ID_TOKEN}"))?
         .as_str()
@@ -200,22 +227,7 @@ fn exchange_request(
             )));
         }
     }
-    let audience = form.require("audience", "name the project, as organization/project")?;
-    let project = Audience::parse(&audience, public_url)
-        .map_err(|fault| RequestError::TargetMalformed(fault.to_string()))?;
-    let resource = form.take("resource").map(resource).transpose()?;
-    let scopes = form.take("scope").map(|text| {
-        Scopes::parse(&text).map_err(|invalid| fault(&format!("scope cannot be read: {invalid}")))
-    });
-    let scopes = scopes.transpose()?.filter(|scopes| !scopes.is_empty());
-    let wish = Wish { scopes, resource };
-    Ok(ExchangeRequest {
-        subject_token,
-        audience,
-        project,
-        wish,
-        caller,
-    })
+    Ok(())
 }
 
 /// An absolute URI without a fragment (RFC 8707, section 2). Its text is compared, and never rewritten.
