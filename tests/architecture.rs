@@ -99,7 +99,7 @@ const LIBRARIES: [(&str, &[&str]); 14] = [
     ("notify", &["directory"]),
     ("regex_automata", &["trust"]),
     ("regex_syntax", &["trust"]),
-    ("rustix", &["store"]),
+    ("rustix", &["cli", "store"]),
     ("tempfile", &["cli"]),
     ("tracing_subscriber", &["cli"]),
 ];
