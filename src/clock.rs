@@ -24,6 +24,9 @@ impl fmt::Display for Seconds {
     }
 }
 
+/// One hour.
+pub const HOUR: Seconds = Seconds(3600);
+
 /// A moment, in milliseconds since 1970-01-01T00:00:00Z without leap seconds.
 ///
 /// Tokens speak in whole seconds (`NumericDate`, RFC 7519, section 2); records are ordered by milliseconds.
@@ -52,6 +55,13 @@ impl UnixTime {
     /// Milliseconds since the epoch.
     pub fn millis(self) -> i64 {
         self.0
+    }
+
+    /// The beginning of the hour in which this moment is.
+    #[must_use]
+    pub fn hour(self) -> Self {
+        let millis = HOUR.as_millis();
+        Self(self.0.div_euclid(millis).saturating_mul(millis))
     }
 
     /// The moment `span` later.

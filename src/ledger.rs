@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use futures_util::future::BoxFuture;
 
 use crate::audit::{DecisionId, Record};
-use crate::clock::{Seconds, UnixTime};
+use crate::clock::{HOUR, Seconds, UnixTime};
 use crate::digest::sha256_of_parts;
 use crate::subject::{LEEWAY, SpentKey};
 
@@ -101,6 +101,9 @@ pub trait Ledger: Send + Sync {
     /// Uses a subject token once more and records the exchange, in one commit: both are on disk before this answers
     /// [`Spent::Nth`], or neither ever is. Of any number of calls with one key, also across a restart, `max_uses`
     /// succeed. The record's `use_number` is set here.
+    ///
+    /// A clock that ran ahead and was put back may have had spent tokens forgotten too early. So nothing is promised for
+    /// a token that would be remembered no longer than one that was forgotten already: it may be that very one.
     fn spend(&self, spend: Spend, record: Record)
     -> BoxFuture<'_, Result<Spent, StoreUnavailable>>;
 
@@ -145,15 +148,13 @@ pub struct DenialAllowance {
 
 /// The hour that is counted, and what was taken in it.
 struct Window {
-    hour: i64,
+    hour: UnixTime,
     taken: HashMap<u64, u32>,
 }
 
 /// How many tenants are counted by themselves. Those beyond share the allowance of one tenant for each issuer, so that
 /// a flood of invented tenants buys nothing.
 const MOST_TENANTS: usize = 10_000;
-
-const HOUR: i64 = 3600;
 
 impl DenialAllowance {
     /// An allowance of `an_hour` denials for each issuer and tenant.
@@ -167,7 +168,7 @@ impl DenialAllowance {
             buckets,
             hasher: RandomState::new(),
             window: Mutex::new(Window {
-                hour: 0,
+                hour: UnixTime::EPOCH,
                 taken: HashMap::new(),
             }),
         }
@@ -176,12 +177,11 @@ impl DenialAllowance {
     /// Takes one, if there is one left: then the denial may be recorded. `issuer` is a name from the configuration, or
     /// `-`; `tenant` may be any text, also one that a caller chose.
     pub fn take(&self, issuer: &str, tenant: &str, now: UnixTime) -> bool {
-        let hour = now.seconds().div_euclid(HOUR);
         // A tenant's name may be long, so its place is kept by a keyed hash. Two that meet would share an allowance.
         let own = self.hasher.hash_one((issuer, Some(tenant)));
         let shared = self.hasher.hash_one((issuer, None::<&str>));
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        window.turn_to(hour);
+        window.turn_to(now.hour());
         let has_own = window.taken.contains_key(&own) || window.taken.len() < self.buckets;
         let place = if has_own { own } else { shared };
         let taken = window.taken.entry(place).or_default();
@@ -207,8 +207,8 @@ impl fmt::Debug for DenialAllowance {
 impl Window {
     /// Begins anew if `hour` is another one. The hour before is not: requests that cross the turn of an hour arrive in
     /// any order. A clock that was put back further is believed.
-    fn turn_to(&mut self, hour: i64) {
-        if hour > self.hour || hour < self.hour - 1 {
+    fn turn_to(&mut self, hour: UnixTime) {
+        if hour > self.hour || hour < self.hour.minus(HOUR) {
             self.hour = hour;
             self.taken = HashMap::new();
         }

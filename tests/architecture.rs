@@ -87,7 +87,7 @@ const ROOMS: [(&str, &[&str]); 21] = [
 const TOOLS: [&str; 3] = ["digest", "excerpt", "text"];
 
 /// Libraries that one room alone may know, so that replacing one touches one place.
-const LIBRARIES: [(&str, &[&str]); 10] = [
+const LIBRARIES: [(&str, &[&str]); 14] = [
     ("annotate_snippets", &["excerpt"]),
     ("actix_web", &["http"]),
     ("reqwest", &["client", "discovery"]),
@@ -97,6 +97,10 @@ const LIBRARIES: [(&str, &[&str]); 10] = [
     ("sled", &["store"]),
     ("clap", &["cli"]),
     ("notify", &["directory"]),
+    ("regex_automata", &["trust"]),
+    ("regex_syntax", &["trust"]),
+    ("rustix", &["cli", "store"]),
+    ("tempfile", &["cli"]),
     ("tracing_subscriber", &["cli"]),
 ];
 

@@ -55,7 +55,7 @@ fn module(folder: &str, path: &Path) -> String {
         if *segments.last().unwrap() == "mod" {
             segments.pop();
         }
-        if segments.last() != Some(&"tests") {
+        if !segments.contains(&"tests") {
             segments.push("tests");
         }
         return segments.join("::");

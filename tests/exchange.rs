@@ -37,7 +37,7 @@ async fn a_job_of_each_ci_system_exchanges_its_identity_token_for_a_project_toke
         ("rwx-vault-subject-org-slug", "acme/site", "preview"),
         ("gitlab-push", "acme/mobile", "test"),
     ] {
-        let answer = service.exchange(&service.token(set, &[]), project).await;
+        let answer = service.job(set, project).await;
         assert_eq!(answer.status, 200, "{set}: {}", answer.text);
         let (_, claims) = checked(&service, &answer.access_token()).await;
         assert_eq!(claims["project"], project);
@@ -54,9 +54,7 @@ async fn a_job_of_each_ci_system_exchanges_its_identity_token_for_a_project_toke
 #[tokio::test(flavor = "multi_thread")]
 async fn the_answer_is_that_of_rfc_8693_and_is_kept_by_nobody() {
     let service = TestService::start().await;
-    let answer = service
-        .exchange(&service.token("github-push", &[]), "acme/api")
-        .await;
+    let answer = service.job("github-push", "acme/api").await;
     let members: BTreeSet<String> = answer.json().as_object().unwrap().keys().cloned().collect();
     let expected = [
         "access_token",
@@ -79,9 +77,7 @@ async fn the_answer_is_that_of_rfc_8693_and_is_kept_by_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn any_party_can_check_a_project_token_with_the_published_keys() {
     let service = TestService::start().await;
-    let answer = service
-        .exchange(&service.token("github-push", &[]), "acme/api")
-        .await;
+    let answer = service.job("github-push", "acme/api").await;
     let (header, claims) = checked(&service, &answer.access_token()).await;
     assert_eq!(header.typ.as_deref(), Some("at+jwt"));
     assert_eq!(claims["iss"], "https://sts.example.com");
@@ -115,9 +111,7 @@ async fn each_signing_algorithm_makes_tokens_that_verify() {
             ..Settings::default()
         })
         .await;
-        let answer = service
-            .exchange(&service.token("github-push", &[]), "acme/api")
-            .await;
+        let answer = service.job("github-push", "acme/api").await;
         let (header, _) = checked(&service, &answer.access_token()).await;
         assert_eq!(format!("{:?}", header.alg), algorithm);
     }
@@ -147,10 +141,7 @@ async fn a_token_that_its_ci_hands_out_once_can_be_exchanged_ten_times() {
         assert_eq!(answer.status, 200);
         assert_eq!(service.record(&answer).await.use_number, Some(number));
     }
-    assert_eq!(
-        service.exchange(&token, "acme/mobile").await.reason(),
-        "token-spent"
-    );
+    assert_eq!(service.refusal(&token, "acme/mobile").await, "token-spent");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,26 +151,17 @@ async fn a_spent_token_stays_spent_for_another_project_and_after_a_restart() {
     assert_eq!(service.exchange(&token, "acme/api").await.status, 200);
     let other = std::fs::read_to_string(service.folder.path().join("trust-policies/acme/api.toml"));
     service.policy("acme/other", &other.unwrap()).await;
-    assert_eq!(
-        service.exchange(&token, "acme/other").await.reason(),
-        "token-spent"
-    );
+    assert_eq!(service.refusal(&token, "acme/other").await, "token-spent");
 
     let service = TestService::in_folder(service.stop().await, Settings::default()).await;
-    assert_eq!(
-        service.exchange(&token, "acme/api").await.reason(),
-        "token-spent"
-    );
+    assert_eq!(service.refusal(&token, "acme/api").await, "token-spent");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_token_can_be_tried_again_once_the_policy_is_mended() {
     let service = TestService::start().await;
     let token = service.token("github-push", &[("ref", json!("refs/heads/dev"))]);
-    assert_eq!(
-        service.exchange(&token, "acme/api").await.reason(),
-        "not-trusted"
-    );
+    assert_eq!(service.refusal(&token, "acme/api").await, "not-trusted");
     let text = std::fs::read_to_string("trust-policies/acme/api.toml").unwrap();
     service
         .policy(
@@ -193,30 +175,27 @@ async fn a_refused_token_can_be_tried_again_once_the_policy_is_mended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_keeps_signing_keys_and_project_ids() {
     let service = TestService::start().await;
-    let before = service
-        .exchange(&service.token("github-push", &[]), "acme/api")
-        .await
-        .access_token();
+    let before = service.job("github-push", "acme/api").await.access_token();
     let (_, claims) = checked(&service, &before).await;
 
     let service = TestService::in_folder(service.stop().await, Settings::default()).await;
     let (_, again) = checked(&service, &before).await;
     assert_eq!(again, claims);
     let by_id = claims["project_id"].as_str().unwrap();
-    let answer = service
-        .exchange(&service.token("github-push", &[]), by_id)
-        .await;
+    let answer = service.job("github-push", by_id).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_project_is_named_by_path_id_or_address() {
     let service = TestService::start().await;
-    for audience in ["acme/api", "https://sts.example.com/projects/acme/api"] {
-        let answer = service
-            .exchange(&service.token("github-push", &[]), audience)
-            .await;
-        assert_eq!(answer.status, 200, "{audience}: {}", answer.text);
+    let by_path = service.job("github-push", "acme/api").await;
+    let (_, claims) = checked(&service, &by_path.access_token()).await;
+    let id = claims["project_id"].as_str().unwrap();
+    for audience in [id, "https://sts.example.com/projects/acme/api"] {
+        let answer = service.job("github-push", audience).await;
+        let (_, claims) = checked(&service, &answer.access_token()).await;
+        assert_eq!(claims["project"], "acme/api", "{audience}");
     }
 }
 
@@ -425,13 +404,7 @@ async fn on_a_full_disk_nothing_is_issued_and_the_service_recovers_by_itself() {
 async fn a_broken_policy_file_keeps_its_last_good_version_and_is_reported() {
     let service = TestService::start().await;
     service.policy("acme/api", "[[trust]]\nname = ").await;
-    assert_eq!(
-        service
-            .exchange(&service.token("github-push", &[]), "acme/api")
-            .await
-            .status,
-        200
-    );
+    assert_eq!(service.job("github-push", "acme/api").await.status, 200);
     let ready = service.get("/readyz").await;
     assert_eq!(
         (ready.status, ready.json()["status"].as_str()),
@@ -450,13 +423,9 @@ async fn a_file_that_is_broken_at_start_disables_its_project_alone() {
     )
     .unwrap();
     let service = TestService::in_folder(folder, Settings::default()).await;
-    let refused = service
-        .exchange(&service.token("github-push", &[]), "acme/api")
-        .await;
+    let refused = service.job("github-push", "acme/api").await;
     assert_eq!(refused.reason(), "not-trusted");
-    let other = service
-        .exchange(&service.token("gitlab-push", &[]), "acme/mobile")
-        .await;
+    let other = service.job("gitlab-push", "acme/mobile").await;
     assert_eq!(other.status, 200);
 }
 
@@ -464,17 +433,8 @@ async fn a_file_that_is_broken_at_start_disables_its_project_alone() {
 async fn a_deleted_policy_file_takes_its_project_with_it_at_once() {
     let service = TestService::start().await;
     std::fs::remove_file(service.folder.path().join("trust-policies/acme/api.toml")).unwrap();
-    service
-        .parts
-        .service
-        .exchange
-        .directory
-        .reload()
-        .await
-        .unwrap();
-    let answer = service
-        .exchange(&service.token("github-push", &[]), "acme/api")
-        .await;
+    service.reload().await;
+    let answer = service.job("github-push", "acme/api").await;
     assert_eq!(answer.reason(), "not-trusted");
 }
 
@@ -484,9 +444,7 @@ async fn guard_rails_that_this_version_does_not_know_disable_their_organization(
     service
         .policy("acme/_organization", "[[require]]\nissuer = \"github\"\n")
         .await;
-    let answer = service
-        .exchange(&service.token("github-push", &[]), "acme/api")
-        .await;
+    let answer = service.job("github-push", "acme/api").await;
     assert_eq!(answer.reason(), "not-trusted");
     assert_eq!(service.get("/readyz").await.json()["status"], "degraded");
 }
@@ -502,7 +460,7 @@ async fn a_circleci_organization_that_no_policy_names_is_not_trusted_once_its_si
     let (signed, _) = token.rsplit_once('.').unwrap();
     let forged = format!("{signed}.{}", "A".repeat(342));
     assert_eq!(
-        service.exchange(&forged, "acme/web").await.reason(),
+        service.refusal(&forged, "acme/web").await,
         "signature-invalid"
     );
 }
@@ -522,13 +480,7 @@ async fn a_token_of_the_root_form_of_circleci_is_that_of_its_organization() {
 #[tokio::test(flavor = "multi_thread")]
 async fn known_keys_serve_while_the_issuer_is_down_and_not_for_ever() {
     let service = TestService::start().await;
-    assert_eq!(
-        service
-            .exchange(&service.token("github-push", &[]), "acme/api")
-            .await
-            .status,
-        200
-    );
+    assert_eq!(service.job("github-push", "acme/api").await.status, 200);
     // The same data folder, and issuers at addresses where nobody listens: only what was archived is known.
     let dead = crate::support::service::ci().signer().issuer_tables();
     let tables = dead.replace(
@@ -541,18 +493,10 @@ async fn known_keys_serve_while_the_issuer_is_down_and_not_for_ever() {
     };
     let service = TestService::in_folder(service.stop().await, settings).await;
     service.parts.service.exchange.keys.warm([]).await;
-    assert_eq!(
-        service
-            .exchange(&service.token("github-push", &[]), "acme/api")
-            .await
-            .status,
-        200
-    );
+    assert_eq!(service.job("github-push", "acme/api").await.status, 200);
 
     service.advance(Seconds(25 * 60 * 60));
-    let answer = service
-        .exchange(&service.token("github-push", &[]), "acme/api")
-        .await;
+    let answer = service.job("github-push", "acme/api").await;
     assert_eq!(
         (answer.status, answer.reason().as_str()),
         (503, "issuer-unreachable")

@@ -531,7 +531,7 @@ fn two_signers_do_not_pass_for_each_other() {
         now(),
     );
     let token = SubjectToken::read(signed.unwrap().token).unwrap();
-    let keys = other.jwks("rwx").unwrap().to_string();
+    let keys = other.jwks("rwx", None).unwrap().to_string();
     let (keys, _) = KeySet::parse(keys.as_bytes()).unwrap();
     assert!(keys.with_id(token.key_id().unwrap()).is_none());
 }

@@ -11,12 +11,12 @@ mod stops;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use countersign::clock::{FrozenClock, Seconds};
-use countersign::ledger::{Aggregate, DenialAllowance, Ledger, Spent, Unrecorded};
+use countersign::ledger::{Aggregate, DenialAllowance, Ledger, Spend, Spent, Unrecorded};
 use countersign::store::{EmbeddedStore, OpenError, Options, Step};
 
 use fixture::*;
@@ -211,11 +211,27 @@ fn what_has_expired_is_forgotten_and_what_was_extended_is_not() {
     let again = |spend| wait(store.spend(spend, record())).unwrap();
     assert_eq!(again(extended), Spent::Exhausted);
     assert_eq!(again(shortened), Spent::Exhausted);
-    assert_eq!(again(once("expired")), Spent::Nth(1));
+    assert_eq!(again(remembered_longer("expired")), Spent::Nth(1));
     let key = denial("expired", "not-trusted").key;
     assert_eq!(wait(store.denial_on_record(key)).unwrap(), None);
     let kept = wait(store.decision(denied)).unwrap();
     assert!(kept.is_some(), "records are never forgotten");
+}
+
+/// Opens a store that tidies without pause, and tells of each commit.
+fn open_restless(fixture: &Embedded) -> (EmbeddedStore, Receiver<()>) {
+    let (committed, commits) = sync_channel(16);
+    let store = fixture.open_with(Options {
+        idle: Duration::from_millis(1),
+        at_step: Some(Arc::new(move |step| {
+            if step == Step::Synced {
+                let _ = committed.send(());
+            }
+            Ok(())
+        })),
+        ..Options::default()
+    });
+    (store, commits)
 }
 
 #[test]
@@ -228,17 +244,7 @@ fn a_store_with_nothing_to_do_forgets_what_has_expired() {
     store.close();
 
     fixture.clock.advance(Seconds(7200));
-    let (committed, commits) = sync_channel(16);
-    let store = fixture.open_with(Options {
-        idle: Duration::from_millis(1),
-        at_step: Some(Arc::new(move |step| {
-            if step == Step::Synced {
-                let _ = committed.send(());
-            }
-            Ok(())
-        })),
-        ..Options::default()
-    });
+    let (store, commits) = open_restless(&fixture);
     // 1200 are forgotten in three commits; the last is over once the writer answers.
     for _ in 0..3 {
         commits.recv().unwrap();
@@ -246,9 +252,34 @@ fn a_store_with_nothing_to_do_forgets_what_has_expired() {
     drop(commits);
     for number in (99..1200).step_by(100) {
         let name = format!("old {number}");
-        let spent = wait(store.spend(once(&name), record())).unwrap();
+        let spent = wait(store.spend(remembered_longer(&name), record())).unwrap();
         assert_eq!(spent, Spent::Nth(1), "{name}");
     }
+}
+
+/// A spend whose key is the same, and whose token expires long after all others.
+fn remembered_longer(name: &str) -> Spend {
+    Spend {
+        until: noon().plus(Seconds(36_000)),
+        ..once(name)
+    }
+}
+
+#[test]
+fn what_may_have_been_forgotten_is_not_taken_for_unspent() {
+    let fixture = Embedded::new();
+    let store = fixture.open();
+    wait(store.spend(once("spent"), record())).unwrap();
+    fixture.clock.advance(Seconds(7200));
+    wait(store.spend(remembered_longer("makes a commit"), record())).unwrap();
+    store.close();
+    fixture.clock.set(noon());
+    let store = fixture.open();
+    for name in ["spent", "never spent"] {
+        assert!(wait(store.spend(once(name), record())).is_err(), "{name}");
+    }
+    let spent = wait(store.spend(remembered_longer("another"), record())).unwrap();
+    assert_eq!(spent, Spent::Nth(1));
 }
 
 fn unrecorded(reason: &'static str) -> Unrecorded {
@@ -291,18 +322,8 @@ fn counted_denials_reach_the_disk_with_the_next_commit_and_at_close() {
 
 #[test]
 fn counted_denials_reach_the_disk_although_nothing_else_happens() {
-    let (committed, commits) = sync_channel(16);
     let fixture = Embedded::new();
-    let store = fixture.open_with(Options {
-        idle: Duration::from_millis(1),
-        at_step: Some(Arc::new(move |step| {
-            if step == Step::Synced {
-                let _ = committed.send(());
-            }
-            Ok(())
-        })),
-        ..Options::default()
-    });
+    let (store, commits) = open_restless(&fixture);
     store.count_denial(unrecorded("not-trusted"), noon());
     commits.recv().unwrap();
     let counted = aggregate("not-trusted", 0, 1);

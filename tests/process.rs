@@ -1,5 +1,8 @@
 //! The program as an operator runs it: started, stopped, killed.
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -279,6 +282,37 @@ fn a_wrong_configuration_is_refused_with_its_place_before_anything_starts() {
         "{said}"
     );
     assert!(!folder.path().join("data").exists());
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_told_if_it_is_ours_and_passed_over_if_not() {
+    let no_text = OsStr::from_bytes(b"\xff");
+    let folder = folder();
+    let refused = command(folder.path())
+        .env("COUNTERSIGN_LISTEN", no_text)
+        .env("ANOTHER", no_text)
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("COUNTERSIGN_LISTEN"), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[test]
+fn in_a_data_folder_that_others_may_enter_they_cannot_read_the_signing_keys() {
+    let folder = folder();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let running = Running::start(folder.path());
+    for entry in std::fs::read_dir(&data).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}", entry.path().display());
+    }
+    running.signal(rustix::process::Signal::TERM);
+    assert!(running.ended().0.success());
 }
 
 #[test]

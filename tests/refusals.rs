@@ -274,7 +274,7 @@ async fn another_issuers_key_does_not_sign_for_this_one() {
         None,
     );
     assert_eq!(
-        service.exchange(&relabelled, "acme/api").await.reason(),
+        service.refusal(&relabelled, "acme/api").await,
         "signature-invalid"
     );
 }
@@ -368,7 +368,7 @@ async fn a_token_expires_at_the_second_that_the_leeway_ends() {
     assert_eq!(service.exchange(&token, "acme/mobile").await.status, 200);
     service.advance(Seconds(1));
     assert_eq!(
-        service.exchange(&token, "acme/mobile").await.reason(),
+        service.refusal(&token, "acme/mobile").await,
         "token-expired"
     );
 }

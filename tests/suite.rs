@@ -7,6 +7,7 @@
 )]
 
 mod architecture;
+mod attacks;
 mod claims;
 mod discovery;
 mod docs;

@@ -154,10 +154,7 @@ impl Parts {
         });
         exchange.keys.warm(named).await;
         tokio::join!(
-            exchange
-                .keys
-                .clone()
-                .refresh_forever(std::future::pending()),
+            exchange.keys.refresh_forever(),
             follow(exchange.directory.clone()),
             self.renew_signing_keys(),
         );

@@ -4,24 +4,25 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use super::{DONE, UNAVAILABLE};
 use crate::clock::SystemClock;
 use crate::fake_ci::{DEFAULT_ADDRESS, FakeCi, FakeCiError};
-use crate::http::fake_ci::serve;
+use crate::http;
 
 /// Stand in for GitHub Actions, CircleCI, Buildkite, RWX and GitLab CI, on this machine only.
 ///
 /// Signs tokens of any job that it is asked for, so that a policy can be tried without a CI system. The page at the
 /// address that it prints explains the rest.
 #[derive(Debug, clap::Args)]
-pub struct FakeCiArgs {
+pub(super) struct FakeCiArgs {
     /// The loopback address and port to listen on; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value_t = DEFAULT_ADDRESS, value_parser = loopback)]
-    pub listen: SocketAddr,
+    listen: SocketAddr,
 }
 
 /// Why `fake-ci` does not run.
 #[derive(Debug, thiserror::Error)]
-pub enum FakeCiFailure {
+enum FakeCiFailure {
     /// The address is taken or cannot be had.
     #[error("cannot listen on `{address}`: {cause}")]
     CannotListen {
@@ -39,13 +40,22 @@ pub enum FakeCiFailure {
 }
 
 /// Serves until it is interrupted.
-pub async fn run(args: &FakeCiArgs) -> Result<(), FakeCiFailure> {
-    let address = args.listen;
+pub(super) async fn run(arguments: &FakeCiArgs) -> u8 {
+    match serve(arguments.listen).await {
+        Ok(()) => DONE,
+        Err(fault) => {
+            eprintln!("{fault}");
+            UNAVAILABLE
+        }
+    }
+}
+
+async fn serve(address: SocketAddr) -> Result<(), FakeCiFailure> {
     let cannot_listen = |cause| FakeCiFailure::CannotListen { address, cause };
     let listener = TcpListener::bind(address).map_err(cannot_listen)?;
     let bound = listener.local_addr().map_err(cannot_listen)?;
     let ci = Arc::new(FakeCi::new(bound, Arc::new(SystemClock))?);
-    let server = serve(listener, ci.clone()).map_err(cannot_listen)?;
+    let server = http::fake_ci::serve(listener, ci.clone()).map_err(cannot_listen)?;
 
     // Nobody may be reading: then there is nobody to tell.
     let _ = writeln!(

@@ -3,7 +3,7 @@
 pub mod assemble;
 mod decision_view;
 mod demo;
-pub mod fake_ci;
+mod fake_ci;
 mod logging;
 mod serve;
 
@@ -11,14 +11,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Exit codes: what was asked for is done.
-pub const DONE: u8 = 0;
-/// What was asked for is refused.
-pub const REFUSED: u8 = 1;
-/// The command or the configuration is wrong.
-pub const USAGE: u8 = 2;
-/// Something that is needed is not available at this moment.
-pub const UNAVAILABLE: u8 = 3;
+/// The exit code if what was asked for is done.
+const DONE: u8 = 0;
+/// The exit code if what was asked for is refused.
+const REFUSED: u8 = 1;
+/// The exit code if the command or the configuration is wrong.
+const USAGE: u8 = 2;
+/// The exit code if something that is needed is not available at this moment.
+const UNAVAILABLE: u8 = 3;
 
 /// Exchanges the identity tokens of CI jobs for short-lived project tokens.
 #[derive(Parser)]
@@ -32,6 +32,7 @@ struct Arguments {
 enum Verb {
     /// Run the service.
     Serve(serve::ServeArgs),
+    // What it is stands at its arguments, since it takes a paragraph.
     FakeCi(fake_ci::FakeCiArgs),
     /// Show an exchange of each CI system, and a denial, on this machine alone.
     Demo(demo::DemoArgs),
@@ -43,13 +44,7 @@ pub async fn run() -> ExitCode {
     let code = match arguments.verb {
         Verb::Serve(arguments) => serve::run(&arguments).await,
         Verb::Demo(arguments) => demo::run(&arguments).await,
-        Verb::FakeCi(arguments) => match fake_ci::run(&arguments).await {
-            Ok(()) => DONE,
-            Err(fault) => {
-                eprintln!("{fault}");
-                UNAVAILABLE
-            }
-        },
+        Verb::FakeCi(arguments) => fake_ci::run(&arguments).await,
     };
     ExitCode::from(code)
 }

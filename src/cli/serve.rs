@@ -1,12 +1,15 @@
 //! `countersign serve`.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use rustix::fs::Mode;
+use rustix::process::umask;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::assemble::{AssembleError, Parts, assemble};
@@ -25,7 +28,7 @@ pub(super) struct ServeArgs {
 
 /// Runs the service until SIGTERM or SIGINT; then requests in flight finish, and the store is synced and closed.
 pub(super) async fn run(arguments: &ServeArgs) -> u8 {
-    let environment: BTreeMap<String, String> = std::env::vars().collect();
+    let environment = environment();
     let config = match Config::load(arguments.config.as_deref(), &environment) {
         Ok(config) => config,
         Err(fault) => {
@@ -34,6 +37,8 @@ pub(super) async fn run(arguments: &ServeArgs) -> u8 {
         }
     };
     logging::start();
+    // Whatever we make is for our user only, also in a data folder that others may enter.
+    umask(Mode::from_raw_mode(0o077));
     match assemble(&config, Arc::new(SystemClock)).await {
         Ok(parts) => serve(&config, parts).await,
         Err(fault) => {
@@ -44,6 +49,14 @@ pub(super) async fn run(arguments: &ServeArgs) -> u8 {
             }
         }
     }
+}
+
+/// The variables, with what is no text in them made visible: `std::env::vars` would panic at one, whoever set it.
+fn environment() -> BTreeMap<String, String> {
+    let text = |text: OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os()
+        .map(|(name, value)| (text(name), text(value)))
+        .collect()
 }
 
 async fn serve(config: &Config, parts: Parts) -> u8 {

@@ -30,12 +30,22 @@ const RECORDED_DENIALS: u32 = 60;
 pub(super) struct Problems(Vec<ConfigProblem>);
 
 impl Problems {
+    /// Adds what is wrong at a place. `mend` is empty where the message says it already.
     pub(super) fn add(&mut self, span: Range<usize>, message: String, mend: &str) {
         let mend = (!mend.is_empty()).then(|| mend.to_owned());
         self.0.push(ConfigProblem {
             message,
             mend,
             span: Some(span),
+        });
+    }
+
+    /// Adds what is wrong with a key that is not there, and so has no place.
+    fn missing(&mut self, message: &str, mend: &str) {
+        self.0.push(ConfigProblem {
+            message: message.to_owned(),
+            mend: Some(mend.to_owned()),
+            span: None,
         });
     }
 }
@@ -106,14 +116,10 @@ fn public_url(
 ) -> String {
     let Some(raw) = raw else {
         if !listen.ip().is_loopback() || listen.port() == 0 {
-            problems.0.push(ConfigProblem {
-                message: "`public-url` is missing".to_owned(),
-                mend: Some(
-                    "write the address under which CI jobs reach this service: `public-url = \"https://sts.example.com\"`"
-                        .to_owned(),
-                ),
-                span: None,
-            });
+            problems.missing(
+                "`public-url` is missing",
+                "write the address under which CI jobs reach this service: `public-url = \"https://sts.example.com\"`",
+            );
         }
         return format!("http://{listen}");
     };
@@ -176,14 +182,10 @@ fn token(
         None => DEFAULT_LIFETIME.min(maximum_lifetime),
     };
     if raw.key_encryption_file.is_none() && !listen.ip().is_loopback() {
-        problems.0.push(ConfigProblem {
-            message: "`token.key-encryption-file` is missing: signing keys would lie on disk in the clear".to_owned(),
-            mend: Some(
-                "make a secret with `openssl rand -base64 48 > kek`, keep it away from the data folder's backups, and write `key-encryption-file = \"kek\"` under `[token]`"
-                    .to_owned(),
-            ),
-            span: None,
-        });
+        problems.missing(
+            "`token.key-encryption-file` is missing: signing keys would lie on disk in the clear",
+            "make a secret with `openssl rand -base64 48 > kek`, keep it away from the data folder's backups, and write `key-encryption-file = \"kek\"` under `[token]`",
+        );
     }
     let key_encryption_file = raw
         .key_encryption_file
@@ -197,6 +199,7 @@ fn token(
     }
 }
 
+/// A span from one second to `longest`; what is wrong is reported, and `longest` taken.
 pub(super) fn span_of_time(
     raw: &Spanned<String>,
     key: &str,

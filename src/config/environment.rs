@@ -79,7 +79,7 @@ fn set<'a>(
     };
     let key = Spanned::new(at..at, Cow::Owned(first.clone()));
     let Some((second, after)) = rest.split_first() else {
-        table.insert(key, Spanned::new(at..at, parsed(value)));
+        table.insert(key, Spanned::new(at..at, placed(parsed(value), at)));
         return Ok(());
     };
     if let Ok(index) = second.parse::<usize>() {
@@ -129,5 +129,22 @@ fn parsed(value: &str) -> DeValue<'_> {
     match meant_as_toml {
         Some(value @ (DeValue::Array(_) | DeValue::Boolean(_) | DeValue::Integer(_))) => value,
         _ => DeValue::String(Cow::Borrowed(value)),
+    }
+}
+
+/// The value, with `at` as the place of everything in it: its own places are within the variable, and would be taken for
+/// places in the file.
+fn placed<'a>(value: DeValue<'a>, at: usize) -> DeValue<'a> {
+    let moved = |value: Spanned<DeValue<'a>>| Spanned::new(at..at, placed(value.into_inner(), at));
+    match value {
+        DeValue::Array(members) => DeValue::Array(members.into_iter().map(moved).collect()),
+        DeValue::Table(members) => {
+            let members = members.into_iter();
+            let member = |(key, value): (Spanned<Cow<'a, str>>, _)| {
+                (Spanned::new(at..at, key.into_inner()), moved(value))
+            };
+            DeValue::Table(members.map(member).collect())
+        }
+        plain => plain,
     }
 }

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::check::{Problems, span_of_time};
 use super::raw::{RawConfig, RawIssuer};
-use crate::issuer::{IssuerForm, PROFILES, TrustedIssuer, profile_named};
+use crate::issuer::{IssuerForm, PROFILES, Profile, TrustedIssuer, is_secure, profile_named};
 
 /// The five CI systems with their public addresses.
 pub(super) fn default_issuers(public_url: &str) -> Vec<TrustedIssuer> {
@@ -67,9 +67,31 @@ pub(super) fn issuers(
                 break;
             }
         }
+        if let Some(other) = issuers.iter().find(|other| overlap(other, &issuer)) {
+            let span = raw_issuer.url.as_ref().unwrap_or(&raw_issuer.profile);
+            problems.add(
+                span.span(),
+                format!(
+                    "the issuers `{}` and `{}` overlap: the template of one covers the address of the other",
+                    other.name, issuer.name
+                ),
+                "remove one of them: whose token it is must not depend on an order",
+            );
+        }
         issuers.push(issuer);
     }
     issuers
+}
+
+/// Whether the address of one is that of an organization of the other.
+fn overlap(one: &TrustedIssuer, other: &TrustedIssuer) -> bool {
+    let covers = |template: &IssuerForm, form: &IssuerForm| match (template, form) {
+        (IssuerForm::PerOrganization { .. }, IssuerForm::Exact(issuer)) => template
+            .matches(issuer.as_str())
+            .is_some_and(|matched| matched.organization.is_some()),
+        _ => false,
+    };
+    covers(&one.form, &other.form) || covers(&other.form, &one.form)
 }
 
 /// The texts that no other issuer may have.
@@ -109,6 +131,21 @@ fn issuer(
         );
         return None;
     };
+    let form = form(raw, profile, loopback_http, problems)?;
+    let mut issuer = TrustedIssuer::new(name, profile, form, public_url);
+    demands(raw, &mut issuer, problems);
+    addresses(raw, &mut issuer, folder, loopback_http, problems);
+    Some(issuer)
+}
+
+/// How the `iss` of the issuer looks.
+fn form(
+    raw: &RawIssuer,
+    profile: &Profile,
+    loopback_http: bool,
+    problems: &mut Problems,
+) -> Option<IssuerForm> {
+    let name = raw.name.get_ref();
     let url = match (&raw.url, profile.default_url) {
         (Some(url), _) => url.get_ref().clone(),
         (None, Some(url)) => url.to_owned(),
@@ -121,8 +158,8 @@ fn issuer(
             return None;
         }
     };
-    let form = match IssuerForm::parse(&url, profile.organization_in_issuer, loopback_http) {
-        Ok(form) => form,
+    match IssuerForm::parse(&url, profile.organization_in_issuer, loopback_http) {
+        Ok(form) => Some(form),
         Err(fault) => {
             let span = raw
                 .url
@@ -133,13 +170,9 @@ fn issuer(
                 format!("`url` of the issuer `{name}` {fault}"),
                 "write the exact text that its tokens have in `iss`, no slash added or dropped",
             );
-            return None;
+            None
         }
-    };
-    let mut issuer = TrustedIssuer::new(name, profile, form, public_url);
-    demands(raw, &mut issuer, problems);
-    addresses(raw, &mut issuer, folder, loopback_http, problems);
-    Some(issuer)
+    }
 }
 
 /// Where the issuer's keys are, if not where its profile says.
@@ -162,18 +195,15 @@ fn addresses(
         );
     }
     if let Some(address) = &raw.jwks_url {
-        match Url::parse(address.get_ref()) {
-            Ok(url) if url.scheme() == "https" => {}
-            Ok(url)
-                if url.scheme() == "http" && crate::issuer::is_loopback(&url) && loopback_http => {}
-            _ => problems.add(
+        if !is_secure(address.get_ref(), loopback_http) {
+            problems.add(
                 address.span(),
                 format!(
                     "`jwks-url` is not an `https://` address: `{}`",
                     address.get_ref()
                 ),
                 "keys that come in the clear are anybody's keys",
-            ),
+            );
         }
         issuer.jwks_url = Some(address.get_ref().clone());
     }

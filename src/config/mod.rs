@@ -301,6 +301,32 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_member_of_a_list_in_a_variable_is_not_looked_for_in_the_file() {
+        for list in ["[\"ten\"]", "[\"a\", \"bb\"]", "[{ a = \"é\" }]"] {
+            let shown = load(
+                "# 漢字漢字漢字漢字\n",
+                &[("COUNTERSIGN_TRUSTED_PROXIES", list)],
+            )
+            .unwrap_err()
+            .render(false);
+            assert!(
+                shown.contains("environment variable `COUNTERSIGN_TRUSTED_PROXIES`"),
+                "{shown}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_address_of_one_organization_is_no_issuer_beside_the_template_of_all() {
+        let template = "[[issuer]]\nname = \"a\"\nprofile = \"circleci\"\n";
+        let one = "[[issuer]]\nname = \"b\"\nprofile = \"generic\"\nurl = \"https://oidc.circleci.com/org/a40f5d1f-d889-42e9-94ea-b9b33585fc6b\"\n";
+        for text in [format!("{template}{one}"), format!("{one}{template}")] {
+            assert!(faults(&text).contains("overlap"), "{text}");
+        }
+        assert!(load(one, &[]).is_ok());
+    }
+
+    #[test]
     fn variables_that_a_cluster_sets_for_a_service_of_our_name_do_not_matter() {
         assert!(
             load(

@@ -54,7 +54,6 @@ pub(super) struct RawIssuer {
     pub profile: Spanned<String>,
     pub url: Option<Spanned<String>>,
     pub audience: Option<Spanned<OneOrMany>>,
-    #[serde(default)]
     pub own_audience_only: Option<Spanned<bool>>,
     pub max_token_age: Option<Spanned<String>>,
     pub max_uses: Option<Spanned<i64>>,

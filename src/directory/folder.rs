@@ -228,36 +228,8 @@ impl Folder {
             return;
         }
         for entry in entries {
-            let (Some(name), path) = (text_of(&entry), entry.path()) else {
-                continue;
-            };
-            let Some(project) = name.strip_suffix(".toml") else {
-                continue;
-            };
-            if name.starts_with('.') {
-                continue;
-            }
-            match (
-                ProjectPath::parse(&format!("{organization}/{project}")),
-                fs::metadata(&path),
-            ) {
-                (Ok(project), Ok(metadata)) if metadata.is_file() => {
-                    listing.files.insert(project, (path, Stamp::of(&metadata)));
-                }
-                (Ok(_), Ok(_)) => {}
-                // Deleted between the two looks.
-                (_, Err(fault)) if fault.kind() == io::ErrorKind::NotFound => {}
-                (Ok(_), Err(fault)) => {
-                    listing.problem(
-                        &format!("{organization}/{name}"),
-                        &fault.to_string(),
-                        "nothing",
-                    );
-                }
-                (Err(fault), _) => {
-                    let message = format!("the name of the file is no project: {fault}");
-                    listing.problem(&format!("{organization}/{name}"), &message, "nothing");
-                }
+            if let Some(name) = text_of(&entry).filter(|name| !name.starts_with('.')) {
+                listing.file(organization, &name, entry.path());
             }
         }
     }
@@ -270,6 +242,30 @@ struct Listing {
 }
 
 impl Listing {
+    /// Lists a file of an organization's folder, if it is a policy.
+    fn file(&mut self, organization: &str, name: &str, path: PathBuf) {
+        let Some(project) = name.strip_suffix(".toml") else {
+            return;
+        };
+        let file = format!("{organization}/{name}");
+        match (
+            ProjectPath::parse(&format!("{organization}/{project}")),
+            fs::metadata(&path),
+        ) {
+            (Ok(project), Ok(metadata)) if metadata.is_file() => {
+                self.files.insert(project, (path, Stamp::of(&metadata)));
+            }
+            (Ok(_), Ok(_)) => {}
+            // Deleted between the two looks.
+            (_, Err(fault)) if fault.kind() == io::ErrorKind::NotFound => {}
+            (Ok(_), Err(fault)) => self.problem(&file, &fault.to_string(), "nothing"),
+            (Err(fault), _) => {
+                let message = format!("the name of the file is no project: {fault}");
+                self.problem(&file, &message, "nothing");
+            }
+        }
+    }
+
     fn problem(&mut self, file: &str, message: &str, in_force: &'static str) {
         let (file, message) = (file.to_owned(), message.to_owned());
         self.problems.push(FileProblem {

@@ -9,7 +9,7 @@ mod watch;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
@@ -22,7 +22,7 @@ pub use audience::{Audience, InvalidAudience};
 pub use folder::FileProblem;
 pub use watch::follow;
 
-use folder::Folder;
+use folder::{Folder, Scan};
 
 /// Binds each project's path to a short text id, once and for ever.
 pub trait ProjectIds: Send + Sync {
@@ -80,6 +80,37 @@ pub enum DirectoryError {
     Interrupted,
 }
 
+impl Snapshot {
+    /// What `scan` found, with the ids of its policies in their order.
+    fn of(scan: Scan, ids: Vec<String>) -> Self {
+        let mut snapshot = Self {
+            problems: scan.problems,
+            ..Self::default()
+        };
+        for (policy, id) in scan.policies.into_iter().zip(ids) {
+            let named = policy.organizations_named();
+            snapshot.organizations_named.extend(
+                named.map(|(issuer, organization)| (issuer.to_owned(), organization.to_owned())),
+            );
+            let project = Arc::new(Project {
+                path: policy.path().clone(),
+                id: id.clone(),
+                policy,
+            });
+            snapshot
+                .by_path
+                .insert(project.path.clone(), project.clone());
+            snapshot.by_id.insert(id, project);
+        }
+        snapshot
+    }
+}
+
+/// The folder, to one at a time. What a scan that panicked had taken out, the next one reads again.
+fn locked(folder: &Mutex<Folder>) -> MutexGuard<'_, Folder> {
+    folder.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Directory {
     /// Reads `folder`. A file that is broken disables its project alone, and stands in [`Self::problems`].
     pub async fn open(
@@ -102,56 +133,17 @@ impl Directory {
     pub async fn reload(&self) -> Result<(), DirectoryError> {
         let _one_at_a_time = self.reloading.lock().await;
         let folder = self.folder.clone();
-        let scanned = tokio::task::spawn_blocking(move || {
-            let mut folder = folder
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            folder.scan()
-        });
+        let scanned = tokio::task::spawn_blocking(move || locked(&folder).scan());
         let scan = scanned.await.map_err(|_| DirectoryError::Interrupted)??;
         if !scan.changed {
             return Ok(());
         }
-        let paths = scan
-            .policies
-            .iter()
-            .map(|policy| policy.path().clone())
-            .collect();
-        let ids = match self.ids.ids_of(paths).await {
-            Ok(ids) => ids,
-            Err(fault) => {
-                self.locked_folder().scan_again();
-                return Err(fault.into());
-            }
-        };
-
-        let mut snapshot = Snapshot {
-            problems: scan.problems,
-            ..Snapshot::default()
-        };
-        for (policy, id) in scan.policies.into_iter().zip(ids) {
-            let named = policy.organizations_named();
-            snapshot.organizations_named.extend(
-                named.map(|(issuer, organization)| (issuer.to_owned(), organization.to_owned())),
-            );
-            let project = Arc::new(Project {
-                path: policy.path().clone(),
-                id: id.clone(),
-                policy,
-            });
-            snapshot
-                .by_path
-                .insert(project.path.clone(), project.clone());
-            snapshot.by_id.insert(id, project);
-        }
-        self.snapshot.store(Arc::new(snapshot));
+        let paths = scan.policies.iter().map(|policy| policy.path().clone());
+        let ids = self.ids.ids_of(paths.collect()).await.inspect_err(|_| {
+            locked(&self.folder).scan_again();
+        })?;
+        self.snapshot.store(Arc::new(Snapshot::of(scan, ids)));
         Ok(())
-    }
-
-    fn locked_folder(&self) -> std::sync::MutexGuard<'_, Folder> {
-        self.folder
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// The project that an exchange asks for, if there is one and its policy could be read.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
-use super::{Directory, DirectoryError};
+use super::{Directory, DirectoryError, locked};
 
 /// How long after a first change further ones are waited for: an editor writes in several steps.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -38,7 +38,7 @@ pub async fn follow(directory: Arc<Directory>) {
 }
 
 fn watcher(directory: &Directory, changed: Arc<Notify>) -> Option<notify::RecommendedWatcher> {
-    let folder = directory.locked_folder().path().to_path_buf();
+    let folder = locked(&directory.folder).path().to_path_buf();
     let watching = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         // Our own reading is an event too.
         if !event.is_ok_and(|event| event.kind.is_access()) {

@@ -33,16 +33,6 @@ pub enum KeyError {
     },
 }
 
-impl KeyError {
-    /// A name for dashboards, tests and the docs. Codes are never renamed.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Unknown { .. } => "key-unknown",
-            Self::Unreachable { .. } => "issuer-unreachable",
-        }
-    }
-}
-
 fn because(why: Option<&'static str>) -> String {
     why.map_or_else(String::new, |why| format!(": the key of that name {why}"))
 }

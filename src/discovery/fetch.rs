@@ -13,7 +13,7 @@ use crate::issuer::TrustedIssuer;
 use crate::text::on_one_line;
 
 /// The longest key set or discovery document that is read, in bytes.
-pub const LONGEST_ANSWER: usize = 256 * 1024;
+pub(super) const LONGEST_ANSWER: usize = 256 * 1024;
 
 /// What we call ourselves to issuers.
 const USER_AGENT: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));

@@ -1,12 +1,10 @@
 //! Whose keys are these? The answer for the exchange, and the work in the background that keeps it ready.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
-use url::Url;
 
 use super::cache::Entries;
 use super::entry::{Entry, Shared};
@@ -15,7 +13,7 @@ use super::fetch::{FetchSettings, Fetcher};
 use super::status::IssuerStatus;
 use super::{KeyArchive, flight};
 use crate::clock::{Clock, Seconds};
-use crate::issuer::{Issuer, IssuerForm, Match, PublicKey, Registry, TrustedIssuer, is_loopback};
+use crate::issuer::{Issuer, Match, PublicKey, Registry, TrustedIssuer, is_secure};
 
 /// How many issuers the background asks at the same time.
 const REFRESHED_AT_A_TIME: usize = 8;
@@ -47,7 +45,7 @@ impl KeyDirectory {
             settings,
         });
         let configured = registry.all().filter_map(|trusted| {
-            let issuer = configured_issuer(trusted).clone();
+            let issuer = trusted.form.root().clone();
             let fetcher = fetchers.get(&trusted.name)?.clone();
             Some(Entry::new(trusted, issuer, true, fetcher, shared.clone()))
         });
@@ -88,9 +86,7 @@ impl KeyDirectory {
             return entry.keys(kid).await;
         }
         let entries = &self.0.entries;
-        let root = entries
-            .find(configured_issuer(trusted))
-            .ok_or_else(unlisted)?;
+        let root = entries.find(trusted.form.root()).ok_or_else(unlisted)?;
         let now = self.0.shared.clock.now();
         if let Some(keys) = root.known(kid, now) {
             return Ok(keys);
@@ -132,18 +128,12 @@ impl KeyDirectory {
             .await;
     }
 
-    /// Refreshes every [`FetchSettings::refresh_every`] until `stop` is ready. A request that is under way then ends by
-    /// itself.
-    pub async fn refresh_forever(self, stop: impl Future<Output = ()>) {
-        let forever = async {
-            loop {
-                tokio::time::sleep(self.0.shared.settings.refresh_every).await;
-                self.refresh().await;
-            }
-        };
-        tokio::select! {
-            () = forever => {}
-            () = stop => {}
+    /// Refreshes every [`FetchSettings::refresh_every`], until this future is dropped. A request that is under way then
+    /// ends by itself.
+    pub async fn refresh_forever(&self) {
+        loop {
+            tokio::time::sleep(self.0.shared.settings.refresh_every).await;
+            self.refresh().await;
         }
     }
 
@@ -176,13 +166,6 @@ impl KeyDirectory {
     }
 }
 
-/// The issuer that stands for all customers of `trusted`: itself, or the root form.
-fn configured_issuer(trusted: &TrustedIssuer) -> &Issuer {
-    match &trusted.form {
-        IssuerForm::Exact(issuer) | IssuerForm::PerOrganization { root: issuer, .. } => issuer,
-    }
-}
-
 fn fetchers(
     registry: &Registry,
     settings: &FetchSettings,
@@ -204,19 +187,13 @@ fn fetchers(
 
 /// Keys that a stranger on the way could exchange are no keys.
 fn check_key_address(trusted: &TrustedIssuer, settings: &FetchSettings) -> Result<(), SetupFault> {
-    let Some(address) = &trusted.jwks_url else {
-        return Ok(());
-    };
-    let secure = |url: &Url| match url.scheme() {
-        "https" => url.has_host(),
-        "http" => settings.loopback_http && is_loopback(url),
-        _ => false,
-    };
-    match Url::parse(address) {
-        Ok(url) if secure(&url) => Ok(()),
-        _ => Err(SetupFault::KeyAddress {
-            issuer: trusted.name.to_string(),
-            address: address.clone(),
-        }),
+    match &trusted.jwks_url {
+        Some(address) if !is_secure(address, settings.loopback_http) => {
+            Err(SetupFault::KeyAddress {
+                issuer: trusted.name.to_string(),
+                address: address.clone(),
+            })
+        }
+        _ => Ok(()),
     }
 }

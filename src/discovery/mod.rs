@@ -17,7 +17,7 @@ mod status;
 use futures_util::future::BoxFuture;
 
 pub use fault::{KeyError, SetupFault};
-pub use fetch::{FetchSettings, LONGEST_ANSWER};
+pub use fetch::FetchSettings;
 pub use key_directory::KeyDirectory;
 pub use status::{Failure, IssuerStatus};
 

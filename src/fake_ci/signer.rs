@@ -4,10 +4,10 @@ use serde_json::{Map, Value, json};
 use uuid::{NoContext, Timestamp, Uuid};
 
 use super::key::Key;
-use super::system::{SYSTEMS, System};
+use super::system::{SYSTEMS, System, unknown_profile};
 use super::{FakeCiError, Job};
 use crate::clock::UnixTime;
-use crate::issuer::{Profile, profile_named};
+use crate::issuer::{Profile, is_uuid, profile_named};
 
 /// Signs tokens of every pretended CI system, and publishes what is needed to check them.
 pub struct Signer {
@@ -43,7 +43,7 @@ impl Signer {
         let pretend = |system: &'static System| {
             Ok(Pretended {
                 system,
-                profile: profile_named(system.name).ok_or_else(|| unknown(system.name))?,
+                profile: profile_named(system.name).ok_or_else(|| unknown_profile(system.name))?,
                 key: Key::generate(system.key_id)?,
             })
         };
@@ -64,9 +64,10 @@ impl Signer {
         Ok(pretended.issuer(&self.base, Some("{organization}")))
     }
 
-    /// The key set (RFC 7517, section 5). `CircleCI` has one for all its organizations.
-    pub fn jwks(&self, profile: &str) -> Result<Value, FakeCiError> {
-        Ok(json!({ "keys": [self.pretended(profile)?.key.jwk()] }))
+    /// The key set (RFC 7517, section 5). `CircleCI` has one for all its organizations; `organization` is only looked at.
+    pub fn jwks(&self, profile: &str, organization: Option<&str>) -> Result<Value, FakeCiError> {
+        let pretended = self.issuer_of(profile, organization)?;
+        Ok(json!({ "keys": [pretended.key.jwk()] }))
     }
 
     /// The discovery document (OpenID Connect Discovery 1.0, section 3, as far as CI systems publish it). `organization`
@@ -76,10 +77,7 @@ impl Signer {
         profile: &str,
         organization: Option<&str>,
     ) -> Result<Value, FakeCiError> {
-        let pretended = self.pretended(profile)?;
-        if let Some(organization) = organization.filter(|text| !is_uuid(text)) {
-            return Err(FakeCiError::UnknownOrganization(organization.to_owned()));
-        }
+        let pretended = self.issuer_of(profile, organization)?;
         let issuer = pretended.issuer(&self.base, organization);
         let keys_path = pretended.profile.keys_path.unwrap_or_default();
         let own_claims = pretended.profile.claims.iter().map(|claim| claim.name);
@@ -139,12 +137,24 @@ impl Signer {
         tables.join("\n")
     }
 
+    /// The CI system, where `organization` is none or could be one of its.
+    fn issuer_of(
+        &self,
+        profile: &str,
+        organization: Option<&str>,
+    ) -> Result<&Pretended, FakeCiError> {
+        match organization.filter(|text| !is_uuid(text)) {
+            Some(unknown) => Err(FakeCiError::UnknownOrganization(unknown.to_owned())),
+            None => self.pretended(profile),
+        }
+    }
+
     fn pretended(&self, profile: &str) -> Result<&Pretended, FakeCiError> {
         let found = self
             .systems
             .iter()
             .find(|pretended| pretended.system.name == profile);
-        found.ok_or_else(|| unknown(profile))
+        found.ok_or_else(|| unknown_profile(profile))
     }
 }
 
@@ -214,15 +224,4 @@ fn fresh(like: &Value, now: UnixTime) -> Value {
         Uuid::new_v4()
     };
     Value::String(id.to_string())
-}
-
-fn unknown(profile: &str) -> FakeCiError {
-    FakeCiError::UnknownProfile {
-        asked: profile.to_owned(),
-        known: SYSTEMS.iter().map(|system| system.name).collect(),
-    }
-}
-
-fn is_uuid(text: &str) -> bool {
-    Uuid::try_parse(text).is_ok_and(|id| id.hyphenated().to_string() == text)
 }

@@ -221,10 +221,15 @@ pub(super) static SYSTEMS: [System; 5] = [
 /// The CI system called `name`.
 pub(super) fn system_named(name: &str) -> Result<&'static System, FakeCiError> {
     let found = SYSTEMS.iter().find(|system| system.name == name);
-    found.ok_or_else(|| FakeCiError::UnknownProfile {
-        asked: name.to_owned(),
+    found.ok_or_else(|| unknown_profile(name))
+}
+
+/// The error that names the CI systems there are.
+pub(super) fn unknown_profile(asked: &str) -> FakeCiError {
+    FakeCiError::UnknownProfile {
+        asked: asked.to_owned(),
         known: SYSTEMS.iter().map(|system| system.name).collect(),
-    })
+    }
 }
 
 impl Says {

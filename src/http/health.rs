@@ -3,8 +3,13 @@
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::Service;
+
+/// How many who ask whether we are ready may ask the store at the same time. Anybody may ask, and the store's queue is
+/// for exchanges.
+static ASKING: Semaphore = Semaphore::const_new(16);
 
 /// Answers 200 as long as the process answers at all.
 pub(super) async fn alive() -> HttpResponse {
@@ -15,7 +20,10 @@ pub(super) async fn alive() -> HttpResponse {
 /// files that are not in force as they stand, issuers whose keys could not be refreshed.
 pub(super) async fn ready(service: Data<Service>) -> HttpResponse {
     let exchange = &service.exchange;
-    if let Err(fault) = exchange.ledger.check().await {
+    let place = ASKING.acquire().await;
+    let checked = exchange.ledger.check().await;
+    drop(place);
+    if let Err(fault) = checked {
         tracing::warn!(%fault, "not ready");
         return HttpResponse::ServiceUnavailable()
             .json(json!({"status": "unavailable", "store": "cannot write"}));

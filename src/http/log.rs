@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage};
@@ -20,14 +21,14 @@ pub(super) struct Noted {
     pub scope: Option<String>,
 }
 
-/// Writes the line once the answer is known. Of the address only the pattern that matched is written, so that nothing a
-/// caller put into a path or a query can reach the log.
+/// Writes the line once the answer is known. Of the address only the pattern that matched is written, and of the method
+/// only one that is known, so that nothing a caller put there can reach the log.
 pub(super) async fn one_line(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let started = Instant::now();
-    let method = request.method().clone();
+    let method = known(request.method());
     let address = request.app_data::<Data<Service>>().and_then(|service| {
         let peer = request.peer_addr().map(|peer| peer.ip());
         client_address(peer, request.headers(), &service.trusted_proxies)
@@ -46,7 +47,7 @@ pub(super) async fn one_line(
         .unwrap_or_else(|| "-".to_owned());
     let millis = started.elapsed().as_secs_f64() * 1000.0;
     tracing::info!(
-        method = method.as_str(),
+        method,
         path,
         status = response.status().as_u16(),
         millis = (millis * 10.0).round() / 10.0,
@@ -58,4 +59,13 @@ pub(super) async fn one_line(
         "request"
     );
     Ok(response)
+}
+
+/// A method of RFC 9110, section 9.3; any other text could be as long as a header may be.
+fn known(method: &Method) -> &'static str {
+    const METHODS: [&str; 9] = [
+        "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
+    ];
+    let known = METHODS.into_iter().find(|known| *known == method.as_str());
+    known.unwrap_or("-")
 }

@@ -12,5 +12,5 @@ pub use keys::{KeySet, PublicKey, SetFault, SigningAlgorithm, UnusableKey};
 pub use profile::Profile;
 pub use profiles::{PROFILES, profile_named};
 pub use registry::{Registry, TrustedIssuer};
-pub(crate) use url::is_loopback;
 pub use url::{InvalidIssuer, Issuer, IssuerForm, Match};
+pub(crate) use url::{is_loopback, is_secure, is_uuid};

@@ -344,7 +344,8 @@ static RWX: Profile = Profile {
         ..field("vault-subject", FieldKind::Opaque, "sub")
     }],
     requirements: &[],
-    tenant_claim: Some("sub"),
+    // Who has one vault can name as many as there are names.
+    tenant_claim: None,
     tenant_claims_configured: false,
     facts: CiFacts {
         repository: None,
@@ -467,7 +468,7 @@ static GENERIC: Profile = Profile {
     claims: &[always("sub", Text)],
     fields: &[],
     requirements: &[],
-    tenant_claim: Some("sub"),
+    tenant_claim: None,
     tenant_claims_configured: true,
     facts: CiFacts {
         repository: None,

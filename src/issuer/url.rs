@@ -70,6 +70,16 @@ impl Issuer {
     }
 }
 
+/// Whether nobody on the way can change what comes from `address`: an `https` URL, or an `http` one on a loopback address if
+/// `loopback_http` says so.
+pub(crate) fn is_secure(address: &str, loopback_http: bool) -> bool {
+    Url::parse(address).is_ok_and(|url| match url.scheme() {
+        "https" => url.has_host(),
+        "http" => loopback_http && is_loopback(&url),
+        _ => false,
+    })
+}
+
 /// Whether the host of `url` is a loopback address or `localhost`.
 pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
@@ -210,6 +220,13 @@ impl IssuerForm {
             Self::PerOrganization { prefix, .. } => {
                 Issuer(format!("{prefix}{organization}").into())
             }
+        }
+    }
+
+    /// The issuer that stands for all its customers: itself, or the root form.
+    pub fn root(&self) -> &Issuer {
+        match self {
+            Self::Exact(issuer) | Self::PerOrganization { root: issuer, .. } => issuer,
         }
     }
 

@@ -93,71 +93,57 @@ impl KeyRing {
     /// what it changes is in the store before it is in use.
     pub async fn renew(&self, now: UnixTime) -> Result<(), RingError> {
         let mut keys: Vec<Arc<DatedKey>> = self.keys.load().iter().cloned().collect();
-        let mut added: Vec<Arc<DatedKey>> = Vec::new();
-        let mut removed: Vec<String> = Vec::new();
-
         // A key of another algorithm that has not signed yet will never be needed.
-        let wanted =
-            |key: &DatedKey| key.signs_from <= now || key.key.algorithm() == self.algorithm;
-        removed.extend(
-            keys.iter()
-                .filter(|key| !wanted(key))
-                .map(|key| key.key.id().to_owned()),
-        );
-        keys.retain(|key| wanted(key));
+        let mut removed = drop_keys(&mut keys, |key, _| {
+            key.signs_from > now && key.key.algorithm() != self.algorithm
+        });
+        let added = self.missing(&keys, now)?;
+        removed.extend(drop_keys(&mut keys, |key, all| self.is_over(key, all, now)));
 
-        if signing(&keys, now).is_none() {
-            added.push(self.make(now)?);
-        }
-        let signs_since = signing(&keys, now).map_or(now, |key| key.signs_from);
-        if !keys.iter().any(|key| key.signs_from > now) {
-            let changes_algorithm =
-                signing(&keys, now).is_some_and(|key| key.key.algorithm() != self.algorithm);
-            let at = if changes_algorithm {
-                now
-            } else {
-                signs_since.plus(KEY_SIGNS_FOR)
-            };
-            added.push(self.make(at.max(now.plus(PUBLISHED_BEFORE)))?);
-        }
-        // A retired key is needed until the last token that it can have signed is over.
-        let tokens_are_over = |key: &DatedKey| {
-            let successor = keys
-                .iter()
-                .map(|other| other.signs_from)
-                .filter(|from| *from > key.signs_from)
-                .min();
-            successor.is_some_and(|retired| {
-                now > retired.plus(self.longest_lifetime).plus(PUBLISHED_AFTER)
-            })
-        };
-        let over: Vec<String> = keys
-            .iter()
-            .filter(|key| tokens_are_over(key))
-            .map(|key| key.key.id().to_owned())
-            .collect();
-        keys.retain(|key| !over.iter().any(|id| id == key.key.id()));
-        removed.extend(over);
-
-        let to_seal_again: Vec<Arc<DatedKey>> = keys
-            .iter()
-            .filter(|key| !key.sealed_as_configured)
-            .cloned()
-            .collect();
-        if added.is_empty() && removed.is_empty() && to_seal_again.is_empty() {
+        let sealed_otherwise = keys.iter().filter(|key| !key.sealed_as_configured);
+        let to_store: Vec<&Arc<DatedKey>> = added.iter().chain(sealed_otherwise).collect();
+        if to_store.is_empty() && removed.is_empty() {
             return Ok(());
         }
-        let mut stored = Vec::new();
-        for key in added.iter().chain(&to_seal_again) {
-            stored.push(self.sealed(key)?);
-        }
-        self.store.replace_signing_keys(stored, removed).await?;
+        let stored: Result<Vec<StoredKey>, SealError> =
+            to_store.into_iter().map(|key| self.sealed(key)).collect();
+        self.store.replace_signing_keys(stored?, removed).await?;
         for key in &added {
             tracing::info!(kid = key.key.id(), signs_from = %key.signs_from, "signing key made");
         }
         keys.extend(added);
         self.keys.store(Arc::new(keys));
         Ok(())
+    }
+
+    /// New keys in place of those that `keys` lacks: one that signs, and one that follows it.
+    fn missing(
+        &self,
+        keys: &[Arc<DatedKey>],
+        now: UnixTime,
+    ) -> Result<Vec<Arc<DatedKey>>, KeyFault> {
+        let mut made = Vec::new();
+        let signing = signing(keys, now);
+        if signing.is_none() {
+            made.push(self.make(now)?);
+        }
+        if !keys.iter().any(|key| key.signs_from > now) {
+            let takes_over = match signing {
+                Some(key) if key.key.algorithm() != self.algorithm => now,
+                Some(key) => key.signs_from.plus(KEY_SIGNS_FOR),
+                None => now.plus(KEY_SIGNS_FOR),
+            };
+            made.push(self.make(takes_over.max(now.plus(PUBLISHED_BEFORE)))?);
+        }
+        Ok(made)
+    }
+
+    /// Whether the last token that `key` can have signed, before another of `all` took over, is over.
+    fn is_over(&self, key: &DatedKey, all: &[Arc<DatedKey>], now: UnixTime) -> bool {
+        let later = all.iter().map(|other| other.signs_from);
+        let successor = later.filter(|from| *from > key.signs_from).min();
+        successor
+            .is_some_and(|retired| now > retired.plus(self.longest_lifetime).plus(PUBLISHED_AFTER))
     }
 
     /// Makes the token.
@@ -215,6 +201,17 @@ impl KeyRing {
             sealed,
         })
     }
+}
+
+/// Takes away every key that `unneeded` names when it sees all of them, and gives back their ids.
+fn drop_keys(
+    keys: &mut Vec<Arc<DatedKey>>,
+    unneeded: impl Fn(&DatedKey, &[Arc<DatedKey>]) -> bool,
+) -> Vec<String> {
+    let (dropped, kept): (Vec<_>, Vec<_>) =
+        keys.iter().cloned().partition(|key| unneeded(key, keys));
+    *keys = kept;
+    dropped.iter().map(|key| key.key.id().to_owned()).collect()
 }
 
 /// The key that signs at `now`: the one that took over last.

@@ -75,7 +75,7 @@ impl VerifiedClaims {
 }
 
 /// The value at a claim's name, or where a JSON Pointer leads. `null` counts as absent.
-pub fn at_path<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+pub(super) fn at_path<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     let value = match name.strip_prefix('/') {
         None => claims.get(name),
         Some(_) => pointed_to(claims, name),

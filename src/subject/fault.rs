@@ -20,7 +20,7 @@ pub enum InvalidToken {
         /// The claim.
         claim: &'static str,
         /// What is wrong with it.
-        fault: String,
+        fault: &'static str,
     },
     /// The algorithm is not accepted, or is not the key's.
     #[error("the algorithm `{algorithm}` is refused: {why}")]
@@ -89,6 +89,11 @@ impl InvalidToken {
     /// Nobody is registered under the text of `iss`.
     pub fn issuer_unknown(unverified_issuer: &str) -> Self {
         Self::IssuerUnknown(printable(unverified_issuer))
+    }
+
+    /// A claim that we need cannot be used, because it `fault`.
+    pub(super) fn wrong_claim(claim: &'static str, fault: &'static str) -> Self {
+        Self::ClaimType { claim, fault }
     }
 
     /// The header names no key, and guessing one is not our way.

@@ -10,7 +10,7 @@ mod json;
 mod token;
 mod verify;
 
-pub use claims::{SpentKey, VerifiedClaims, at_path};
+pub use claims::{SpentKey, VerifiedClaims};
 pub use fault::InvalidToken;
 pub use json::parse_strictly;
 pub use token::{LONGEST_TOKEN, SubjectToken};

@@ -26,7 +26,6 @@ impl SubjectToken {
     /// without repeated members, and a header that asks for nothing we do not do.
     pub fn read(text: String) -> Result<Self, InvalidToken> {
         let text = Zeroizing::new(text);
-        let malformed = |why: &str| InvalidToken::Malformed(why.to_owned());
         if text.len() > LONGEST_TOKEN {
             return Err(malformed("it is longer than 16 KiB"));
         }
@@ -43,31 +42,7 @@ impl SubjectToken {
         }
         let header = object(header, "header")?;
         let claims = object(payload, "payload")?;
-        let algorithm = match header.get("alg") {
-            Some(Value::String(algorithm)) => algorithm.clone(),
-            _ => return Err(malformed("its header has no text `alg`")),
-        };
-        let key_id = match header.get("kid") {
-            None => None,
-            Some(Value::String(kid)) => Some(kid.clone()),
-            Some(_) => return Err(malformed("its header has a `kid` that is not a text")),
-        };
-        match header.get("typ") {
-            None => {}
-            Some(Value::String(typ)) if typ.eq_ignore_ascii_case("JWT") => {}
-            Some(_) => {
-                return Err(malformed(
-                    "its header has a `typ` other than `JWT`, so it is not an identity token",
-                ));
-            }
-        }
-        // RFC 7515, section 4.1.11: what a critical header asks for must be understood, and we understand none. RFC 7797
-        // would change what the signature covers.
-        if header.contains_key("crit") || header.contains_key("b64") {
-            return Err(malformed(
-                "its header has `crit` or `b64`, which no CI system sends",
-            ));
-        }
+        let (algorithm, key_id) = read_header(&header)?;
         let signed_len = text.len() - signature.len() - 1;
         Ok(Self {
             text,
@@ -82,14 +57,8 @@ impl SubjectToken {
     pub fn unverified_issuer(&self) -> Result<&str, InvalidToken> {
         match self.claims.get("iss") {
             Some(Value::String(iss)) => Ok(iss),
-            None => Err(InvalidToken::ClaimType {
-                claim: "iss",
-                fault: "is missing".to_owned(),
-            }),
-            Some(_) => Err(InvalidToken::ClaimType {
-                claim: "iss",
-                fault: "is not a text".to_owned(),
-            }),
+            None => Err(InvalidToken::wrong_claim("iss", "is missing")),
+            Some(_) => Err(InvalidToken::wrong_claim("iss", "is not a text")),
         }
     }
 
@@ -126,6 +95,40 @@ impl std::fmt::Debug for SubjectToken {
 /// What a message repeats of a token, which its caller chose: at most 200 characters.
 pub(super) fn printable(text: &str) -> String {
     crate::text::printable(text, 200)
+}
+
+/// What a header says that matters: the algorithm and the name of the key.
+fn read_header(header: &Map<String, Value>) -> Result<(String, Option<String>), InvalidToken> {
+    let algorithm = match header.get("alg") {
+        Some(Value::String(algorithm)) => algorithm.clone(),
+        _ => return Err(malformed("its header has no text `alg`")),
+    };
+    let key_id = match header.get("kid") {
+        None => None,
+        Some(Value::String(kid)) => Some(kid.clone()),
+        Some(_) => return Err(malformed("its header has a `kid` that is not a text")),
+    };
+    match header.get("typ") {
+        None => {}
+        Some(Value::String(typ)) if typ.eq_ignore_ascii_case("JWT") => {}
+        Some(_) => {
+            return Err(malformed(
+                "its header has a `typ` other than `JWT`, so it is not an identity token",
+            ));
+        }
+    }
+    // RFC 7515, section 4.1.11: what a critical header asks for must be understood, and we understand none. RFC 7797
+    // would change what the signature covers.
+    if header.contains_key("crit") || header.contains_key("b64") {
+        return Err(malformed(
+            "its header has `crit` or `b64`, which no CI system sends",
+        ));
+    }
+    Ok((algorithm, key_id))
+}
+
+fn malformed(why: &str) -> InvalidToken {
+    InvalidToken::Malformed(why.to_owned())
 }
 
 fn object(part: &str, which: &str) -> Result<Map<String, Value>, InvalidToken> {

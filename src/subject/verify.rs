@@ -156,7 +156,7 @@ impl SignedClaims {
             Some(Value::String(jti)) if !jti.is_empty() => {
                 Ok(SpentKey::by_id(self.matched.issuer.as_str(), jti))
             }
-            Some(_) => Err(wrong("jti", "is not a non-empty text")),
+            Some(_) => Err(InvalidToken::wrong_claim("jti", "is not a non-empty text")),
         }
     }
 
@@ -166,7 +166,8 @@ impl SignedClaims {
     }
 
     fn required_date(&self, claim: &'static str) -> Result<UnixTime, InvalidToken> {
-        self.date(claim)?.ok_or_else(|| wrong(claim, "is missing"))
+        self.date(claim)?
+            .ok_or_else(|| InvalidToken::wrong_claim(claim, "is missing"))
     }
 
     /// A `NumericDate` (RFC 7519, section 2); a fraction of a second is cut.
@@ -181,27 +182,29 @@ impl SignedClaims {
                 Some(seconds) if seconds.abs() <= LARGEST_DATE => {
                     Ok(Some(UnixTime::from_seconds(seconds as i64)))
                 }
-                _ => Err(wrong(
+                _ => Err(InvalidToken::wrong_claim(
                     claim,
                     "is not a number of seconds that a date can have",
                 )),
             },
-            Some(_) => Err(wrong(claim, "is not a number")),
+            Some(_) => Err(InvalidToken::wrong_claim(claim, "is not a number")),
         }
     }
 
     fn subject(&self) -> Result<String, InvalidToken> {
         match self.claims.get("sub") {
-            None => Err(wrong("sub", "is missing")),
-            Some(Value::String(subject)) if subject.is_empty() => Err(wrong("sub", "is empty")),
-            Some(Value::String(subject)) if subject.chars().count() > LONGEST_SUBJECT => {
-                Err(wrong("sub", "is longer than 1024 characters"))
+            None => Err(InvalidToken::wrong_claim("sub", "is missing")),
+            Some(Value::String(subject)) if subject.is_empty() => {
+                Err(InvalidToken::wrong_claim("sub", "is empty"))
             }
-            Some(Value::String(subject)) if subject.chars().any(char::is_control) => {
-                Err(wrong("sub", "holds a control character"))
-            }
+            Some(Value::String(subject)) if subject.chars().count() > LONGEST_SUBJECT => Err(
+                InvalidToken::wrong_claim("sub", "is longer than 1024 characters"),
+            ),
+            Some(Value::String(subject)) if subject.chars().any(char::is_control) => Err(
+                InvalidToken::wrong_claim("sub", "holds a control character"),
+            ),
             Some(Value::String(subject)) => Ok(subject.clone()),
-            Some(_) => Err(wrong("sub", "is not a text")),
+            Some(_) => Err(InvalidToken::wrong_claim("sub", "is not a text")),
         }
     }
 
@@ -210,10 +213,18 @@ impl SignedClaims {
             Some(Value::String(audience)) => Ok(vec![audience]),
             Some(Value::Array(list)) => {
                 let texts: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
-                texts.ok_or_else(|| wrong("aud", "is a list that holds something else than texts"))
+                texts.ok_or_else(|| {
+                    InvalidToken::wrong_claim(
+                        "aud",
+                        "is a list that holds something else than texts",
+                    )
+                })
             }
-            None => Err(wrong("aud", "is missing")),
-            Some(_) => Err(wrong("aud", "is neither a text nor a list of texts")),
+            None => Err(InvalidToken::wrong_claim("aud", "is missing")),
+            Some(_) => Err(InvalidToken::wrong_claim(
+                "aud",
+                "is neither a text nor a list of texts",
+            )),
         }
     }
 
@@ -221,9 +232,7 @@ impl SignedClaims {
     fn check_issuer(&self) -> Result<(), InvalidToken> {
         match self.claims.get("iss").and_then(Value::as_str) {
             Some(iss) if iss == self.matched.issuer.as_str() => Ok(()),
-            other => Err(InvalidToken::IssuerUnknown(printable(
-                other.unwrap_or_default(),
-            ))),
+            other => Err(InvalidToken::issuer_unknown(other.unwrap_or_default())),
         }
     }
 
@@ -316,12 +325,5 @@ impl VerifiedClaims {
             organization: supposed.matched.organization,
             claims: supposed.claims,
         })
-    }
-}
-
-fn wrong(claim: &'static str, fault: &str) -> InvalidToken {
-    InvalidToken::ClaimType {
-        claim,
-        fault: fault.to_owned(),
     }
 }

@@ -17,6 +17,9 @@ const LONGEST: usize = 1024;
 /// The most memory that the automaton of one glob may take, in bytes.
 const LARGEST: usize = 1 << 20;
 
+/// The most memory that the automata of all globs of one policy may take, in bytes.
+const LARGEST_TOGETHER: usize = 64 << 20;
+
 /// One glob, compiled. Equal globs of one policy share it.
 #[derive(Clone)]
 pub(super) struct Glob {
@@ -33,6 +36,11 @@ pub(super) enum InvalidGlob {
     /// Over 1024 characters, or an automaton beyond all bounds.
     #[error("a glob has at most 1024 characters")]
     TooLong,
+    /// Together with the globs before it, automata beyond all bounds.
+    #[error(
+        "the globs of one policy file take at most 64 MiB of memory, which is thousands of plain ones"
+    )]
+    TooMany,
 }
 
 impl Glob {
@@ -53,9 +61,13 @@ impl fmt::Debug for Glob {
     }
 }
 
-/// Compiles globs, each text once.
+/// Compiles globs, each text once, as far as their memory goes.
 #[derive(Debug, Default)]
-pub(super) struct Globs(HashMap<(Arc<str>, bool), Glob>);
+pub(super) struct Globs {
+    compiled: HashMap<(Arc<str>, bool), Glob>,
+    /// What the compiled ones take, in bytes.
+    taken: usize,
+}
 
 impl Globs {
     /// The glob `text`, compared without ASCII case if `fold` says so.
@@ -67,14 +79,19 @@ impl Globs {
             return Err(InvalidGlob::TooLong);
         }
         let text: Arc<str> = text.into();
-        if let Some(glob) = self.0.get(&(text.clone(), fold)) {
+        if let Some(glob) = self.compiled.get(&(text.clone(), fold)) {
             return Ok(glob.clone());
         }
+        if self.taken > LARGEST_TOGETHER {
+            return Err(InvalidGlob::TooMany);
+        }
+        let regex = compile(&text, fold).ok_or(InvalidGlob::TooLong)?;
+        self.taken += regex.memory_usage();
         let glob = Glob {
             text: text.clone(),
-            regex: Arc::new(compile(&text, fold).ok_or(InvalidGlob::TooLong)?),
+            regex: Arc::new(regex),
         };
-        self.0.insert((text, fold), glob.clone());
+        self.compiled.insert((text, fold), glob.clone());
         Ok(glob)
     }
 }

@@ -169,7 +169,17 @@ impl TestService {
         self.exchange_with(token, project, &[]).await
     }
 
-    /// The same with more parameters.
+    /// A fresh job of the claim set `set` asks for a token of `project`.
+    pub async fn job(&self, set: &str, project: &str) -> Answer {
+        self.exchange(&self.token(set, &[]), project).await
+    }
+
+    /// Why `token` gets none of `project`; empty if it does.
+    pub async fn refusal(&self, token: &str, project: &str) -> String {
+        self.exchange(token, project).await.reason()
+    }
+
+    /// The same as [`Self::exchange`] with more parameters.
     pub async fn exchange_with(&self, token: &str, project: &str, more: &[(&str, &str)]) -> Answer {
         let mut form = vec![
             ("grant_type", TOKEN_EXCHANGE),
@@ -229,13 +239,13 @@ impl TestService {
             .join(format!("trust-policies/{project}.toml"));
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(file, text).unwrap();
-        self.parts
-            .service
-            .exchange
-            .directory
-            .reload()
-            .await
-            .unwrap();
+        self.reload().await;
+    }
+
+    /// Lets the service read its policy files.
+    pub async fn reload(&self) {
+        let directory = &self.parts.service.exchange.directory;
+        directory.reload().await.unwrap();
     }
 }
 

@@ -1,11 +1,13 @@
 //! `POST /oauth/token` (RFC 8693): the form on the wire becomes an exchange, and its outcome an answer.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, USER_AGENT};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, USER_AGENT};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde_json::json;
+use tokio::time::timeout;
 use url::{Url, form_urlencoded};
 
 use super::super::Service;
@@ -27,6 +29,12 @@ const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 /// The largest body that is read, in bytes.
 const LARGEST_BODY: usize = 64 * 1024;
+
+/// How long a body may take to arrive: who sends it byte by byte holds a connection, and holds up a stop.
+const LONGEST_BODY: Duration = Duration::from_secs(10);
+
+/// The longest `resource`, in bytes: it stands in the record of a denial, whoever sent it.
+const LONGEST_RESOURCE: usize = 2048;
 
 /// How much of a `User-Agent` is recorded, in characters.
 const USER_AGENT_KEPT: usize = 200;
@@ -79,13 +87,24 @@ async fn read(
             "the content type must be application/x-www-form-urlencoded",
         ));
     }
-    let body = match payload.to_bytes_limited(LARGEST_BODY).await {
-        Err(_) => return Err(fault("the body is larger than 64 KiB")),
-        Ok(Err(_)) => return Err(fault("the body ended before it was whole")),
-        Ok(Ok(body)) => body,
+    let too_large = || fault("the body is larger than 64 KiB");
+    if announced(request.headers()).is_some_and(|length| length > LARGEST_BODY) {
+        return Err(too_large());
+    }
+    let whole = timeout(LONGEST_BODY, payload.to_bytes_limited(LARGEST_BODY));
+    let body = match whole.await {
+        Err(_) => return Err(fault("the body did not arrive within 10 seconds")),
+        Ok(Err(_)) => return Err(too_large()),
+        Ok(Ok(Err(_))) => return Err(fault("the body ended before it was whole")),
+        Ok(Ok(Ok(body))) => body,
     };
     let form = Form::parse(&body)?;
     exchange_request(form, &service.exchange.public_url, caller(request, service))
+}
+
+/// How long the body says that it is.
+fn announced(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
@@ -149,6 +168,33 @@ fn exchange_request(
     public_url: &str,
     caller: Caller,
 ) -> Result<ExchangeRequest, RequestError> {
+    check_grant(&mut form)?;
+    let subject_token =
+        form.require("subject_token", "send the identity token of the CI system")?;
+    if subject_token.len() > LONGEST_TOKEN {
+        return Err(fault("the subject_token is larger than 16 KiB"));
+    }
+    check_types(&mut form)?;
+    let audience = form.require("audience", "name the project, as organization/project")?;
+    let project = Audience::parse(&audience, public_url)
+        .map_err(|fault| RequestError::TargetMalformed(fault.to_string()))?;
+    let resource = form.take("resource").map(resource).transpose()?;
+    let scopes = form.take("scope").map(|text| {
+        Scopes::parse(&text).map_err(|invalid| fault(&format!("scope cannot be read: {invalid}")))
+    });
+    let scopes = scopes.transpose()?.filter(|scopes| !scopes.is_empty());
+    let wish = Wish { scopes, resource };
+    Ok(ExchangeRequest {
+        subject_token,
+        audience,
+        project,
+        wish,
+        caller,
+    })
+}
+
+/// Refuses another grant than the one that is offered, and a token for somebody else (RFC 8693, section 2.1).
+fn check_grant(form: &mut Form) -> Result<(), RequestError> {
     if form.require("grant_type", &format!("send {TOKEN_EXCHANGE}"))? != TOKEN_EXCHANGE {
         return Err(RequestError::GrantTypeUnsupported);
     }
@@ -157,11 +203,11 @@ fn exchange_request(
             "an actor_token is not accepted: a job acts for itself",
         ));
     }
-    let subject_token =
-        form.require("subject_token", "send the identity token of the CI system")?;
-    if subject_token.len() > LONGEST_TOKEN {
-        return Err(fault("the subject_token is larger than 16 KiB"));
-    }
+    Ok(())
+}
+
+/// Refuses tokens of other types than those that are taken and given (RFC 8693, section 3).
+fn check_types(form: &mut Form) -> Result<(), RequestError> {
     match form
         .require("subject_token_type", &format!("send {ID_TOKEN}"))?
         .as_str()
@@ -181,30 +227,16 @@ fn exchange_request(
             )));
         }
     }
-    let audience = form.require("audience", "name the project, as organization/project")?;
-    let project = Audience::parse(&audience, public_url)
-        .map_err(|fault| RequestError::TargetMalformed(fault.to_string()))?;
-    let resource = form.take("resource").map(resource).transpose()?;
-    let scopes = form.take("scope").map(|text| {
-        Scopes::parse(&text).map_err(|invalid| fault(&format!("scope cannot be read: {invalid}")))
-    });
-    let scopes = scopes.transpose()?.filter(|scopes| !scopes.is_empty());
-    let wish = Wish { scopes, resource };
-    Ok(ExchangeRequest {
-        subject_token,
-        audience,
-        project,
-        wish,
-        caller,
-    })
+    Ok(())
 }
 
 /// An absolute URI without a fragment (RFC 8707, section 2). Its text is compared, and never rewritten.
 fn resource(text: String) -> Result<String, RequestError> {
     match Url::parse(&text) {
-        Ok(url) if url.fragment().is_none() => Ok(text),
+        Ok(url) if url.fragment().is_none() && text.len() <= LONGEST_RESOURCE => Ok(text),
         _ => Err(RequestError::TargetMalformed(
-            "resource must be an absolute URI without a fragment".to_owned(),
+            "resource must be an absolute URI of at most 2048 characters, without a fragment"
+                .to_owned(),
         )),
     }
 }

@@ -15,15 +15,13 @@ pub(super) type Pending = HashMap<(Unrecorded, UnixTime), u64>;
 /// reached unless time runs wild; what comes on top is not counted.
 const MOST_PENDING: usize = 10_000;
 
-const HOUR: i64 = 3_600_000;
-
 /// Counts that are not in a commit yet.
 #[derive(Default)]
 pub(super) struct Counts(Mutex<Pending>);
 
 impl Counts {
     pub(super) fn count(&self, what: Unrecorded, at: UnixTime) {
-        let hour = UnixTime::from_millis(at.millis().div_euclid(HOUR) * HOUR);
+        let hour = at.hour();
         let mut pending = self.lock();
         if pending.len() < MOST_PENDING {
             *pending.entry((what, hour)).or_default() += 1;

@@ -110,7 +110,7 @@ impl<'a> Draft<'a> {
     /// Forgets at most `limit` spent tokens and denials whose time is over.
     ///
     /// The time is looked up under the key itself: an entry of the index that no longer agrees with it is dropped, and
-    /// the key stays.
+    /// the key stays. How far spent tokens are forgotten is written beside it, see [`Self::remembers`].
     pub(super) fn forget_expired(
         &mut self,
         now: UnixTime,
@@ -122,15 +122,34 @@ impl<'a> Draft<'a> {
             .keys()
             .take(limit)
             .collect::<Result<Vec<_>, _>>()?;
+        let before = self.forgotten()?;
+        let mut forgotten = before;
         for entry in &due {
             let key = keys::indexed(entry).unwrap_or_default();
             let until = self.get(key)?.and_then(|value| keys::until(key, &value));
-            if until.is_some_and(|until| until < now) {
+            if let Some(until) = until.filter(|until| *until < now) {
                 self.remove(key.to_vec());
+                if keys::is_spent(key) {
+                    forgotten = forgotten.max(Some(until));
+                }
             }
             self.remove(entry.to_vec());
         }
+        if let Some(until) = forgotten.filter(|_| forgotten != before) {
+            self.put(keys::FORGOTTEN_KEY.to_vec(), keys::time(until).to_vec());
+        }
         Ok(due.len())
+    }
+
+    /// Whether a spent token that was to be remembered until `until` would still be here. Always so, unless the clock ran
+    /// ahead, tokens were forgotten by it, and it was put back: then nobody knows which were spent.
+    pub(super) fn remembers(&self, until: UnixTime) -> Result<bool, sled::Error> {
+        Ok(self.forgotten()? < Some(until))
+    }
+
+    fn forgotten(&self) -> Result<Option<UnixTime>, sled::Error> {
+        let value = self.get(keys::FORGOTTEN_KEY)?;
+        Ok(value.and_then(|value| keys::split_time(&value).map(|(until, _)| until)))
     }
 
     /// Wants to know whether there is room to write, even if nothing is written.

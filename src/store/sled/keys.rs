@@ -5,6 +5,7 @@
 //! | key | value |
 //! |---|---|
 //! | `m` `eta/format` | the version of this table |
+//! | `m` `eta/forgotten` | the latest time until which a forgotten spent token was to be remembered |
 //! | `s` spent key | uses (u32), until (time) |
 //! | `n` denial key | decision id, until (time) |
 //! | `x` time, `s` or `n`, key | nothing: the order in which the two above may be forgotten |
@@ -28,6 +29,9 @@ pub(super) const FORMAT_KEY: &[u8] = b"meta/format";
 
 /// The version of the table that this program writes and reads.
 pub(super) const FORMAT: u32 = 1;
+
+/// Where it stands how far the spent tokens are forgotten.
+pub(super) const FORGOTTEN_KEY: &[u8] = b"meta/forgotten";
 
 /// The longest value, in octets; longer texts are cut into pieces.
 ///
@@ -149,6 +153,11 @@ impl Denied {
         let id = DecisionId::from_bytes(*id);
         Some(Self { id, until })
     }
+}
+
+/// Whether a spent token is remembered under `key`.
+pub(super) fn is_spent(key: &[u8]) -> bool {
+    key.first() == Some(&b's')
 }
 
 /// Until when the value under `key`, of a spent token or a denial, is remembered.

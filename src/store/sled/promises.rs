@@ -79,6 +79,11 @@ fn spend_and_record(
         Some(value) => Some(Uses::read(&value).ok_or_else(damaged)?),
         None => None,
     };
+    if before.is_none() && !draft.remembers(spend.until)? {
+        return Err(Fault::Refused(
+            "the clock was put back behind tokens that were forgotten: whether this one was spent is not known".into(),
+        ));
+    }
     let used = before.map_or(0, |uses| uses.number);
     if used >= spend.max_uses {
         return Ok(Spent::Exhausted);

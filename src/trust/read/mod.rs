@@ -12,6 +12,7 @@ mod keys;
 mod suggest;
 mod words;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -26,6 +27,10 @@ use crate::issuer::Registry;
 
 /// The most syntax errors of one file that are shown: after the first, many are only its echo.
 const MOST_SYNTAX_ERRORS: usize = 8;
+
+/// The most problems of one file that are shown. Each is shown with its place in the text, so a large file that is all
+/// wrong would otherwise take hours to refuse, and no other file is read meanwhile.
+const MOST_PROBLEMS: usize = 100;
 
 /// Reads the policy file of the project `path`, whose text is `text`. `file` is what errors call it. Issuers are those of
 /// `registry`; a policy that names another one does not load.
@@ -77,7 +82,16 @@ struct Reader<'r, 't> {
 
 impl<'t> Reader<'_, 't> {
     fn report(&mut self, problem: Problem) {
-        self.problems.push(problem);
+        match self.problems.len().cmp(&MOST_PROBLEMS) {
+            Ordering::Less => self.problems.push(problem),
+            Ordering::Equal => self.problems.push(Problem::new(
+                "more-problems",
+                problem.span(),
+                format!("there are more problems than the {MOST_PROBLEMS} that are shown"),
+                "this is the next one",
+            )),
+            Ordering::Greater => {}
+        }
     }
 
     fn shared(&mut self, text: &str) -> Arc<str> {
