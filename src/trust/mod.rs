@@ -19,6 +19,7 @@ mod glob;
 mod guard_rails;
 mod identity;
 mod index;
+mod names;
 mod pin;
 mod place;
 mod policy;
@@ -28,7 +29,9 @@ mod scope;
 
 pub use case::{Case, CaseStart, Expectation};
 pub use decide::{Limits, decide, no_such_project};
-pub use decision::{Decision, Finding, FindingKind, Grant, Judgement, Refusal, Shadow, Wish};
+pub use decision::{
+    ChangedId, Decision, Finding, FindingKind, Grant, Judgement, Refusal, Shadow, Wish,
+};
 pub use fault::{PolicyFault, Problem, Report, Severity};
 pub use guard_rails::{Breach, GuardRails};
 pub use pin::{Circumstances, NameState, Names, PIN_WINDOW, Pin, PinWish};
