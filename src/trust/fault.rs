@@ -107,11 +107,6 @@ impl Problem {
         self
     }
 
-    /// Where it is, in bytes.
-    pub(super) fn span(&self) -> Range<usize> {
-        self.span.clone()
-    }
-
     /// A name for tools and the docs. Codes are never renamed.
     pub fn code(&self) -> &'static str {
         self.code

@@ -9,14 +9,17 @@
 
 mod case;
 mod condition;
+mod court;
 mod decide;
 mod decision;
 mod describe;
 mod entry;
 mod fault;
 mod glob;
+mod guard_rails;
 mod identity;
 mod index;
+mod names;
 mod pin;
 mod place;
 mod policy;
@@ -26,13 +29,16 @@ mod scope;
 
 pub use case::{Case, CaseStart, Expectation};
 pub use decide::{Limits, decide, no_such_project};
-pub use decision::{Decision, Finding, FindingKind, Grant, Judgement, Refusal, Shadow, Wish};
+pub use decision::{
+    ChangedId, Decision, Finding, FindingKind, Grant, Judgement, Refusal, Shadow, Wish,
+};
 pub use fault::{PolicyFault, Problem, Report, Severity};
+pub use guard_rails::{Breach, GuardRails};
 pub use pin::{Circumstances, NameState, Names, PIN_WINDOW, Pin, PinWish};
 pub use place::PolicyFile;
 pub use policy::ProjectPolicy;
 pub use project::{InvalidProjectPath, ProjectPath};
-pub use read::read_policy;
+pub use read::{read_guard_rails, read_policy};
 pub use scope::{InvalidScope, Scope, Scopes};
 
 #[cfg(test)]

@@ -6,8 +6,10 @@ mod descriptions;
 mod github;
 mod gitlab;
 mod grants;
+mod guard_rails;
 mod nearness;
 mod other_issuers;
+mod pins;
 mod shadow;
 
 use std::fs;

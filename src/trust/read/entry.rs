@@ -17,6 +17,7 @@ use crate::trust::entry::{
     requirement_in_words,
 };
 use crate::trust::fault::Problem;
+use crate::trust::names::ids_to_pin;
 use crate::trust::place::Place;
 
 /// The names that are taken, with their places.
@@ -89,6 +90,7 @@ impl<'t> Reader<'_, 't> {
             name: name?.into(),
             issuer: issuer.name.clone(),
             profile,
+            ids_to_pin: ids_to_pin(profile, &questions),
             questions,
             scopes: scopes?,
             lifetime,
@@ -189,7 +191,7 @@ impl<'t> Reader<'_, 't> {
     }
 
     /// The issuer that the configuration calls so.
-    fn issuer(&mut self, key: &Key<'t>) -> Option<Arc<TrustedIssuer>> {
+    pub(super) fn issuer(&mut self, key: &Key<'t>) -> Option<Arc<TrustedIssuer>> {
         let name = self.text(key)?;
         let issuer = self.registry.named(name).cloned();
         if issuer.is_none() {

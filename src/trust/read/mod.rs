@@ -8,6 +8,7 @@ mod claims;
 mod conditions;
 mod entry;
 mod fields;
+mod guard_rails;
 mod keys;
 mod suggest;
 mod words;
@@ -16,13 +17,14 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use self::keys::{Key, Keys};
 use super::fault::{PolicyFault, Problem};
 use super::glob::Globs;
 use super::policy::Entries;
-use super::{PolicyFile, ProjectPath, ProjectPolicy};
+use super::{GuardRails, PolicyFile, ProjectPath, ProjectPolicy};
 use crate::issuer::Registry;
 
 /// The most syntax errors of one file that are shown: after the first, many are only its echo.
@@ -40,28 +42,36 @@ pub fn read_policy(
     text: &str,
     registry: &Registry,
 ) -> Result<ProjectPolicy, PolicyFault> {
-    let (tree, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        let problems = errors.iter().take(MOST_SYNTAX_ERRORS).map(syntax_error);
-        return Err(PolicyFault::new(
-            PolicyFile::new(file, text),
-            problems.collect(),
-        ));
-    }
-    let mut reader = Reader {
-        registry,
-        problems: Vec::new(),
-        globs: Globs::default(),
-        shared: HashSet::new(),
-        text: std::marker::PhantomData,
-    };
-    let entries = reader.file(Keys::of(tree.get_ref(), 0..0));
     let file = PolicyFile::new(file, text);
-    if reader.problems.is_empty() {
-        Ok(ProjectPolicy::new(path, file, entries))
-    } else {
-        Err(PolicyFault::new(file, reader.problems))
+    let tree = parse(&file)?;
+    let mut reader = Reader::new(registry);
+    let entries = reader.file(Keys::of(tree.get_ref(), 0..0));
+    reader.end(&file)?;
+    Ok(ProjectPolicy::new(path, file.clone(), entries))
+}
+
+/// Reads the guard rails of `organization`, whose text is `text`. `file` is what errors call it.
+pub fn read_guard_rails(
+    organization: &str,
+    file: &str,
+    text: &str,
+    registry: &Registry,
+) -> Result<GuardRails, PolicyFault> {
+    let file = PolicyFile::new(file, text);
+    let tree = parse(&file)?;
+    let mut reader = Reader::new(registry);
+    let rails = reader.guard_rails(Keys::of(tree.get_ref(), 0..0));
+    reader.end(&file)?;
+    Ok(GuardRails::new(organization, file.clone(), rails))
+}
+
+fn parse(file: &PolicyFile) -> Result<Spanned<DeTable<'_>>, PolicyFault> {
+    let (tree, errors) = DeTable::parse_recoverable(file.text());
+    if errors.is_empty() {
+        return Ok(tree);
     }
+    let problems = errors.iter().take(MOST_SYNTAX_ERRORS).map(syntax_error);
+    Err(PolicyFault::new(file.clone(), problems.collect()))
 }
 
 fn syntax_error(error: &toml::de::Error) -> Problem {
@@ -80,7 +90,26 @@ struct Reader<'r, 't> {
     text: std::marker::PhantomData<&'t str>,
 }
 
-impl<'t> Reader<'_, 't> {
+impl<'r, 't> Reader<'r, 't> {
+    fn new(registry: &'r Registry) -> Self {
+        Self {
+            registry,
+            problems: Vec::new(),
+            globs: Globs::default(),
+            shared: HashSet::new(),
+            text: std::marker::PhantomData,
+        }
+    }
+
+    /// What came of reading `file`.
+    fn end(self, file: &PolicyFile) -> Result<(), PolicyFault> {
+        if self.problems.is_empty() {
+            Ok(())
+        } else {
+            Err(PolicyFault::new(file.clone(), self.problems))
+        }
+    }
+
     fn report(&mut self, problem: Problem) {
         match self.problems.len().cmp(&MOST_PROBLEMS) {
             Ordering::Less => self.problems.push(problem),
@@ -137,7 +166,7 @@ impl<'t> Reader<'_, 't> {
         entries
     }
 
-    /// The tables of `[[trust]]`, `[[deny]]` or `[[case]]`.
+    /// The tables of `[[trust]]`, `[[deny]]` and so on.
     fn tables(&mut self, key: Option<Key<'t>>) -> Vec<Keys<'t>> {
         let Some(key) = key else {
             return Vec::new();

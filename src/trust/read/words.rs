@@ -127,6 +127,11 @@ impl<'t> Reader<'_, 't> {
                 "at least one scope",
             ));
         }
+        Some(self.scope_set(words))
+    }
+
+    /// The scopes of a list, each once.
+    pub(super) fn scope_set(&mut self, words: Vec<(&'t str, Range<usize>)>) -> Scopes {
         let mut scopes = Vec::new();
         for (word, at) in words {
             match Scope::parse(word) {
@@ -145,7 +150,7 @@ impl<'t> Reader<'_, 't> {
                 )),
             }
         }
-        Some(scopes.into_iter().collect())
+        scopes.into_iter().collect()
     }
 
     /// `lifetime`, 1s to 24h.
@@ -187,7 +192,7 @@ impl<'t> Reader<'_, 't> {
         for member in members {
             match member.get_ref() {
                 DeValue::Table(table) => {
-                    silence.extend(self.silenced(Keys::of(table, member.span())))
+                    silence.extend(self.silenced(Keys::of(table, member.span())));
                 }
                 _ => self.report(no_silence(&key, member)),
             }
