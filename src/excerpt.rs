@@ -5,8 +5,21 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
+/// How loud a complaint is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// Worth knowing.
+    Note,
+    /// Probably not what was meant.
+    Warning,
+    /// Wrong.
+    Error,
+}
+
 /// One thing that is wrong. Its places are ranges of bytes, within the text and between its characters.
 pub struct Complaint<'a> {
+    /// How loud it is.
+    pub weight: Weight,
     /// What is wrong, in one sentence.
     pub message: Cow<'a, str>,
     /// Its stable code, if it has one.
@@ -15,6 +28,10 @@ pub struct Complaint<'a> {
     pub place: Option<(Range<usize>, &'a str)>,
     /// A second place that has to do with it, and what is said of that.
     pub earlier: Option<(Range<usize>, &'a str)>,
+    /// A place in another file that has to do with it: the file's name, its text, where, and what is said of that.
+    pub elsewhere: Option<(&'a str, &'a str, Range<usize>, &'a str)>,
+    /// Why it matters, where that is not plain.
+    pub why: Option<&'a str>,
     /// What to write instead, where that is known.
     pub mend: Option<&'a str>,
 }
@@ -39,7 +56,12 @@ pub fn render<'a>(
 }
 
 fn group<'a>(file: &'a str, text: &'a str, complaint: &'a Complaint<'_>) -> Group<'a> {
-    let mut title = Level::ERROR.primary_title(complaint.message.as_ref());
+    let level = match complaint.weight {
+        Weight::Note => Level::NOTE,
+        Weight::Warning => Level::WARNING,
+        Weight::Error => Level::ERROR,
+    };
+    let mut title = level.primary_title(complaint.message.as_ref());
     if let Some(code) = complaint.code {
         title = title.id(code);
     }
@@ -58,6 +80,13 @@ fn group<'a>(file: &'a str, text: &'a str, complaint: &'a Complaint<'_>) -> Grou
             Group::with_title(title).element(excerpt)
         }
     };
+    if let Some((file, text, span, label)) = &complaint.elsewhere {
+        let context = AnnotationKind::Context.span(span.clone()).label(*label);
+        group = group.element(Snippet::source(*text).path(*file).annotation(context));
+    }
+    if let Some(why) = complaint.why {
+        group = group.element(Level::NOTE.message(why));
+    }
     if let Some(mend) = complaint.mend {
         group = group.element(Level::HELP.message(mend));
     }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 
 use crate::clock::Seconds;
-use crate::excerpt::{self, Complaint};
+use crate::excerpt::{self, Complaint, Weight};
 use crate::issuer::TrustedIssuer;
 use crate::project_token::TokenAlgorithm;
 
@@ -157,10 +157,13 @@ impl ConfigError {
         };
         let in_text = |span: &Range<usize>| variable.is_none() && span.end <= self.text.len();
         Complaint {
+            weight: Weight::Error,
             message,
             code: None,
             place: problem.span.clone().filter(in_text).map(|span| (span, "")),
             earlier: None,
+            elsewhere: None,
+            why: None,
             mend: problem.mend.as_deref(),
         }
     }

@@ -4,11 +4,11 @@ use std::cmp::Reverse;
 use std::fmt;
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
 
 use super::PolicyFile;
 use super::place::Place;
+use crate::excerpt::{self, Complaint, Weight};
 
 /// How much a problem matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -107,6 +107,27 @@ impl Problem {
         self
     }
 
+    fn complaint(&self) -> Complaint<'_> {
+        let earlier = self.earlier.as_ref();
+        let elsewhere = self.elsewhere.as_ref();
+        Complaint {
+            weight: match self.severity {
+                Severity::Error => Weight::Error,
+                Severity::Warning => Weight::Warning,
+                Severity::Note => Weight::Note,
+            },
+            message: self.message.as_str().into(),
+            code: Some(self.code),
+            place: Some((self.span.clone(), &self.label)),
+            earlier: earlier.map(|(span, label)| (span.clone(), label.as_str())),
+            elsewhere: elsewhere.map(|(file, span, label)| {
+                (file.name(), file.text(), span.clone(), label.as_str())
+            }),
+            why: self.why.as_deref(),
+            mend: self.help.as_deref(),
+        }
+    }
+
     /// A name for tools and the docs. Codes are never renamed.
     pub fn code(&self) -> &'static str {
         self.code
@@ -193,52 +214,8 @@ impl Report {
     /// Every problem with its place, an excerpt of the file, why it matters and its mend; with colours if `colour` says
     /// so.
     pub fn render(&self, colour: bool) -> String {
-        let renderer = if colour {
-            Renderer::styled()
-        } else {
-            Renderer::plain()
-        };
-        let excerpts: Vec<String> = self
-            .problems
-            .iter()
-            .map(|problem| renderer.render(&[self.excerpt(problem)]))
-            .collect();
-        excerpts.join("\n\n")
-    }
-
-    fn excerpt<'a>(&'a self, problem: &'a Problem) -> Group<'a> {
-        let primary = AnnotationKind::Primary.span(problem.span.clone());
-        let mut excerpt = Snippet::source(self.file.text())
-            .path(self.file.name())
-            .annotation(primary.label(problem.label.as_str()));
-        if let Some((span, label)) = &problem.earlier {
-            let context = AnnotationKind::Context.span(span.clone());
-            excerpt = excerpt.annotation(context.label(label.as_str()));
-        }
-        let level = match problem.severity {
-            Severity::Error => Level::ERROR,
-            Severity::Warning => Level::WARNING,
-            Severity::Note => Level::NOTE,
-        };
-        let mut group = level
-            .primary_title(problem.message.as_str())
-            .id(problem.code)
-            .element(excerpt);
-        if let Some((file, span, label)) = &problem.elsewhere {
-            let context = AnnotationKind::Context.span(span.clone());
-            group = group.element(
-                Snippet::source(file.text())
-                    .path(file.name())
-                    .annotation(context.label(label.as_str())),
-            );
-        }
-        if let Some(why) = &problem.why {
-            group = group.element(Level::NOTE.message(why.as_str()));
-        }
-        if let Some(help) = &problem.help {
-            group = group.element(Level::HELP.message(help.as_str()));
-        }
-        group
+        let complaints = self.problems.iter().map(Problem::complaint);
+        excerpt::render(self.file.name(), self.file.text(), complaints, colour)
     }
 }
 
