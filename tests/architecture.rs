@@ -73,6 +73,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
             "ledger",
             "project_token",
             "store",
+            "subject",
             "trust",
         ],
     ),

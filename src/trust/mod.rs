@@ -12,6 +12,7 @@ mod decide;
 mod decision;
 mod describe;
 mod entry;
+mod explain;
 mod fault;
 mod glob;
 mod identity;
@@ -25,6 +26,7 @@ mod scope;
 
 pub use decide::{Limits, decide, no_such_project};
 pub use decision::{Decision, Finding, FindingKind, Grant, Judgement, Refusal, Wish};
+pub use explain::{Explanation, Verdict};
 pub use fault::{PolicyFault, Problem, Report, Severity};
 pub use pin::{Circumstances, NameState, Names, Pin, PinWish};
 pub use place::PolicyFile;
