@@ -50,6 +50,12 @@ pub struct Explanation {
     /// How many relationships are not listed.
     #[serde(skip_serializing_if = "is_zero")]
     pub relationships_not_listed: usize,
+    /// What every relationship in shadow mode answered, the nearest first. None of it has an effect.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shadow_relationships: Vec<Judgement>,
+    /// What the denies in shadow mode answered that hold. None of it has an effect.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shadow_denies: Vec<Judgement>,
     /// What was not judged, or is to be known beside it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -66,10 +72,13 @@ fn is_zero(count: &usize) -> bool {
 impl Explanation {
     /// Explains the decision about `project`.
     pub fn new(project: &str, decision: &Decision) -> Self {
+        let shadow = decision.shadow.trust.iter();
         let mut explanation = Self {
             relationships: nearest_first(decision.relationships.clone()),
             denies: decision.denies.clone(),
             relationships_not_listed: decision.not_listed,
+            shadow_relationships: shadow.chain(&decision.shadow.others).cloned().collect(),
+            shadow_denies: decision.shadow.denies.clone(),
             ..Self::bare(project, Verdict::Allowed)
         };
         match &decision.outcome {
@@ -101,6 +110,8 @@ impl Explanation {
             relationships: Vec::new(),
             denies: Vec::new(),
             relationships_not_listed: 0,
+            shadow_relationships: Vec::new(),
+            shadow_denies: Vec::new(),
             notes: Vec::new(),
         }
     }
@@ -199,7 +210,16 @@ impl Explanation {
         if let Some(edit) = &self.edit {
             let _ = writeln!(text, "  one edit would let it in: {edit}");
         }
-        text.push_str(&tree(&self.denies, &self.relationships));
+        for (kind, judgements) in [
+            ("deny", &self.denies),
+            ("trust", &self.relationships),
+            ("shadow deny", &self.shadow_denies),
+            ("shadow trust", &self.shadow_relationships),
+        ] {
+            for judgement in judgements {
+                entry(&mut text, kind, judgement);
+            }
+        }
         if self.relationships_not_listed > 0 {
             let more = self.relationships_not_listed;
             let _ = writeln!(text, "  … and {more} more, none of them nearer");
@@ -246,26 +266,15 @@ fn nearest_first(mut relationships: Vec<Judgement>) -> Vec<Judgement> {
     relationships
 }
 
-/// Every judgement with every finding: denies that apply, then relationships in the order given.
-pub fn tree(denies: &[Judgement], relationships: &[Judgement]) -> String {
-    let mut text = String::new();
-    for judgement in denies {
-        entry(&mut text, "deny", judgement);
-    }
-    for judgement in relationships {
-        entry(&mut text, "trust", judgement);
-    }
-    text
-}
-
+/// One judgement with every finding; of a deny that does not apply, only that.
 fn entry(text: &mut String, kind: &str, judgement: &Judgement) {
     let name = &judgement.name;
     let _ = match (kind, judgement.holds) {
         (_, true) => writeln!(text, "  {kind} `{name}` holds"),
-        ("deny", false) => writeln!(text, "  {kind} `{name}` does not apply"),
+        ("deny" | "shadow deny", false) => writeln!(text, "  {kind} `{name}` does not apply"),
         (_, false) => writeln!(text, "  {kind} `{name}` does not hold"),
     };
-    if kind == "deny" && !judgement.holds {
+    if kind.ends_with("deny") && !judgement.holds {
         return;
     }
     for finding in failed(judgement) {

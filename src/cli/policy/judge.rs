@@ -3,8 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::setting::Setting;
+use crate::clock::{Clock as _, SystemClock};
 use crate::subject::{InvalidToken, VerifiedClaims};
-use crate::trust::{Decision, Limits, ProjectPolicy, Wish, decide};
+use crate::trust::{Circumstances, Decision, Limits, ProjectPolicy, Wish, decide};
 
 /// Takes `claims` as if they were genuine, for us and in their time. Refused as the service would if their issuer is not
 /// registered, or they are no claims of a token.
@@ -38,5 +39,11 @@ pub(super) fn judge(
     wish: &Wish,
     limits: Limits,
 ) -> Decision {
-    decide(policy, claims, wish, &limits)
+    decide(
+        policy,
+        claims,
+        wish,
+        &limits,
+        &Circumstances::unremembered(SystemClock.now()),
+    )
 }

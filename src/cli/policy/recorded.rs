@@ -24,6 +24,18 @@ pub(super) fn explain(record: &Record) -> Explanation {
         ),
     };
     explanation.relationships_not_listed = record.relationships_not_listed;
+    let shadow: Vec<String> = record
+        .shadow_trust
+        .iter()
+        .chain(&record.shadow_denies)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    if !shadow.is_empty() {
+        let names = shadow.join(", ");
+        explanation
+            .notes
+            .push(format!("in shadow mode, without effect, held: {names}"));
+    }
     explanation
 }
 
