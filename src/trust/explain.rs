@@ -377,7 +377,7 @@ fn edit_of(nearest: &Judgement) -> Option<String> {
             format!("remove the line `{key}`, or let the job's token have it")
         }
         (FindingKind::Condition, Some(value)) => widened(&key, &only.wanted, value),
-        (FindingKind::Profile, Some(value)) if is_scalar(value) => {
+        (FindingKind::Profile, Some(value)) if may_be_named(only) && is_scalar(value) => {
             format!("name it literally under `claims`: `{key} = {value}`")
         }
         (FindingKind::Identity, Some(value)) if key.ends_with("-id") && is_scalar(value) => {
@@ -389,6 +389,11 @@ fn edit_of(nearest: &Judgement) -> Option<String> {
         (FindingKind::Profile | FindingKind::Label, _) => return None,
     };
     Some(format!("in `{name}`, {mend}"))
+}
+
+/// Whether a relationship lifts a requirement by naming the token's value; `requirement_in_words` says so of those.
+fn may_be_named(finding: &Finding) -> bool {
+    finding.wanted.contains("the relationship names")
 }
 
 /// How a condition lets `value` in too.
@@ -472,4 +477,164 @@ fn texts(names: &[Arc<str>]) -> Vec<String> {
 
 fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn finding(kind: FindingKind, asked: &str, wanted: &str, found: Option<Value>) -> Finding {
+        Finding {
+            asked: asked.into(),
+            claim: asked.into(),
+            kind,
+            wanted: wanted.into(),
+            found,
+            holds: false,
+            renamed: false,
+        }
+    }
+
+    fn failing(name: &str, findings: Vec<Finding>) -> Judgement {
+        Judgement {
+            name: name.into(),
+            holds: false,
+            identity_holds: true,
+            findings,
+        }
+    }
+
+    #[test]
+    fn the_one_edit_is_written_the_way_the_file_writes_it() {
+        use FindingKind::{Condition, Identity, Issuer, Profile};
+        let cases: &[(FindingKind, &str, &str, Option<Value>, Option<&str>)] = &[
+            (
+                Condition,
+                "ref",
+                "\"refs/heads/main\"",
+                Some(json!("refs/heads/dev")),
+                Some("in `x`, write `ref = [\"refs/heads/main\", \"refs/heads/dev\"]`"),
+            ),
+            (
+                Condition,
+                "oidc.circleci.com/vcs-ref",
+                "one of \"a\", \"b\"",
+                Some(json!("c")),
+                Some("in `x`, write `\"oidc.circleci.com/vcs-ref\" = [\"a\", \"b\", \"c\"]`"),
+            ),
+            (
+                Condition,
+                "ref",
+                "like \"refs/tags/v*\"",
+                Some(json!("refs/tags/x")),
+                Some("in `x`, change `ref`, so that \"refs/tags/x\" satisfies it"),
+            ),
+            (
+                Condition,
+                "base_ref",
+                "absent",
+                Some(json!("main")),
+                Some("in `x`, remove the line `base_ref`"),
+            ),
+            (
+                Condition,
+                "environment",
+                "\"production\"",
+                None,
+                Some("in `x`, remove the line `environment`, or let the job's token have it"),
+            ),
+            (
+                Identity,
+                "repository-id",
+                "\"74\"",
+                Some(json!("9")),
+                Some("in `x`, if this is the one that you mean, write `repository-id = \"9\"`"),
+            ),
+            (
+                Profile,
+                "ssh-rerun",
+                "false, unless the relationship names true",
+                Some(json!(true)),
+                Some("in `x`, name it literally under `claims`: `ssh-rerun = true`"),
+            ),
+            (
+                Profile,
+                "org-id",
+                "the organization in `iss`",
+                Some(json!("o")),
+                None,
+            ),
+            (
+                Issuer,
+                "issuer",
+                "`github`, https://…",
+                Some(json!("https://gitlab.com")),
+                Some("write a relationship for this issuer; `x` is for another"),
+            ),
+        ];
+        for (kind, asked, wanted, found, edit) in cases {
+            let nearest = failing("x", vec![finding(*kind, asked, wanted, found.clone())]);
+            assert_eq!(edit_of(&nearest).as_deref(), *edit, "{asked}");
+        }
+    }
+
+    #[test]
+    fn two_failures_have_no_one_edit_unless_one_line_mends_both() {
+        let found = Some(json!("pull_request_target"));
+        let required = "one of \"push\", or one that the relationship names under `event_name`";
+        let both = failing(
+            "x",
+            vec![
+                finding(FindingKind::Profile, "event_name", required, found.clone()),
+                finding(
+                    FindingKind::Condition,
+                    "event_name",
+                    "\"push\"",
+                    found.clone(),
+                ),
+            ],
+        );
+        assert!(edit_of(&both).unwrap().contains("\"pull_request_target\"]"));
+        let two = failing(
+            "x",
+            vec![
+                finding(FindingKind::Condition, "a", "\"b\"", None),
+                finding(FindingKind::Condition, "c", "\"d\"", None),
+            ],
+        );
+        assert_eq!(edit_of(&two), None);
+        assert!(
+            falls_short(&two).contains("fails on 2: `a`"),
+            "{}",
+            falls_short(&two)
+        );
+    }
+
+    #[test]
+    fn the_relationship_that_needs_the_fewest_edits_is_the_nearest() {
+        let ok = Finding {
+            holds: true,
+            ..finding(FindingKind::Condition, "y", "\"y\"", Some(json!("y")))
+        };
+        let wrong = || finding(FindingKind::Condition, "ref", "\"a\"", None);
+        let stranger = finding(FindingKind::Issuer, "issuer", "`gitlab`", None);
+        let sorted = nearest_first(vec![
+            failing("another issuer", vec![stranger]),
+            failing("two edits", vec![wrong(), wrong()]),
+            failing("one edit", vec![wrong()]),
+            failing("one edit, and says more of the job", vec![ok, wrong()]),
+        ]);
+        let names: Vec<&str> = sorted.iter().map(|judged| &*judged.name).collect();
+        assert_eq!(
+            names,
+            [
+                "one edit, and says more of the job",
+                "one edit",
+                "two edits",
+                "another issuer"
+            ]
+        );
+    }
 }

@@ -1,9 +1,12 @@
 //! `countersign policy`: what an operator does with trust policies before, and after, the service reads them.
 
+mod case;
 mod explain;
 mod judge;
+mod junit;
 mod recorded;
 mod setting;
+mod test;
 
 use std::io::Write as _;
 
@@ -20,6 +23,7 @@ pub(super) struct PolicyArgs {
 
 #[derive(Subcommand)]
 enum PolicyVerb {
+    Test(test::TestArgs),
     Explain(explain::ExplainArgs),
 }
 
@@ -32,6 +36,7 @@ fn say(text: &str) {
 /// Does what the verb says.
 pub(super) async fn run(arguments: &PolicyArgs) -> u8 {
     match &arguments.verb {
+        PolicyVerb::Test(arguments) => test::run(arguments),
         PolicyVerb::Explain(arguments) => explain::run(arguments).await,
     }
 }
