@@ -17,6 +17,7 @@ mod glob;
 mod identity;
 mod index;
 mod pin;
+mod place;
 mod policy;
 mod project;
 mod read;
@@ -24,8 +25,9 @@ mod scope;
 
 pub use decide::{Limits, decide, no_such_project};
 pub use decision::{Decision, Finding, FindingKind, Grant, Judgement, Refusal, Wish};
-pub use fault::{PolicyFault, Problem};
+pub use fault::{PolicyFault, Problem, Report, Severity};
 pub use pin::{Circumstances, NameState, Names, Pin, PinWish};
+pub use place::PolicyFile;
 pub use policy::ProjectPolicy;
 pub use project::{InvalidProjectPath, ProjectPath};
 pub use read::read_policy;

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use super::entry::{Deny, Question, Relationship, Test};
 use super::identity::Named;
 use super::index::Index;
-use super::{FindingKind, ProjectPath};
+use super::{FindingKind, PolicyFile, ProjectPath};
 use crate::issuer::profile::{Requirement, Source};
 
 /// The trust relationships and denies of one project. Only [`super::read_policy`] makes one.
 #[derive(Debug)]
 pub struct ProjectPolicy {
     path: ProjectPath,
+    file: PolicyFile,
     digest: String,
     pub(super) relationships: Vec<Relationship>,
     pub(super) denies: Vec<Deny>,
@@ -21,14 +22,15 @@ pub struct ProjectPolicy {
 impl ProjectPolicy {
     pub(super) fn new(
         path: ProjectPath,
-        text: &str,
+        file: PolicyFile,
         relationships: Vec<Relationship>,
         denies: Vec<Deny>,
     ) -> Self {
         let index = Index::new(&relationships);
         Self {
             path,
-            digest: digest(text),
+            digest: digest(file.text()),
+            file,
             relationships,
             denies,
             index,
@@ -38,6 +40,11 @@ impl ProjectPolicy {
     /// The project.
     pub fn path(&self) -> &ProjectPath {
         &self.path
+    }
+
+    /// The file, with its text.
+    pub fn file(&self) -> &PolicyFile {
+        &self.file
     }
 
     /// `sha256:` and the digest of the file's text in hexadecimal: which version of a policy decided.

@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use super::Reader;
 use super::claims::{Claims, Language};
-use super::keys::{Key, Keys, Place};
+use super::keys::{Key, Keys};
 use super::suggest::nearest;
 use super::words::{missing, shown};
 use crate::issuer::profile::{Profile, Requirement};
 use crate::issuer::{PROFILES, TrustedIssuer};
 use crate::trust::FindingKind;
 use crate::trust::condition::Scalar;
-use crate::trust::entry::{Deny, DenyAsks, Question, Relationship, Test, requirement_in_words};
+use crate::trust::entry::{
+    Deny, DenyAsks, EntryPlaces, Question, QuestionPlaces, Relationship, Test, requirement_in_words,
+};
 use crate::trust::fault::Problem;
+use crate::trust::place::Place;
 
 /// The names that are taken, with their places.
 type Taken<'t> = BTreeMap<&'t str, Place>;
@@ -37,6 +40,7 @@ impl<'t> Reader<'_, 't> {
         taken: &mut Taken<'t>,
     ) -> Option<Relationship> {
         let header = keys.at;
+        let at = places(&keys);
         let name = self.name(keys.take("name"), "trust relationship", header, taken);
         let scopes = self.scopes(keys.take("scopes"), header);
         let lifetime = keys.take("lifetime").and_then(|key| self.lifetime(&key));
@@ -53,6 +57,7 @@ impl<'t> Reader<'_, 't> {
         };
         let issuer = self.issuer(&key)?;
         let profile = issuer.profile;
+        let asked_at = key.places();
 
         let lifts = self.lifts(&mut keys, profile);
         let subject = if profile.tenant_claims_configured {
@@ -73,23 +78,26 @@ impl<'t> Reader<'_, 't> {
         );
         self.identified(&issuer, &claims, header);
 
-        let mut questions = vec![self.of_issuer(&issuer)];
+        let mut questions = vec![self.of_issuer(&issuer, asked_at)];
         questions.extend(fields);
-        questions.extend(self.requirements(profile, &claims, &lifts));
+        questions.extend(self.requirements(profile, &claims, &lifts, asked_at));
         questions.extend(claims.questions);
         Some(Relationship {
             name: name?.into(),
             issuer: issuer.name.clone(),
+            profile,
             questions,
             scopes: scopes?,
             lifetime,
             resources: resources.unwrap_or_default(),
+            at,
         })
     }
 
     /// A deny. Without `issuer` it is for every issuer, and knows no profile.
     pub(super) fn deny(&mut self, mut keys: Keys<'t>, taken: &mut Taken<'t>) -> Option<Deny> {
         let header = keys.at;
+        let at = places(&keys);
         let name = self.name(keys.take("name"), "deny", header, taken);
         self.mode(keys.take("mode"));
         let claims = self.claims_table(keys.take("claims"));
@@ -109,7 +117,7 @@ impl<'t> Reader<'_, 't> {
                     issuer: Some(&issuer),
                 };
                 let claims = self.claims(claims.as_ref(), subject, language, &fields);
-                let mut questions = vec![self.of_issuer(&issuer)];
+                let mut questions = vec![self.of_issuer(&issuer, key.places())];
                 questions.extend(fields);
                 questions.extend(claims.questions);
                 DenyAsks::OneIssuer {
@@ -122,6 +130,7 @@ impl<'t> Reader<'_, 't> {
         Some(Deny {
             name: name?.into(),
             asks,
+            at,
         })
     }
 
@@ -241,6 +250,7 @@ impl<'t> Reader<'_, 't> {
         profile: &Profile,
         claims: &Claims,
         lifts: &[&str],
+        at: QuestionPlaces,
     ) -> Vec<Question> {
         let mut questions = Vec::new();
         for &requirement in profile.requirements {
@@ -256,12 +266,13 @@ impl<'t> Reader<'_, 't> {
                 kind: FindingKind::Profile,
                 wanted: self.shared(&requirement_in_words(requirement)),
                 test: Test::Requirement(requirement, named),
+                at,
             });
         }
         questions
     }
 
-    fn of_issuer(&mut self, issuer: &TrustedIssuer) -> Question {
+    fn of_issuer(&mut self, issuer: &TrustedIssuer, at: QuestionPlaces) -> Question {
         Question {
             asked: self.shared("issuer"),
             claim: self.shared("iss"),
@@ -272,6 +283,7 @@ impl<'t> Reader<'_, 't> {
                 issuer.form.as_configured()
             )),
             test: Test::Issuer(issuer.name.clone()),
+            at,
         }
     }
 
@@ -330,6 +342,18 @@ impl<'t> Reader<'_, 't> {
                 None => problem,
             });
         }
+    }
+}
+
+/// Where the entry and its plain keys stand.
+fn places(keys: &Keys<'_>) -> EntryPlaces {
+    let of = |name| keys.get(name).map(|key| key.value_at().into());
+    EntryPlaces {
+        header: keys.at,
+        name: of("name").unwrap_or(keys.at),
+        issuer: of("issuer"),
+        scopes: of("scopes"),
+        lifetime: of("lifetime"),
     }
 }
 

@@ -20,7 +20,7 @@ use self::keys::{Key, Keys};
 use super::entry::{Deny, Relationship};
 use super::fault::{PolicyFault, Problem};
 use super::glob::Globs;
-use super::{ProjectPath, ProjectPolicy};
+use super::{PolicyFile, ProjectPath, ProjectPolicy};
 use crate::issuer::Registry;
 
 /// The most syntax errors of one file that are shown: after the first, many are only its echo.
@@ -37,7 +37,10 @@ pub fn read_policy(
     let (tree, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         let problems = errors.iter().take(MOST_SYNTAX_ERRORS).map(syntax_error);
-        return Err(PolicyFault::new(file, text, problems.collect()));
+        return Err(PolicyFault::new(
+            PolicyFile::new(file, text),
+            problems.collect(),
+        ));
     }
     let mut reader = Reader {
         registry,
@@ -47,10 +50,11 @@ pub fn read_policy(
         text: std::marker::PhantomData,
     };
     let (relationships, denies) = reader.file(Keys::of(tree.get_ref(), 0..0));
+    let file = PolicyFile::new(file, text);
     if reader.problems.is_empty() {
-        Ok(ProjectPolicy::new(path, text, relationships, denies))
+        Ok(ProjectPolicy::new(path, file, relationships, denies))
     } else {
-        Err(PolicyFault::new(file, text, reader.problems))
+        Err(PolicyFault::new(file, reader.problems))
     }
 }
 

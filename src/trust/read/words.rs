@@ -6,9 +6,10 @@ use std::ops::Range;
 use toml::de::DeValue;
 
 use super::Reader;
-use super::keys::{Key, Place, Placed, kind_in_words};
+use super::keys::{Key, Placed, kind_in_words};
 use crate::clock::Seconds;
 use crate::trust::fault::Problem;
+use crate::trust::place::Place;
 use crate::trust::{Scope, Scopes};
 
 /// The longest name of an entry, in characters.
