@@ -27,6 +27,8 @@ pub(super) struct Relationship {
     pub(super) scopes: Scopes,
     pub(super) lifetime: Option<Seconds>,
     pub(super) resources: Vec<String>,
+    pub(super) mode: Mode,
+    pub(super) silence: Vec<Silence>,
     pub(super) at: EntryPlaces,
 }
 
@@ -35,7 +37,27 @@ pub(super) struct Relationship {
 pub(super) struct Deny {
     pub(super) name: Arc<str>,
     pub(super) asks: DenyAsks,
+    pub(super) mode: Mode,
+    pub(super) silence: Vec<Silence>,
     pub(super) at: EntryPlaces,
+}
+
+/// Whether what an entry answers has an effect.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// It has.
+    #[default]
+    Enforce,
+    /// It is judged and recorded, grants nothing and denies nothing.
+    Shadow,
+}
+
+/// A finding of lint that an operator has seen and accepts, with the reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Silence {
+    pub(super) code: Box<str>,
+    pub(super) because: Box<str>,
+    pub(super) at: Place,
 }
 
 /// Where an entry and the values of its plain keys stand in their file. Identity fields and claims are questions, which
@@ -48,6 +70,7 @@ pub(super) struct EntryPlaces {
     pub(super) issuer: Option<Place>,
     pub(super) scopes: Option<Place>,
     pub(super) lifetime: Option<Place>,
+    pub(super) mode: Option<Place>,
 }
 
 /// What a deny asks, and of whom.

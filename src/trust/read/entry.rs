@@ -13,13 +13,14 @@ use crate::issuer::{PROFILES, TrustedIssuer};
 use crate::trust::FindingKind;
 use crate::trust::condition::Scalar;
 use crate::trust::entry::{
-    Deny, DenyAsks, EntryPlaces, Question, QuestionPlaces, Relationship, Test, requirement_in_words,
+    Deny, DenyAsks, EntryPlaces, Mode, Question, QuestionPlaces, Relationship, Test,
+    requirement_in_words,
 };
 use crate::trust::fault::Problem;
 use crate::trust::place::Place;
 
 /// The names that are taken, with their places.
-type Taken<'t> = BTreeMap<&'t str, Place>;
+pub(super) type Taken<'t> = BTreeMap<&'t str, Place>;
 
 const TRUST_KEYS: &[&str] = &[
     "name",
@@ -29,8 +30,9 @@ const TRUST_KEYS: &[&str] = &[
     "resources",
     "mode",
     "claims",
+    "silence",
 ];
-const DENY_KEYS: &[&str] = &["name", "issuer", "mode", "claims"];
+const DENY_KEYS: &[&str] = &["name", "issuer", "mode", "claims", "silence"];
 
 impl<'t> Reader<'_, 't> {
     /// A trust relationship. `None`, or a part of one, if something is wrong with it: then the file does not load.
@@ -45,7 +47,8 @@ impl<'t> Reader<'_, 't> {
         let scopes = self.scopes(keys.take("scopes"), header);
         let lifetime = keys.take("lifetime").and_then(|key| self.lifetime(&key));
         let resources = keys.take("resources").map(|key| self.resources(&key));
-        self.mode(keys.take("mode"));
+        let mode = self.mode(keys.take("mode"));
+        let silence = self.silence(keys.take("silence"));
         let claims = self.claims_table(keys.take("claims"));
         let Some(key) = keys.take("issuer") else {
             let known = self.issuer_names();
@@ -90,6 +93,8 @@ impl<'t> Reader<'_, 't> {
             scopes: scopes?,
             lifetime,
             resources: resources.unwrap_or_default(),
+            mode,
+            silence,
             at,
         })
     }
@@ -99,7 +104,8 @@ impl<'t> Reader<'_, 't> {
         let header = keys.at;
         let at = places(&keys);
         let name = self.name(keys.take("name"), "deny", header, taken);
-        self.mode(keys.take("mode"));
+        let mode = self.mode(keys.take("mode"));
+        let silence = self.silence(keys.take("silence"));
         let claims = self.claims_table(keys.take("claims"));
         let asks = match keys.take("issuer") {
             Some(key) => {
@@ -130,6 +136,8 @@ impl<'t> Reader<'_, 't> {
         Some(Deny {
             name: name?.into(),
             asks,
+            mode,
+            silence,
             at,
         })
     }
@@ -213,20 +221,27 @@ impl<'t> Reader<'_, 't> {
         names.join(", ")
     }
 
-    fn mode(&mut self, key: Option<Key<'t>>) {
-        let Some(key) = key else { return };
-        if let Some(mode) = self.text(&key)
-            && mode != "enforce"
-        {
-            self.report(
-                Problem::new(
-                    "mode-unknown",
-                    key.value_at(),
-                    format!("`{}` is no mode", shown(mode)),
-                    "unknown mode",
-                )
-                .mend("write `\"enforce\"`, or leave `mode` out"),
-            );
+    fn mode(&mut self, key: Option<Key<'t>>) -> Mode {
+        let Some(key) = key else {
+            return Mode::Enforce;
+        };
+        match self.text(&key) {
+            None | Some("enforce") => Mode::Enforce,
+            Some("shadow") => Mode::Shadow,
+            Some(other) => {
+                self.report(
+                    Problem::new(
+                        "mode-unknown",
+                        key.value_at(),
+                        format!("`{}` is no mode", shown(other)),
+                        "unknown mode",
+                    )
+                    .mend(
+                        "write `\"enforce\"`, or `\"shadow\"` to judge and record it without effect",
+                    ),
+                );
+                Mode::Enforce
+            }
         }
     }
 
@@ -322,7 +337,7 @@ impl<'t> Reader<'_, 't> {
     }
 
     /// Reports the keys that are left over.
-    fn unknown(
+    pub(super) fn unknown(
         &mut self,
         keys: &Keys<'t>,
         known: &[&'static str],
@@ -354,6 +369,7 @@ fn places(keys: &Keys<'_>) -> EntryPlaces {
         issuer: of("issuer"),
         scopes: of("scopes"),
         lifetime: of("lifetime"),
+        mode: of("mode"),
     }
 }
 
