@@ -18,6 +18,7 @@ mod fault;
 mod glob;
 mod identity;
 mod index;
+mod language;
 mod pin;
 mod place;
 mod policy;
