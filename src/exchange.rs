@@ -230,10 +230,12 @@ impl Exchange {
             key: claims.spent_key(),
             max_uses,
             until,
+            pins: Vec::new(),
         };
         match self.ledger.spend(spend, record).await? {
             Spent::Nth(_) => Ok(decision_id),
             Spent::Exhausted => Err(ExchangeError::Spent { max_uses }),
+            Spent::IdentityChanged(_) => Err(ExchangeError::no_grant()),
         }
     }
 

@@ -14,9 +14,10 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 
+use crate::clock::UnixTime;
 use crate::issuer::Registry;
 use crate::ledger::StoreUnavailable;
-use crate::trust::{ProjectPath, ProjectPolicy};
+use crate::trust::{Names, ProjectPath, ProjectPolicy};
 
 pub use audience::{Audience, InvalidAudience};
 pub use folder::FileProblem;
@@ -32,6 +33,17 @@ pub trait ProjectIds: Send + Sync {
         &self,
         paths: Vec<ProjectPath>,
     ) -> BoxFuture<'_, Result<Vec<String>, StoreUnavailable>>;
+}
+
+/// Remembers when names without ids were first loaded, so that those that nobody uses expire.
+pub trait FirstLoads: Send + Sync {
+    /// Remembers that a policy with these names is in force at `now`. Where one was before, the earlier time stays.
+    /// Durable when this returns.
+    fn note_names(
+        &self,
+        names: Vec<Names>,
+        now: UnixTime,
+    ) -> BoxFuture<'_, Result<(), StoreUnavailable>>;
 }
 
 /// One project and the policy that is in force for it.
