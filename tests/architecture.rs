@@ -46,13 +46,15 @@ const ROOMS: [(&str, &[&str]); 18] = [
     (
         "http",
         &[
+            "audit",
             "clock",
             "directory",
             "exchange",
             "fake_ci",
+            "issuer",
+            "ledger",
             "subject",
             "trust",
-            "issuer",
         ],
     ),
     ("client", &[]),

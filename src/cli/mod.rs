@@ -4,6 +4,7 @@ pub mod assemble;
 mod decision_view;
 mod demo;
 pub mod fake_ci;
+pub mod ledger_access;
 mod logging;
 mod serve;
 
