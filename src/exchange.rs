@@ -16,7 +16,7 @@ use crate::issuer::{Match, PublicKey, Registry, TrustedIssuer};
 use crate::ledger::{DenialAllowance, Ledger, Spend, Spent, remember_until};
 use crate::project_token::{Holder, KeyRing, ProjectToken, UnsignedToken, prepare};
 use crate::subject::{InvalidToken, SignedClaims, SubjectToken, VerifiedClaims};
-use crate::trust::{Decision, Grant, Limits, Wish, decide, no_such_project};
+use crate::trust::{Circumstances, Decision, Grant, Limits, Wish, decide, no_such_project};
 
 /// Exchanges subject tokens for project tokens (RFC 8693).
 pub struct Exchange {
@@ -101,7 +101,7 @@ impl Exchange {
         witness: &mut Witness<'_>,
     ) -> Result<Issued, ExchangeError> {
         let claims = self.verify(request, now, witness).await?;
-        let grant = self.decide(request, project, &claims, witness)?;
+        let grant = self.decide(request, project, &claims, now, witness)?;
         let Some(project) = project else {
             return Err(ExchangeError::no_grant());
         };
@@ -172,10 +172,18 @@ impl Exchange {
         request: &ExchangeRequest,
         project: Option<&Project>,
         claims: &VerifiedClaims,
+        now: UnixTime,
         witness: &mut Witness<'_>,
     ) -> Result<Grant, ExchangeError> {
+        let circumstances = Circumstances::unremembered(now);
         let decision = match project {
-            Some(project) => decide(&project.policy, claims, &request.wish, &self.limits),
+            Some(project) => decide(
+                &project.policy,
+                claims,
+                &request.wish,
+                &self.limits,
+                &circumstances,
+            ),
             None => no_such_project(),
         };
         let description = decision.outcome.is_err().then(|| decision.description());
@@ -185,8 +193,10 @@ impl Exchange {
             denies,
             proven,
             not_listed,
+            shadow,
         } = decision;
         witness.judged(relationships, denies, proven, not_listed);
+        witness.shadow = shadow;
         outcome.map_err(|refusal| ExchangeError::Refused {
             refusal,
             description: description.unwrap_or_default(),

@@ -115,6 +115,9 @@ fn sources() -> Vec<Source> {
 fn collect(root: &Path, folder: &Path, found: &mut Vec<Source>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        if path.is_dir() && path.file_name().is_some_and(|name| name == "tests") {
+            continue;
+        }
         if path.is_dir() {
             collect(root, &path, found);
         } else if path.extension().is_some_and(|ending| ending == "rs")

@@ -115,6 +115,12 @@ pub struct Record {
     /// How many relationships were judged and are not listed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub relationships_not_listed: usize,
+    /// The names of the relationships in shadow mode that held, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shadow_trust: Vec<String>,
+    /// The names of the denies in shadow mode that held, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shadow_denies: Vec<String>,
     /// The fields whose names differ from the policy's labels while the ids agree.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub renamed: Vec<String>,

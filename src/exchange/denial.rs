@@ -10,7 +10,7 @@ use crate::issuer::{Match, TrustedIssuer};
 use crate::ledger::{Denial, DenialKey, StoreUnavailable, Unrecorded, remember_until};
 use crate::project_token::KeyFault;
 use crate::subject::{InvalidToken, LONGEST_LIFETIME, SignedClaims, SpentKey, VerifiedClaims};
-use crate::trust::{Judgement, Refusal};
+use crate::trust::{Judgement, Refusal, Shadow};
 use std::sync::Arc;
 
 /// Why no token was issued.
@@ -125,6 +125,8 @@ pub(super) struct Witness<'a> {
     denies: Vec<Judgement>,
     not_listed: usize,
     proven: bool,
+    /// What entries in shadow mode would have done.
+    pub(super) shadow: Shadow,
 }
 
 impl<'a> Witness<'a> {
@@ -137,6 +139,7 @@ impl<'a> Witness<'a> {
             denies: Vec::new(),
             not_listed: 0,
             proven: false,
+            shadow: Shadow::default(),
         }
     }
 
@@ -224,6 +227,8 @@ impl<'a> Witness<'a> {
             relationships: Vec::new(),
             denies: Vec::new(),
             relationships_not_listed: 0,
+            shadow_trust: self.shadow.trust_names(),
+            shadow_denies: self.shadow.deny_names(),
             renamed: Vec::new(),
             scopes: Vec::new(),
             resource: self.request.wish.resource.clone(),

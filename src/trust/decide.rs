@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::condition::Sense;
-use super::entry::{Relationship, Tally, judge, tally};
+use super::entry::{Mode, Relationship, Tally, judge, tally};
 use super::policy::ProjectPolicy;
-use super::{Decision, Grant, Judgement, Refusal, Scopes, Wish};
+use super::{Circumstances, Decision, Grant, Judgement, Refusal, Scopes, Shadow, Wish};
 use crate::clock::Seconds;
 use crate::subject::VerifiedClaims;
 
@@ -30,6 +30,7 @@ pub fn decide(
     claims: &VerifiedClaims,
     wish: &Wish,
     limits: &Limits,
+    _circumstances: &Circumstances,
 ) -> Decision {
     let candidates: Vec<&Relationship> = policy
         .index
@@ -37,18 +38,19 @@ pub fn decide(
         .into_iter()
         .filter_map(|place| policy.relationships.get(place))
         .collect();
-    let holding: Vec<&Relationship> = candidates
+    let (enforced, shadow) = by_mode(candidates);
+    let holding: Vec<&Relationship> = enforced
         .iter()
         .copied()
         .filter(|relationship| tally(&relationship.questions, claims, Sense::Trust).holds())
         .collect();
-    let considered = if holding.is_empty() {
-        policy.relationships.iter().collect()
+    let (considered, shadow) = if holding.is_empty() {
+        by_mode(policy.relationships.iter().collect())
     } else {
-        candidates
+        (enforced, shadow)
     };
     let listed = nearest_first(considered, claims);
-    let denies = judge_denies(policy, claims);
+    let (denies, shadow_denies) = judge_denies(policy, claims);
     let deny = denies.iter().find(|deny| deny.holds);
     let outcome = match (holding.is_empty(), deny) {
         (true, _) => Err(Refusal::NotTrusted),
@@ -60,7 +62,29 @@ pub fn decide(
         denies,
         proven: listed.proven,
         not_listed: listed.left_out,
+        shadow: in_the_shadow(shadow, shadow_denies, claims),
         outcome,
+    }
+}
+
+/// Those that have an effect, and those in shadow mode.
+fn by_mode(relationships: Vec<&Relationship>) -> (Vec<&Relationship>, Vec<&Relationship>) {
+    relationships
+        .into_iter()
+        .partition(|relationship| relationship.mode == Mode::Enforce)
+}
+
+fn in_the_shadow(
+    relationships: Vec<&Relationship>,
+    denies: Vec<Judgement>,
+    claims: &VerifiedClaims,
+) -> Shadow {
+    let judged = nearest_first(relationships, claims).judgements;
+    let (trust, others) = judged.into_iter().partition(|judged| judged.holds);
+    Shadow {
+        trust,
+        denies,
+        others,
     }
 }
 
@@ -71,6 +95,7 @@ pub fn no_such_project() -> Decision {
         denies: Vec::new(),
         proven: false,
         not_listed: 0,
+        shadow: Shadow::default(),
         outcome: Err(Refusal::NotTrusted),
     }
 }
@@ -106,18 +131,26 @@ fn nearest_first(relationships: Vec<&Relationship>, claims: &VerifiedClaims) -> 
     }
 }
 
-/// Judges every deny for the token's issuer; those that hold come first.
-fn judge_denies(policy: &ProjectPolicy, claims: &VerifiedClaims) -> Vec<Judgement> {
-    let mut judged: Vec<Judgement> = policy
-        .denies
-        .iter()
-        .filter_map(|deny| {
-            let questions = deny.questions(claims)?;
-            Some(judge(&deny.name, questions, claims, Sense::Deny))
-        })
-        .collect();
+/// Judges every deny for the token's issuer: those that have an effect, the ones that hold first, and those in shadow mode
+/// that hold.
+fn judge_denies(
+    policy: &ProjectPolicy,
+    claims: &VerifiedClaims,
+) -> (Vec<Judgement>, Vec<Judgement>) {
+    let (mut judged, mut shadow) = (Vec::new(), Vec::new());
+    for deny in &policy.denies {
+        let Some(questions) = deny.questions(claims) else {
+            continue;
+        };
+        let judgement = judge(&deny.name, questions, claims, Sense::Deny);
+        match deny.mode {
+            Mode::Enforce => judged.push(judgement),
+            Mode::Shadow if judgement.holds => shadow.push(judgement),
+            Mode::Shadow => {}
+        }
+    }
     judged.sort_by_key(|judgement| !judgement.holds);
-    judged
+    (judged, shadow)
 }
 
 /// What the relationships that hold give together, cut to what was asked.

@@ -29,8 +29,42 @@ pub struct Decision {
     pub proven: bool,
     /// How many relationships of the project were left out of `relationships` because there were too many to list.
     pub not_listed: usize,
+    /// What entries in shadow mode would have done. None of it has an effect.
+    pub shadow: Shadow,
     /// A permission to mint once, or why there is none.
     pub outcome: Result<Grant, Refusal>,
+}
+
+/// What the entries in shadow mode answered: judged and recorded, but they grant nothing and deny nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Shadow {
+    /// The relationships that hold, in the order of the file.
+    pub trust: Vec<Judgement>,
+    /// The denies that hold, in the order of the file.
+    pub denies: Vec<Judgement>,
+    /// Relationships that were judged and do not hold, the nearest first, at most as many as a decision lists.
+    pub others: Vec<Judgement>,
+}
+
+impl Shadow {
+    /// The names of the relationships that hold, sorted.
+    pub fn trust_names(&self) -> Vec<String> {
+        names(&self.trust)
+    }
+
+    /// The names of the denies that hold, sorted.
+    pub fn deny_names(&self) -> Vec<String> {
+        names(&self.denies)
+    }
+}
+
+fn names(judgements: &[Judgement]) -> Vec<String> {
+    let mut names: Vec<String> = judgements
+        .iter()
+        .map(|judgement| judgement.name.to_string())
+        .collect();
+    names.sort();
+    names
 }
 
 /// What one entry of a policy answered.

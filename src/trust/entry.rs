@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::condition::{Condition, Scalar, Sense};
 use super::identity::{Answer, FieldTest, Reading, read};
+use super::place::Place;
 use super::{Finding, FindingKind, Judgement, Scopes};
 use crate::clock::Seconds;
-use crate::issuer::profile::Requirement;
+use crate::issuer::profile::{Profile, Requirement};
 use crate::subject::VerifiedClaims;
 
 /// The longest value of a token that a finding repeats, in bytes. The record of a decision has every claim in full; were
@@ -21,10 +22,14 @@ const LONGEST_FOUND: usize = 256;
 pub(super) struct Relationship {
     pub(super) name: Arc<str>,
     pub(super) issuer: Arc<str>,
+    pub(super) profile: &'static Profile,
     pub(super) questions: Vec<Question>,
     pub(super) scopes: Scopes,
     pub(super) lifetime: Option<Seconds>,
     pub(super) resources: Vec<String>,
+    pub(super) mode: Mode,
+    pub(super) silence: Vec<Silence>,
+    pub(super) at: EntryPlaces,
 }
 
 /// A deny.
@@ -32,6 +37,40 @@ pub(super) struct Relationship {
 pub(super) struct Deny {
     pub(super) name: Arc<str>,
     pub(super) asks: DenyAsks,
+    pub(super) mode: Mode,
+    pub(super) silence: Vec<Silence>,
+    pub(super) at: EntryPlaces,
+}
+
+/// Whether what an entry answers has an effect.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// It has.
+    #[default]
+    Enforce,
+    /// It is judged and recorded, grants nothing and denies nothing.
+    Shadow,
+}
+
+/// A finding of lint that an operator has seen and accepts, with the reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Silence {
+    pub(super) code: Box<str>,
+    pub(super) because: Box<str>,
+    pub(super) at: Place,
+}
+
+/// Where an entry and the values of its plain keys stand in their file. Identity fields and claims are questions, which
+/// have places of their own.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct EntryPlaces {
+    /// `[[trust]]` or `[[deny]]`.
+    pub(super) header: Place,
+    pub(super) name: Place,
+    pub(super) issuer: Option<Place>,
+    pub(super) scopes: Option<Place>,
+    pub(super) lifetime: Option<Place>,
+    pub(super) mode: Option<Place>,
 }
 
 /// What a deny asks, and of whom.
@@ -58,6 +97,14 @@ pub(super) struct Question {
     /// What would satisfy it, in words.
     pub(super) wanted: Arc<str>,
     pub(super) test: Test,
+    pub(super) at: QuestionPlaces,
+}
+
+/// Where a question stands in its file. What no line asks stands where the issuer does.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct QuestionPlaces {
+    pub(super) key: Place,
+    pub(super) value: Place,
 }
 
 /// How a question is answered.

@@ -1,32 +1,56 @@
-//! What is wrong with a policy file, shown the way a compiler shows it: place, excerpt, mend.
+//! What is to be said of a policy file, shown the way a compiler shows it: place, excerpt, mend.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde::Serialize;
 
-/// Everything that is wrong with one policy file, in the order of the file. Such a file does not load.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PolicyFault {
-    file: String,
-    text: String,
-    problems: Vec<Problem>,
+use super::PolicyFile;
+use super::place::Place;
+
+/// How much a problem matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Worth knowing; nothing need be done.
+    Note,
+    /// It works, and is probably not what was meant, or wider than it looks.
+    Warning,
+    /// It does not load, or would let in who must not come in.
+    Error,
 }
 
-/// One thing that is wrong, and where.
+impl Severity {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// One thing that is to be said of a policy file, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     code: &'static str,
+    severity: Severity,
     message: String,
     label: String,
+    why: Option<String>,
     help: Option<String>,
-    earlier: Option<(Range<usize>, &'static str)>,
+    earlier: Option<(Range<usize>, String)>,
+    elsewhere: Option<(PolicyFile, Range<usize>, String)>,
     span: Range<usize>,
     line: usize,
     column: usize,
 }
 
 impl Problem {
+    /// An error: what is wrong in one sentence, and a label for the place.
     pub(super) fn new(
         code: &'static str,
         span: Range<usize>,
@@ -35,14 +59,29 @@ impl Problem {
     ) -> Self {
         Self {
             code,
+            severity: Severity::Error,
             message: message.into(),
             label: label.into(),
+            why: None,
             help: None,
             earlier: None,
+            elsewhere: None,
             span,
             line: 1,
             column: 1,
         }
+    }
+
+    /// Makes it matter so much.
+    pub(super) fn of(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
+    }
+
+    /// Says why it matters.
+    pub(super) fn because(mut self, why: impl Into<String>) -> Self {
+        self.why = Some(why.into());
+        self
     }
 
     /// Says how it is mended.
@@ -51,9 +90,20 @@ impl Problem {
         self
     }
 
-    /// Shows a second place that has to do with it.
-    pub(super) fn earlier(mut self, span: Range<usize>, label: &'static str) -> Self {
-        self.earlier = Some((span, label));
+    /// Shows a second place of the file that has to do with it.
+    pub(super) fn earlier(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
+        self.earlier = Some((span, label.into()));
+        self
+    }
+
+    /// Shows a place in another file that has to do with it.
+    pub(super) fn elsewhere(
+        mut self,
+        file: &PolicyFile,
+        at: Place,
+        label: impl Into<String>,
+    ) -> Self {
+        self.elsewhere = Some((file.clone(), file.within(&at.into()), label.into()));
         self
     }
 
@@ -62,9 +112,24 @@ impl Problem {
         self.code
     }
 
+    /// How much it matters.
+    pub fn severity(&self) -> Severity {
+        self.severity
+    }
+
     /// What is wrong, in one sentence.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// What is said right at the place.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Where it stands, in bytes.
+    pub fn span(&self) -> Range<usize> {
+        self.span.clone()
     }
 
     /// The line, from 1.
@@ -77,44 +142,56 @@ impl Problem {
         self.column
     }
 
+    /// Why it matters, where that is not plain from the message.
+    pub fn why(&self) -> Option<&str> {
+        self.why.as_deref()
+    }
+
     /// What to write instead, where that is known.
     pub fn help(&self) -> Option<&str> {
         self.help.as_deref()
     }
+
+    /// The place in another file that has to do with it: the file, the bytes, and what is said there.
+    pub fn other_place(&self) -> Option<(&PolicyFile, Range<usize>, &str)> {
+        let (file, span, label) = self.elsewhere.as_ref()?;
+        Some((file, span.clone(), label))
+    }
 }
 
-impl PolicyFault {
-    /// The fault of `file`, whose text is `text`. Spans are cut to the text, so that none can miss it.
-    pub(super) fn new(file: &str, text: &str, mut problems: Vec<Problem>) -> Self {
+/// What is to be said of one policy file, in the order of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    file: PolicyFile,
+    problems: Vec<Problem>,
+}
+
+impl Report {
+    /// The problems of `file`. Spans are cut to its text.
+    pub(super) fn new(file: PolicyFile, mut problems: Vec<Problem>) -> Self {
         for problem in &mut problems {
-            problem.span = within(text, &problem.span);
+            problem.span = file.within(&problem.span);
             if let Some((span, _)) = &mut problem.earlier {
-                *span = within(text, span);
+                *span = file.within(span);
             }
-            let before = text.get(..problem.span.start).unwrap_or_default();
-            let line = before.rsplit('\n').next().unwrap_or_default();
-            problem.line = before.matches('\n').count() + 1;
-            problem.column = line.chars().count() + 1;
+            (problem.line, problem.column) = file.position(problem.span.start);
         }
-        problems.sort_by_key(|problem| problem.span.start);
-        Self {
-            file: file.to_owned(),
-            text: text.to_owned(),
-            problems,
-        }
+        problems.sort_by_key(|problem| (problem.span.start, Reverse(problem.severity)));
+        Self { file, problems }
     }
 
-    /// The problems, at least one, in the order of the file.
+    /// The file.
+    pub fn file(&self) -> &PolicyFile {
+        &self.file
+    }
+
+    /// The problems, in the order of the file.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    /// The name of the file, as it was given to [`super::read_policy`].
-    pub fn file(&self) -> &str {
-        &self.file
-    }
-
-    /// Every problem with its place, an excerpt of the file and its mend, with colours if `colour` says so.
+    /// Every problem with its place, an excerpt of the file, why it matters and its mend; with colours if `colour` says
+    /// so.
     pub fn render(&self, colour: bool) -> String {
         let renderer = if colour {
             Renderer::styled()
@@ -124,52 +201,94 @@ impl PolicyFault {
         let excerpts: Vec<String> = self
             .problems
             .iter()
-            .map(|problem| self.render_one(&renderer, problem))
+            .map(|problem| renderer.render(&[self.excerpt(problem)]))
             .collect();
         excerpts.join("\n\n")
     }
 
-    fn render_one(&self, renderer: &Renderer, problem: &Problem) -> String {
+    fn excerpt<'a>(&'a self, problem: &'a Problem) -> Group<'a> {
         let primary = AnnotationKind::Primary.span(problem.span.clone());
-        let mut excerpt = Snippet::source(self.text.as_str())
-            .path(self.file.as_str())
+        let mut excerpt = Snippet::source(self.file.text())
+            .path(self.file.name())
             .annotation(primary.label(problem.label.as_str()));
         if let Some((span, label)) = &problem.earlier {
-            excerpt = excerpt.annotation(AnnotationKind::Context.span(span.clone()).label(*label));
+            let context = AnnotationKind::Context.span(span.clone());
+            excerpt = excerpt.annotation(context.label(label.as_str()));
         }
-        let mut group = Level::ERROR
+        let level = match problem.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+            Severity::Note => Level::NOTE,
+        };
+        let mut group = level
             .primary_title(problem.message.as_str())
             .id(problem.code)
             .element(excerpt);
+        if let Some((file, span, label)) = &problem.elsewhere {
+            let context = AnnotationKind::Context.span(span.clone());
+            group = group.element(
+                Snippet::source(file.text())
+                    .path(file.name())
+                    .annotation(context.label(label.as_str())),
+            );
+        }
+        if let Some(why) = &problem.why {
+            group = group.element(Level::NOTE.message(why.as_str()));
+        }
         if let Some(help) = &problem.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
-        renderer.render(&[group])
+        group
     }
 }
 
-/// `span`, cut to the text and to whole characters.
-fn within(text: &str, span: &Range<usize>) -> Range<usize> {
-    let mut start = span.start.min(text.len());
-    while !text.is_char_boundary(start) {
-        start -= 1;
+impl fmt::Display for Report {
+    /// Writes one line for each problem: `file:line:column: message`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = self.file.name();
+        for (at, problem) in self.problems.iter().enumerate() {
+            let end = if at == 0 { "" } else { "\n" };
+            let (line, column) = (problem.line, problem.column);
+            write!(f, "{end}{file}:{line}:{column}: {}", problem.message)?;
+        }
+        Ok(())
     }
-    let mut end = span.end.clamp(start, text.len());
-    while !text.is_char_boundary(end) {
-        end += 1;
+}
+
+/// Everything that is wrong with one policy file. Such a file does not load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyFault(Report);
+
+impl PolicyFault {
+    pub(super) fn new(file: PolicyFile, problems: Vec<Problem>) -> Self {
+        Self(Report::new(file, problems))
     }
-    start..end
+
+    /// The problems, at least one, in the order of the file.
+    pub fn problems(&self) -> &[Problem] {
+        self.0.problems()
+    }
+
+    /// The name of the file, as it was given to [`super::read_policy`].
+    pub fn file(&self) -> &str {
+        self.0.file().name()
+    }
+
+    /// Every problem with its place, an excerpt of the file and its mend, with colours if `colour` says so.
+    pub fn render(&self, colour: bool) -> String {
+        self.0.render(colour)
+    }
+
+    /// The same as a report, to stand among others.
+    pub fn into_report(self) -> Report {
+        self.0
+    }
 }
 
 impl fmt::Display for PolicyFault {
     /// Writes one line for each problem: `file:line:column: message`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, problem) in self.problems.iter().enumerate() {
-            let end = if at == 0 { "" } else { "\n" };
-            let (line, column) = (problem.line, problem.column);
-            write!(f, "{end}{}:{line}:{column}: {}", self.file, problem.message)?;
-        }
-        Ok(())
+        self.0.fmt(f)
     }
 }
 

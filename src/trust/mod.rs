@@ -7,6 +7,7 @@
 //! `read/` turns text into entries, `entry` judges by them, `condition` and `identity` are the questions they ask, and
 //! `glob` is the only file that knows what a glob matches.
 
+mod case;
 mod condition;
 mod decide;
 mod decision;
@@ -17,15 +18,18 @@ mod glob;
 mod identity;
 mod index;
 mod pin;
+mod place;
 mod policy;
 mod project;
 mod read;
 mod scope;
 
+pub use case::{Case, CaseStart, Expectation};
 pub use decide::{Limits, decide, no_such_project};
-pub use decision::{Decision, Finding, FindingKind, Grant, Judgement, Refusal, Wish};
-pub use fault::{PolicyFault, Problem};
-pub use pin::{Circumstances, NameState, Names, Pin, PinWish};
+pub use decision::{Decision, Finding, FindingKind, Grant, Judgement, Refusal, Shadow, Wish};
+pub use fault::{PolicyFault, Problem, Report, Severity};
+pub use pin::{Circumstances, NameState, Names, PIN_WINDOW, Pin, PinWish};
+pub use place::PolicyFile;
 pub use policy::ProjectPolicy;
 pub use project::{InvalidProjectPath, ProjectPath};
 pub use read::read_policy;

@@ -63,3 +63,17 @@ pub struct Circumstances {
     /// How long names may go unused after their first load.
     pub pin_window: Seconds,
 }
+
+/// How long names may go unused after their first load, where the configuration does not say: 30 days.
+pub const PIN_WINDOW: Seconds = Seconds(30 * 24 * 60 * 60);
+
+impl Circumstances {
+    /// Nothing is remembered of any name: no pin is known, and none is expired.
+    pub fn unremembered(now: UnixTime) -> Self {
+        Self {
+            now,
+            names: HashMap::new(),
+            pin_window: PIN_WINDOW,
+        }
+    }
+}

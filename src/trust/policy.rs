@@ -2,42 +2,58 @@
 
 use std::collections::BTreeSet;
 
-use super::entry::{Deny, Question, Relationship, Test};
+use super::entry::{Deny, Question, Relationship, Silence, Test};
 use super::identity::Named;
 use super::index::Index;
-use super::{FindingKind, ProjectPath};
+use super::{Case, FindingKind, PolicyFile, ProjectPath};
 use crate::issuer::profile::{Requirement, Source};
 
 /// The trust relationships and denies of one project. Only [`super::read_policy`] makes one.
 #[derive(Debug)]
 pub struct ProjectPolicy {
     path: ProjectPath,
+    file: PolicyFile,
     digest: String,
     pub(super) relationships: Vec<Relationship>,
     pub(super) denies: Vec<Deny>,
     pub(super) index: Index,
+    cases: Vec<Case>,
+    /// Findings about the file as a whole that are accepted.
+    pub(super) silence: Vec<Silence>,
+}
+
+/// What stands in a policy file.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    pub(super) relationships: Vec<Relationship>,
+    pub(super) denies: Vec<Deny>,
+    pub(super) cases: Vec<Case>,
+    pub(super) silence: Vec<Silence>,
 }
 
 impl ProjectPolicy {
-    pub(super) fn new(
-        path: ProjectPath,
-        text: &str,
-        relationships: Vec<Relationship>,
-        denies: Vec<Deny>,
-    ) -> Self {
-        let index = Index::new(&relationships);
+    pub(super) fn new(path: ProjectPath, file: PolicyFile, entries: Entries) -> Self {
+        let index = Index::new(&entries.relationships);
         Self {
             path,
-            digest: digest(text),
-            relationships,
-            denies,
+            digest: digest(file.text()),
+            file,
+            relationships: entries.relationships,
+            denies: entries.denies,
             index,
+            cases: entries.cases,
+            silence: entries.silence,
         }
     }
 
     /// The project.
     pub fn path(&self) -> &ProjectPath {
         &self.path
+    }
+
+    /// The file, with its text.
+    pub fn file(&self) -> &PolicyFile {
+        &self.file
     }
 
     /// `sha256:` and the digest of the file's text in hexadecimal: which version of a policy decided.
@@ -53,6 +69,11 @@ impl ProjectPolicy {
     /// How many trust relationships there are.
     pub fn len(&self) -> usize {
         self.relationships.len()
+    }
+
+    /// The cases that travel with the policy, in the order of the file.
+    pub fn cases(&self) -> &[Case] {
+        &self.cases
     }
 
     /// The organizations that the relationships name, as (name of the issuer, UUID), for issuers whose `iss` names the

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::clock::Seconds;
+use crate::clock::{Seconds, UnixTime};
 use crate::issuer::{IssuerForm, PROFILES, Registry, TrustedIssuer, profile_named};
 use crate::subject::VerifiedClaims;
+
+mod shadow;
 
 pub(super) const LIMITS: Limits = Limits {
     default_lifetime: Seconds(3600),
@@ -68,7 +70,12 @@ fn policy(text: &str) -> ProjectPolicy {
 }
 
 fn ask(policy: &ProjectPolicy, claims: &VerifiedClaims) -> Decision {
-    decide(policy, claims, &Wish::default(), &LIMITS)
+    ask_for(policy, claims, &Wish::default())
+}
+
+fn ask_for(policy: &ProjectPolicy, claims: &VerifiedClaims, wish: &Wish) -> Decision {
+    let now = Circumstances::unremembered(UnixTime::from_seconds(0));
+    decide(policy, claims, wish, &LIMITS, &now)
 }
 
 /// What stopped the first relationship: the keys of the findings that do not hold.
@@ -717,9 +724,7 @@ fn all_relationships_that_hold_count() {
         ),
     ];
     for (asked, given, lifetime) in cases {
-        let grant = decide(&policy, &push, &wish(asked, None), &LIMITS)
-            .outcome
-            .unwrap();
+        let grant = ask_for(&policy, &push, &wish(asked, None)).outcome.unwrap();
         assert_eq!(grant.scopes().to_string(), given, "{asked:?}");
         assert_eq!(grant.lifetime(), lifetime, "{asked:?}");
         let names: Vec<&str> = grant.trust().iter().map(|name| &**name).collect();
@@ -735,7 +740,7 @@ fn what_exceeds_the_grant_is_refused_and_named() {
         Some("read_registry delete_all"),
         Some("https://evil.example"),
     );
-    let decision = decide(&policy, &push, &asked, &LIMITS);
+    let decision = ask_for(&policy, &push, &asked);
     assert_eq!(
         decision.outcome.as_ref().unwrap_err().code(),
         "scope-exceeds-grant"
@@ -749,7 +754,7 @@ fn what_exceeds_the_grant_is_refused_and_named() {
         ("https://api.example/", false),
         ("https://API.example", false),
     ] {
-        let decision = decide(&policy, &push, &wish(None, Some(resource)), &LIMITS);
+        let decision = ask_for(&policy, &push, &wish(None, Some(resource)));
         match decision.outcome {
             Ok(grant) => assert!(allowed && grant.resource() == Some(resource)),
             Err(refusal) => {

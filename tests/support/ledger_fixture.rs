@@ -162,6 +162,8 @@ pub fn record() -> Record {
         relationships: Vec::new(),
         denies: Vec::new(),
         relationships_not_listed: 0,
+        shadow_trust: Vec::new(),
+        shadow_denies: Vec::new(),
         renamed: Vec::new(),
         scopes: vec!["read_registry".into()],
         resource: None,

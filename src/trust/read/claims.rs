@@ -152,6 +152,7 @@ impl<'t> Reader<'_, 't> {
             },
             wanted: condition.in_words().as_str().into(),
             test: Test::Claim(condition),
+            at: key.places(),
         });
     }
 

@@ -365,7 +365,7 @@ fn unusable(key: &Key<'_>, value: &Placed<'_>) -> Problem {
 }
 
 /// The number, if JSON has it.
-fn number_of(value: &DeValue<'_>) -> Option<Number> {
+pub(super) fn number_of(value: &DeValue<'_>) -> Option<Number> {
     match value {
         DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
             .ok()

@@ -5,18 +5,22 @@ use std::sync::Arc;
 
 use super::Reader;
 use super::claims::{Claims, Language};
-use super::keys::{Key, Keys, Place};
+use super::keys::{Key, Keys};
 use super::suggest::nearest;
 use super::words::{missing, shown};
 use crate::issuer::profile::{Profile, Requirement};
 use crate::issuer::{PROFILES, TrustedIssuer};
 use crate::trust::FindingKind;
 use crate::trust::condition::Scalar;
-use crate::trust::entry::{Deny, DenyAsks, Question, Relationship, Test, requirement_in_words};
+use crate::trust::entry::{
+    Deny, DenyAsks, EntryPlaces, Mode, Question, QuestionPlaces, Relationship, Test,
+    requirement_in_words,
+};
 use crate::trust::fault::Problem;
+use crate::trust::place::Place;
 
 /// The names that are taken, with their places.
-type Taken<'t> = BTreeMap<&'t str, Place>;
+pub(super) type Taken<'t> = BTreeMap<&'t str, Place>;
 
 const TRUST_KEYS: &[&str] = &[
     "name",
@@ -26,8 +30,9 @@ const TRUST_KEYS: &[&str] = &[
     "resources",
     "mode",
     "claims",
+    "silence",
 ];
-const DENY_KEYS: &[&str] = &["name", "issuer", "mode", "claims"];
+const DENY_KEYS: &[&str] = &["name", "issuer", "mode", "claims", "silence"];
 
 impl<'t> Reader<'_, 't> {
     /// A trust relationship. `None`, or a part of one, if something is wrong with it: then the file does not load.
@@ -37,11 +42,13 @@ impl<'t> Reader<'_, 't> {
         taken: &mut Taken<'t>,
     ) -> Option<Relationship> {
         let header = keys.at;
+        let at = places(&keys);
         let name = self.name(keys.take("name"), "trust relationship", header, taken);
         let scopes = self.scopes(keys.take("scopes"), header);
         let lifetime = keys.take("lifetime").and_then(|key| self.lifetime(&key));
         let resources = keys.take("resources").map(|key| self.resources(&key));
-        self.mode(keys.take("mode"));
+        let mode = self.mode(keys.take("mode"));
+        let silence = self.silence(keys.take("silence"));
         let claims = self.claims_table(keys.take("claims"));
         let Some(key) = keys.take("issuer") else {
             let known = self.issuer_names();
@@ -53,6 +60,7 @@ impl<'t> Reader<'_, 't> {
         };
         let issuer = self.issuer(&key)?;
         let profile = issuer.profile;
+        let asked_at = key.places();
 
         let lifts = self.lifts(&mut keys, profile);
         let subject = if profile.tenant_claims_configured {
@@ -73,25 +81,31 @@ impl<'t> Reader<'_, 't> {
         );
         self.identified(&issuer, &claims, header);
 
-        let mut questions = vec![self.of_issuer(&issuer)];
+        let mut questions = vec![self.of_issuer(&issuer, asked_at)];
         questions.extend(fields);
-        questions.extend(self.requirements(profile, &claims, &lifts));
+        questions.extend(self.requirements(profile, &claims, &lifts, asked_at));
         questions.extend(claims.questions);
         Some(Relationship {
             name: name?.into(),
             issuer: issuer.name.clone(),
+            profile,
             questions,
             scopes: scopes?,
             lifetime,
             resources: resources.unwrap_or_default(),
+            mode,
+            silence,
+            at,
         })
     }
 
     /// A deny. Without `issuer` it is for every issuer, and knows no profile.
     pub(super) fn deny(&mut self, mut keys: Keys<'t>, taken: &mut Taken<'t>) -> Option<Deny> {
         let header = keys.at;
+        let at = places(&keys);
         let name = self.name(keys.take("name"), "deny", header, taken);
-        self.mode(keys.take("mode"));
+        let mode = self.mode(keys.take("mode"));
+        let silence = self.silence(keys.take("silence"));
         let claims = self.claims_table(keys.take("claims"));
         let asks = match keys.take("issuer") {
             Some(key) => {
@@ -109,7 +123,7 @@ impl<'t> Reader<'_, 't> {
                     issuer: Some(&issuer),
                 };
                 let claims = self.claims(claims.as_ref(), subject, language, &fields);
-                let mut questions = vec![self.of_issuer(&issuer)];
+                let mut questions = vec![self.of_issuer(&issuer, key.places())];
                 questions.extend(fields);
                 questions.extend(claims.questions);
                 DenyAsks::OneIssuer {
@@ -122,6 +136,9 @@ impl<'t> Reader<'_, 't> {
         Some(Deny {
             name: name?.into(),
             asks,
+            mode,
+            silence,
+            at,
         })
     }
 
@@ -204,20 +221,27 @@ impl<'t> Reader<'_, 't> {
         names.join(", ")
     }
 
-    fn mode(&mut self, key: Option<Key<'t>>) {
-        let Some(key) = key else { return };
-        if let Some(mode) = self.text(&key)
-            && mode != "enforce"
-        {
-            self.report(
-                Problem::new(
-                    "mode-unknown",
-                    key.value_at(),
-                    format!("`{}` is no mode", shown(mode)),
-                    "unknown mode",
-                )
-                .mend("write `\"enforce\"`, or leave `mode` out"),
-            );
+    fn mode(&mut self, key: Option<Key<'t>>) -> Mode {
+        let Some(key) = key else {
+            return Mode::Enforce;
+        };
+        match self.text(&key) {
+            None | Some("enforce") => Mode::Enforce,
+            Some("shadow") => Mode::Shadow,
+            Some(other) => {
+                self.report(
+                    Problem::new(
+                        "mode-unknown",
+                        key.value_at(),
+                        format!("`{}` is no mode", shown(other)),
+                        "unknown mode",
+                    )
+                    .mend(
+                        "write `\"enforce\"`, or `\"shadow\"` to judge and record it without effect",
+                    ),
+                );
+                Mode::Enforce
+            }
         }
     }
 
@@ -241,6 +265,7 @@ impl<'t> Reader<'_, 't> {
         profile: &Profile,
         claims: &Claims,
         lifts: &[&str],
+        at: QuestionPlaces,
     ) -> Vec<Question> {
         let mut questions = Vec::new();
         for &requirement in profile.requirements {
@@ -256,12 +281,13 @@ impl<'t> Reader<'_, 't> {
                 kind: FindingKind::Profile,
                 wanted: self.shared(&requirement_in_words(requirement)),
                 test: Test::Requirement(requirement, named),
+                at,
             });
         }
         questions
     }
 
-    fn of_issuer(&mut self, issuer: &TrustedIssuer) -> Question {
+    fn of_issuer(&mut self, issuer: &TrustedIssuer, at: QuestionPlaces) -> Question {
         Question {
             asked: self.shared("issuer"),
             claim: self.shared("iss"),
@@ -272,6 +298,7 @@ impl<'t> Reader<'_, 't> {
                 issuer.form.as_configured()
             )),
             test: Test::Issuer(issuer.name.clone()),
+            at,
         }
     }
 
@@ -310,7 +337,7 @@ impl<'t> Reader<'_, 't> {
     }
 
     /// Reports the keys that are left over.
-    fn unknown(
+    pub(super) fn unknown(
         &mut self,
         keys: &Keys<'t>,
         known: &[&'static str],
@@ -330,6 +357,19 @@ impl<'t> Reader<'_, 't> {
                 None => problem,
             });
         }
+    }
+}
+
+/// Where the entry and its plain keys stand.
+fn places(keys: &Keys<'_>) -> EntryPlaces {
+    let of = |name| keys.get(name).map(|key| key.value_at().into());
+    EntryPlaces {
+        header: keys.at,
+        name: of("name").unwrap_or(keys.at),
+        issuer: of("issuer"),
+        scopes: of("scopes"),
+        lifetime: of("lifetime"),
+        mode: of("mode"),
     }
 }
 

@@ -5,13 +5,14 @@ use std::ops::Range;
 use toml::de::DeValue;
 
 use super::Reader;
-use super::keys::{Key, Keys, Place, Placed, kind_in_words};
+use super::keys::{Key, Keys, Placed, kind_in_words};
 use super::words::{id_number, shown, wrong_type};
 use crate::issuer::profile::{FieldKind, IdentityField, Many, Profile, Required};
 use crate::trust::FindingKind;
 use crate::trust::entry::{Question, Test};
 use crate::trust::fault::Problem;
 use crate::trust::identity::{FieldTest, Named, WorkflowPath};
+use crate::trust::place::Place;
 
 /// A field that an entry gives, with its key.
 type Given<'t> = (&'static IdentityField, Key<'t>);
@@ -37,7 +38,7 @@ impl<'t> Reader<'_, 't> {
         let mut questions = Vec::new();
         for (field, key) in &given {
             if let Some(named) = self.named(field, key, &given, trust.is_some()) {
-                questions.push(self.question(field, named, &given));
+                questions.push(self.question(field, named, &given, key));
             }
         }
         questions
@@ -48,6 +49,7 @@ impl<'t> Reader<'_, 't> {
         field: &'static IdentityField,
         named: Named,
         given: &[Given<'t>],
+        key: &Key<'t>,
     ) -> Question {
         let single = matches!(&named, Named::Exact(values) if values.len() == 1);
         let id = given
@@ -76,6 +78,7 @@ impl<'t> Reader<'_, 't> {
             kind,
             wanted: wanted.as_str().into(),
             test: Test::Field(test),
+            at: key.places(),
         }
     }
 

@@ -5,6 +5,9 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::trust::entry::QuestionPlaces;
+use crate::trust::place::Place;
+
 /// A TOML value with its place.
 pub(super) type Placed<'t> = Spanned<DeValue<'t>>;
 
@@ -16,32 +19,18 @@ pub(super) struct Key<'t> {
     pub(super) value: &'t Placed<'t>,
 }
 
-/// Where something stands in the file, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub(super) start: usize,
-    pub(super) end: usize,
-}
-
-impl From<Place> for Range<usize> {
-    fn from(place: Place) -> Self {
-        place.start..place.end
-    }
-}
-
-impl From<Range<usize>> for Place {
-    fn from(range: Range<usize>) -> Self {
-        Self {
-            start: range.start,
-            end: range.end,
-        }
-    }
-}
-
 impl Key<'_> {
     /// Where the value stands.
     pub(super) fn value_at(&self) -> Range<usize> {
         self.value.span()
+    }
+
+    /// Where the key and its value stand, for a question that is asked here.
+    pub(super) fn places(&self) -> QuestionPlaces {
+        QuestionPlaces {
+            key: self.at,
+            value: self.value_at().into(),
+        }
     }
 }
 
@@ -69,6 +58,11 @@ impl<'t> Keys<'t> {
             keys,
             at: at.into(),
         }
+    }
+
+    /// The key called `name`, left where it is.
+    pub(super) fn get(&self, name: &str) -> Option<&Key<'t>> {
+        self.keys.iter().find(|key| key.name == name)
     }
 
     /// Takes the key called `name`.

@@ -3,6 +3,7 @@
 //! The file is parsed into a tree that knows where each value stands, and the tree is walked by hand: every problem has
 //! a place, and one problem does not hide the next.
 
+mod case;
 mod claims;
 mod conditions;
 mod entry;
@@ -17,10 +18,10 @@ use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 use self::keys::{Key, Keys};
-use super::entry::{Deny, Relationship};
 use super::fault::{PolicyFault, Problem};
 use super::glob::Globs;
-use super::{ProjectPath, ProjectPolicy};
+use super::policy::Entries;
+use super::{PolicyFile, ProjectPath, ProjectPolicy};
 use crate::issuer::Registry;
 
 /// The most syntax errors of one file that are shown: after the first, many are only its echo.
@@ -37,7 +38,10 @@ pub fn read_policy(
     let (tree, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         let problems = errors.iter().take(MOST_SYNTAX_ERRORS).map(syntax_error);
-        return Err(PolicyFault::new(file, text, problems.collect()));
+        return Err(PolicyFault::new(
+            PolicyFile::new(file, text),
+            problems.collect(),
+        ));
     }
     let mut reader = Reader {
         registry,
@@ -46,11 +50,12 @@ pub fn read_policy(
         shared: HashSet::new(),
         text: std::marker::PhantomData,
     };
-    let (relationships, denies) = reader.file(Keys::of(tree.get_ref(), 0..0));
+    let entries = reader.file(Keys::of(tree.get_ref(), 0..0));
+    let file = PolicyFile::new(file, text);
     if reader.problems.is_empty() {
-        Ok(ProjectPolicy::new(path, text, relationships, denies))
+        Ok(ProjectPolicy::new(path, file, entries))
     } else {
-        Err(PolicyFault::new(file, text, reader.problems))
+        Err(PolicyFault::new(file, reader.problems))
     }
 }
 
@@ -84,15 +89,22 @@ impl<'t> Reader<'_, 't> {
         new
     }
 
-    fn file(&mut self, mut keys: Keys<'t>) -> (Vec<Relationship>, Vec<Deny>) {
-        let (mut relationships, mut denies) = (Vec::new(), Vec::new());
+    fn file(&mut self, mut keys: Keys<'t>) -> Entries {
+        let mut entries = Entries {
+            silence: self.silence(keys.take("silence")),
+            ..Entries::default()
+        };
         let mut taken = BTreeMap::new();
         for table in self.tables(keys.take("trust")) {
-            relationships.extend(self.trust(table, &mut taken));
+            entries.relationships.extend(self.trust(table, &mut taken));
         }
         let mut taken = BTreeMap::new();
         for table in self.tables(keys.take("deny")) {
-            denies.extend(self.deny(table, &mut taken));
+            entries.denies.extend(self.deny(table, &mut taken));
+        }
+        let mut taken = BTreeMap::new();
+        for table in self.tables(keys.take("case")) {
+            entries.cases.extend(self.case(table, &mut taken));
         }
         for key in keys.rest() {
             let problem = Problem::new(
@@ -101,17 +113,17 @@ impl<'t> Reader<'_, 't> {
                 format!("`{}` is no key of a policy file", words::shown(key.name)),
                 "unknown here",
             );
-            let mend = match suggest::nearest(key.name, ["trust", "deny"]) {
+            let mend = match suggest::nearest(key.name, ["trust", "deny", "case"]) {
                 Some(meant) => format!("did you mean `[[{meant}]]`?"),
-                None => "a policy file holds `[[trust]]` and `[[deny]]` entries, and keys stand below one"
+                None => "a policy file holds `[[trust]]`, `[[deny]]` and `[[case]]` entries, and keys stand below one"
                     .to_owned(),
             };
             self.report(problem.mend(mend));
         }
-        (relationships, denies)
+        entries
     }
 
-    /// The tables of `[[trust]]` or `[[deny]]`.
+    /// The tables of `[[trust]]`, `[[deny]]` or `[[case]]`.
     fn tables(&mut self, key: Option<Key<'t>>) -> Vec<Keys<'t>> {
         let Some(key) = key else {
             return Vec::new();

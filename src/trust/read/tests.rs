@@ -1,7 +1,10 @@
 //! What is wrong with a file is said with its place, a code and a mend.
 
+use serde_json::{Value, json};
+
 use super::*;
 use crate::trust::tests::registry;
+use crate::trust::{CaseStart, Expectation};
 
 fn read(text: &str) -> Result<ProjectPolicy, PolicyFault> {
     let path = ProjectPath::parse("acme/api").unwrap();
@@ -185,7 +188,7 @@ const SLIPS: &str = r#"
 [[trust]] | [[trust] => syntax:1
 [[trust]] | [trust] => wrong-type:1
 [[trust]] | [[turst]] => unknown-key:1
-[[trust]] | [[case]] => unknown-key:1
+[[trust]] | [[case]] => case-claims:1 missing-key:1 unknown-key:3 unknown-key:4 unknown-key:5 unknown-key:6 unknown-key:7
 name |  => missing-key:1
 name | name = 7 => wrong-type:2
 name | name = '' => name-invalid:2
@@ -214,10 +217,17 @@ owner-id | owner_id = '65' => id-missing:1 unknown-key:5
 owner-id | owner-id = '65' ¶ actor = 'x' => unknown-key:6
 owner-id | owner-id = '65' ¶ sub = 'x' => unknown-key:6
 owner-id | owner-id = '65' ¶ organization = 'x' => unknown-key:6
-owner-id | owner-id = '65' ¶ silence = [] => unknown-key:6
+owner-id | owner-id = '65' ¶ silence = [] =>
+owner-id | owner-id = '65' ¶ silence = [{ code = 'glob-wide', because = 'tags are protected' }] =>
+owner-id | owner-id = '65' ¶ silence = 'glob-wide' => wrong-type:6
+owner-id | owner-id = '65' ¶ silence = ['glob-wide'] => wrong-type:6
+owner-id | owner-id = '65' ¶ silence = [{ code = 'glob-wide' }] => missing-key:6
+owner-id | owner-id = '65' ¶ silence = [{ code = 'glob-wide', because = ' ' }] => silence-empty:6
+owner-id | owner-id = '65' ¶ silence = [{ code = 'glob-wide', because = 'x', until = 'y' }] => unknown-key:6
 owner-id | owner-id = '65' ¶ fork-merge-requests = true => unknown-key:6
 owner-id | owner-id = '65' ¶ mode = 'enforce' =>
-owner-id | owner-id = '65' ¶ mode = 'shadow' => mode-unknown:6
+owner-id | owner-id = '65' ¶ mode = 'shadow' =>
+owner-id | owner-id = '65' ¶ mode = 'off' => mode-unknown:6
 owner-id | owner-id = '65' ¶ workflow = 'Release' => identity-value:6
 owner-id | owner-id = '65' ¶ workflow = '.github/workflows/x.yml' => identity-value:6
 owner-id | owner-id = '65' ¶ reusable-workflow = 'o/r/x.yml@main' => identity-value:6
@@ -421,6 +431,67 @@ fn a_deny_says_whom_it_is_for() {
         let text = format!("[[deny]]\nname = 'd'\n{asks}\n");
         assert_eq!(codes(&text), expected, "{asks}");
     }
+}
+
+/// A case, and the codes of what is said.
+const CASES: &str = r"
+from = 'github-push' ¶ expect = 'release' =>
+from = 'github-push' ¶ expect = ['release', 'other'] =>
+from = 'github-push' ¶ expect = 'denied' =>
+from = 'github-push' ¶ expect = 'denied' ¶ because = ['ref', 'owner-id'] =>
+from = 'github-push' ¶ claims = { ref = 'x' } ¶ expect = 'denied' =>
+claims-file = 'cases/tag.json' ¶ expect = 'release' =>
+claims-file = 'cases/tag.json' ¶ claims = { ref = 'x' } ¶ expect = 'denied' =>
+claims = { iss = 'x', n = [1, 2.5, { a = true }] } ¶ expect = 'denied' ¶ silence = [] =>
+expect = 'release' => case-claims
+claims-file = 'x' ¶ from = 'y' ¶ expect = 'release' => case-claims
+from = 'github-push' => missing-key
+from = 'github-push' ¶ expect = 7 => wrong-type
+from = 'github-push' ¶ expect = [] => list-empty
+from = 'github-push' ¶ expect = ['x', 7] => wrong-type
+from = 'github-push' ¶ expect = 'release' ¶ because = ['ref'] => case-because
+from = 'github-push' ¶ expect = 'denied' ¶ because = 'ref' => wrong-type
+from = 7 ¶ expect = 'release' => wrong-type
+claims-file = 7 ¶ expect = 'release' => wrong-type
+claims = 'x' ¶ expect = 'release' => wrong-type
+claims = { x = 2026-01-01 } ¶ expect = 'denied' => case-value
+claims = { x = [nan] } ¶ expect = 'denied' => case-value
+form = 'github-push' ¶ expect = 'denied' => case-claims unknown-key
+";
+
+#[test]
+fn a_case_has_claims_and_an_expectation() {
+    for (asks, expected) in rows(CASES) {
+        let text = format!("{GOOD}[[case]]\nname = 'c'\n{asks}\n");
+        assert_eq!(codes(&text), expected, "{asks}");
+    }
+}
+
+#[test]
+fn a_case_is_kept_as_data_and_nothing_of_it_is_read_from_disk() {
+    let text = format!(
+        "{GOOD}[[case]]\nname = 'c'\nfrom = 'github-push'\nexpect = ['b', 'a', 'b']\nclaims = {{ ref = 'x', n = [1, {{ a = true }}] }}\n"
+    );
+    let policy = read(&text).unwrap();
+    let [case] = policy.cases() else {
+        panic!("one case");
+    };
+    assert_eq!(case.start, CaseStart::Set("github-push".to_owned()));
+    assert_eq!(
+        Value::from(case.claims.clone()),
+        json!({"ref": "x", "n": [1, {"a": true}]})
+    );
+    let both = ["a".to_owned(), "b".to_owned()];
+    assert_eq!(case.expect, Expectation::Trust(both.to_vec()));
+    assert_eq!(&text[case.start_place()], "'github-push'");
+    assert_eq!(policy.file().position(case.place().start), (8, 1));
+}
+
+#[test]
+fn findings_about_a_whole_file_are_silenced_above_its_entries() {
+    let silence = "silence = [{ code = 'names', because = 'it is a demo' }]\n";
+    assert!(faults(&format!("{silence}{GOOD}")).is_empty());
+    assert_eq!(faults(&format!("silence = 7\n{GOOD}")), [("wrong-type", 1)]);
 }
 
 #[test]

@@ -6,13 +6,18 @@ use std::ops::Range;
 use toml::de::DeValue;
 
 use super::Reader;
-use super::keys::{Key, Place, Placed, kind_in_words};
+use super::keys::{Key, Keys, Placed, kind_in_words};
 use crate::clock::Seconds;
+use crate::trust::entry::Silence;
 use crate::trust::fault::Problem;
+use crate::trust::place::Place;
 use crate::trust::{Scope, Scopes};
 
 /// The longest name of an entry, in characters.
 const LONGEST_NAME: usize = 100;
+
+/// How a finding is silenced.
+const SILENCE: &str = "write `silence = [{ code = \"…\", because = \"…\" }]`";
 
 /// The longest lifetime that a relationship may ask for.
 const LONGEST_LIFETIME: Seconds = Seconds(24 * 60 * 60);
@@ -169,6 +174,67 @@ impl<'t> Reader<'_, 't> {
         seconds.map(Seconds)
     }
 
+    /// `silence`: findings of lint that are accepted, each with its reason.
+    pub(super) fn silence(&mut self, key: Option<Key<'t>>) -> Vec<Silence> {
+        let Some(key) = key else {
+            return Vec::new();
+        };
+        let Some(members) = key.value.get_ref().as_array() else {
+            self.report(no_silence(&key, key.value));
+            return Vec::new();
+        };
+        let mut silence = Vec::new();
+        for member in members {
+            match member.get_ref() {
+                DeValue::Table(table) => {
+                    silence.extend(self.silenced(Keys::of(table, member.span())))
+                }
+                _ => self.report(no_silence(&key, member)),
+            }
+        }
+        silence
+    }
+
+    fn silenced(&mut self, mut table: Keys<'t>) -> Option<Silence> {
+        let (code, because) = (table.take("code"), table.take("because"));
+        for other in table.rest() {
+            self.report(
+                Problem::new(
+                    "unknown-key",
+                    other.at.into(),
+                    format!("`{}` is no key of a silenced finding", shown(other.name)),
+                    "unknown here",
+                )
+                .mend(SILENCE),
+            );
+        }
+        let code = self.said(code, "code", table.at);
+        let because = self.said(because, "because", table.at);
+        Some(Silence {
+            code: code?.into(),
+            because: because?.into(),
+            at: table.at,
+        })
+    }
+
+    /// A text that says something.
+    fn said(&mut self, key: Option<Key<'t>>, name: &str, at: Place) -> Option<&'t str> {
+        let Some(key) = key else {
+            self.report(missing(name, "silenced finding", at).mend(SILENCE));
+            return None;
+        };
+        let text = self.text(&key)?;
+        if text.trim().is_empty() {
+            self.report(Problem::new(
+                "silence-empty",
+                key.value_at(),
+                format!("a silenced finding has a `{name}`"),
+                "empty",
+            ));
+        }
+        Some(text)
+    }
+
     /// `resources`: absolute URIs without a fragment (RFC 8707, section 2).
     pub(super) fn resources(&mut self, key: &Key<'t>) -> Vec<String> {
         let mut resources: Vec<String> = Vec::new();
@@ -198,6 +264,10 @@ impl<'t> Reader<'_, 't> {
         }
         resources
     }
+}
+
+fn no_silence(key: &Key<'_>, value: &Placed<'_>) -> Problem {
+    wrong_type(key.name, value, "a list of codes with their reasons").mend(SILENCE)
 }
 
 fn bad_name(name: &str) -> Option<&'static str> {
