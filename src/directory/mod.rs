@@ -5,6 +5,7 @@
 
 mod audience;
 mod folder;
+mod once;
 mod watch;
 
 use std::collections::{HashMap, HashSet};
@@ -21,6 +22,7 @@ use crate::trust::{Names, ProjectPath, ProjectPolicy};
 
 pub use audience::{Audience, InvalidAudience};
 pub use folder::FileProblem;
+pub use once::{ReadPolicies, read_policies};
 pub use watch::follow;
 
 use folder::Folder;
