@@ -10,10 +10,10 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("subject", &["clock", "issuer"]),
     ("trust", &["clock", "issuer", "subject"]),
     ("audit", &["clock", "trust"]),
-    ("ledger", &["audit", "clock", "subject"]),
+    ("ledger", &["audit", "clock", "subject", "trust"]),
     ("discovery", &["clock", "issuer", "ledger"]),
     ("project_token", &["clock", "ledger", "subject", "trust"]),
-    ("directory", &["issuer", "ledger", "trust"]),
+    ("directory", &["clock", "issuer", "ledger", "trust"]),
     (
         "exchange",
         &[
@@ -46,13 +46,15 @@ const ROOMS: [(&str, &[&str]); 18] = [
     (
         "http",
         &[
+            "audit",
             "clock",
             "directory",
             "exchange",
             "fake_ci",
+            "issuer",
+            "ledger",
             "subject",
             "trust",
-            "issuer",
         ],
     ),
     ("client", &[]),

@@ -253,6 +253,23 @@ async fn the_log_has_one_line_a_request_and_never_a_token() {
 }
 
 #[test]
+fn a_running_service_has_a_socket_for_commands_that_a_kill_leaves_stale_and_a_stop_removes() {
+    let folder = folder();
+    let socket = folder.path().join("data/admin.sock");
+    let connects = || std::os::unix::net::UnixStream::connect(&socket).is_ok();
+    let killed = Running::start(folder.path());
+    assert!(connects());
+    killed.signal(rustix::process::Signal::KILL);
+    killed.ended();
+    assert!(socket.exists() && !connects());
+    let stopped = Running::start(folder.path());
+    assert!(connects());
+    stopped.signal(rustix::process::Signal::TERM);
+    assert!(stopped.ended().0.success());
+    assert!(!socket.exists());
+}
+
+#[test]
 fn a_second_process_on_the_same_folder_is_refused() {
     let folder = folder();
     let first = Running::start(folder.path());

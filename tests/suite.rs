@@ -6,6 +6,7 @@
     reason = "a test that meets the unexpected stops, in its helpers too"
 )]
 
+mod administration;
 mod architecture;
 mod claims;
 mod discovery;

@@ -39,6 +39,8 @@ pub struct Config {
     pub token: TokenSettings,
     /// How many denials of callers who proved no identity are recorded, per issuer and customer in an hour.
     pub recorded_denials_per_hour: u32,
+    /// How long names without ids may go unused after their first load.
+    pub pin_window: Seconds,
     /// The issuers that are believed.
     pub issuers: Vec<TrustedIssuer>,
 }
@@ -48,6 +50,14 @@ pub struct Config {
 pub enum StoreLocation {
     /// The embedded store, in a folder.
     Embedded(PathBuf),
+}
+
+impl StoreLocation {
+    /// Where the running service listens for commands of this machine.
+    pub fn admin_socket(&self) -> PathBuf {
+        let Self::Embedded(folder) = self;
+        folder.join("admin.sock")
+    }
 }
 
 /// How project tokens are made.
