@@ -24,6 +24,7 @@ mod place;
 mod policy;
 mod project;
 mod read;
+mod schema;
 mod scope;
 
 pub use case::{Case, CaseStart, Expectation};
@@ -36,6 +37,7 @@ pub use place::PolicyFile;
 pub use policy::ProjectPolicy;
 pub use project::{InvalidProjectPath, ProjectPath};
 pub use read::read_policy;
+pub use schema::{guard_rails_schema, policy_schema};
 pub use scope::{InvalidScope, Scope, Scopes};
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod explain;
 mod judge;
 mod junit;
 mod recorded;
+mod schema;
 mod setting;
 mod test;
 
@@ -25,6 +26,7 @@ pub(super) struct PolicyArgs {
 enum PolicyVerb {
     Test(test::TestArgs),
     Explain(explain::ExplainArgs),
+    Schema(schema::SchemaArgs),
 }
 
 /// Writes an answer. Nobody may be reading any more: then there is nobody to tell.
@@ -37,6 +39,7 @@ fn say(text: &str) {
 pub(super) async fn run(arguments: &PolicyArgs) -> u8 {
     match &arguments.verb {
         PolicyVerb::Test(arguments) => test::run(arguments),
+        PolicyVerb::Schema(arguments) => schema::run(arguments),
         PolicyVerb::Explain(arguments) => explain::run(arguments).await,
     }
 }
