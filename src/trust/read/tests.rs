@@ -19,6 +19,8 @@ fn read(text: &str) -> Result<ProjectPolicy, PolicyFault> {
     read
 }
 
+mod guard_rails;
+
 /// Loads; `name`, `issuer`, `owner`, `owner-id`, `repository`, `scopes` stand on the lines 2 to 7.
 const GOOD: &str = r#"[[trust]]
 name = "release"
