@@ -20,11 +20,26 @@ pub enum Verdict {
     Denied,
 }
 
+/// Which recorded decision is explained.
+#[derive(Debug, Clone, Serialize)]
+pub struct Recorded {
+    /// Its id.
+    pub id: String,
+    /// When it was made.
+    pub at: String,
+    /// The issuer and the subject of the token, if it verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+}
+
 /// A decision, explained. This is for operators: it shows what the policy wanted.
 ///
 /// Its JSON form is the answer of `policy explain --format json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Explanation {
+    /// The recorded decision, with its moment and its subject, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Recorded>,
     /// The project that was asked for.
     pub project: String,
     /// What came of it.
@@ -99,6 +114,7 @@ impl Explanation {
     /// An explanation that says what came of it, and nothing more.
     pub fn bare(project: &str, outcome: Verdict) -> Self {
         Self {
+            decision: None,
             project: project.to_owned(),
             outcome,
             reason: None,
@@ -203,6 +219,12 @@ impl Explanation {
     /// The whole explanation, in lines.
     pub fn in_words(&self) -> String {
         let mut text = String::new();
+        if let Some(decision) = &self.decision {
+            let _ = writeln!(text, "decision {} at {}", decision.id, decision.at);
+            if let Some(subject) = &decision.subject {
+                let _ = writeln!(text, "  {subject}");
+            }
+        }
         let _ = writeln!(text, "{}: {}", self.project, self.outcome_in_words());
         if let Some(summary) = &self.summary {
             let _ = writeln!(text, "  {summary}");

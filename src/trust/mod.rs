@@ -32,7 +32,7 @@ mod scope;
 pub use case::{Case, CaseStart, Expectation};
 pub use decide::{Limits, decide, no_such_project};
 pub use decision::{Decision, Finding, FindingKind, Grant, Judgement, Refusal, Shadow, Wish};
-pub use explain::{Explanation, Verdict};
+pub use explain::{Explanation, Recorded, Verdict};
 pub use fault::{PolicyFault, Problem, Report, Severity};
 pub use guard_rails::{Breach, GuardRails};
 pub use pin::{Circumstances, NameState, Names, PIN_WINDOW, Pin, PinWish};
