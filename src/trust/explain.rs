@@ -166,7 +166,9 @@ impl Explanation {
 
     fn say_what_stopped_it(&mut self, refusal: &Refusal) {
         match refusal {
-            Refusal::NotTrusted => match self.nearest_failed() {
+            Refusal::NotTrusted
+            | Refusal::IdentityChanged { .. }
+            | Refusal::RelationshipExpired(_) => match self.nearest_failed() {
                 Some(nearest) => {
                     (self.summary, self.edit) = (Some(falls_short(nearest)), edit_of(nearest));
                 }
@@ -211,9 +213,17 @@ impl Explanation {
         names
     }
 
-    /// The nearest relationship, if none holds.
+    /// The relationship to speak of: that which the reason is about, or else the nearest; none if one holds.
     fn nearest_failed(&self) -> Option<&Judgement> {
-        self.relationships.first().filter(|first| !first.holds)
+        let kind = match self.reason.as_deref() {
+            Some("identity-changed") => Some(FindingKind::Pin),
+            Some("relationship-expired") => Some(FindingKind::Expired),
+            _ => None,
+        };
+        let all_of = |judged: &&Judgement| missing(judged).iter().all(|one| Some(one.kind) == kind);
+        let failed = || self.relationships.iter().filter(|judged| !judged.holds);
+        let about = failed().find(all_of).filter(|_| kind.is_some());
+        about.or_else(|| self.relationships.first().filter(|first| !first.holds))
     }
 
     /// The whole explanation, in lines.
@@ -322,6 +332,7 @@ fn asked(finding: &Finding) -> String {
     let note = match finding.kind {
         FindingKind::Profile => " (of every token)",
         FindingKind::GuardRail => " (of the relationship)",
+        FindingKind::Pin => " (pinned)",
         _ if finding.renamed => " (renamed)",
         _ => "",
     };
@@ -341,6 +352,9 @@ fn wanted(finding: &Finding) -> String {
 }
 
 fn found(finding: &Finding) -> String {
+    if finding.kind == FindingKind::Expired {
+        return "and nobody used its names".to_owned();
+    }
     let who = match finding.kind {
         FindingKind::GuardRail => "the relationship gives",
         _ => "the token has",
@@ -390,6 +404,16 @@ fn falls_short(nearest: &Judgement) -> String {
 /// The edit of the file, if one is enough.
 fn edit_of(nearest: &Judgement) -> Option<String> {
     let missing = missing(nearest);
+    if missing
+        .iter()
+        .all(|finding| finding.kind == FindingKind::Pin)
+    {
+        return Some(format!(
+            "if the ids of this token are yours, write them into `{}`, or forget the pinned ones with \
+            `countersign policy pin --reset`",
+            nearest.name
+        ));
+    }
     let [only] = missing.as_slice() else {
         return None;
     };
@@ -416,7 +440,8 @@ fn edit_of(nearest: &Judgement) -> Option<String> {
         (FindingKind::GuardRail, _) => {
             format!("make `{}` {}", only.asked, only.wanted)
         }
-        (FindingKind::Profile | FindingKind::Label, _) => return None,
+        (FindingKind::Expired, _) => "give the ids beside the names".to_owned(),
+        (FindingKind::Profile | FindingKind::Label | FindingKind::Pin, _) => return None,
     };
     Some(format!("in `{name}`, {mend}"))
 }
