@@ -2,6 +2,8 @@
 
 mod explain;
 mod judge;
+mod pin;
+mod pin_write;
 mod recorded;
 mod setting;
 
@@ -21,6 +23,7 @@ pub(super) struct PolicyArgs {
 #[derive(Subcommand)]
 enum PolicyVerb {
     Explain(explain::ExplainArgs),
+    Pin(pin::PinArgs),
 }
 
 /// Writes an answer. Nobody may be reading any more: then there is nobody to tell.
@@ -33,5 +36,6 @@ fn say(text: &str) {
 pub(super) async fn run(arguments: &PolicyArgs) -> u8 {
     match &arguments.verb {
         PolicyVerb::Explain(arguments) => explain::run(arguments).await,
+        PolicyVerb::Pin(arguments) => pin::run(arguments).await,
     }
 }
