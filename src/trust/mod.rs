@@ -9,6 +9,7 @@
 
 mod case;
 mod condition;
+mod court;
 mod decide;
 mod decision;
 mod describe;
@@ -16,6 +17,7 @@ mod entry;
 mod explain;
 mod fault;
 mod glob;
+mod guard_rails;
 mod identity;
 mod index;
 mod pin;
@@ -30,11 +32,12 @@ pub use decide::{Limits, decide, no_such_project};
 pub use decision::{Decision, Finding, FindingKind, Grant, Judgement, Refusal, Shadow, Wish};
 pub use explain::{Explanation, Verdict};
 pub use fault::{PolicyFault, Problem, Report, Severity};
+pub use guard_rails::{Breach, GuardRails};
 pub use pin::{Circumstances, NameState, Names, PIN_WINDOW, Pin, PinWish};
 pub use place::PolicyFile;
 pub use policy::ProjectPolicy;
 pub use project::{InvalidProjectPath, ProjectPath};
-pub use read::read_policy;
+pub use read::{read_guard_rails, read_policy};
 pub use scope::{InvalidScope, Scope, Scopes};
 
 #[cfg(test)]
