@@ -58,7 +58,10 @@ const ROOMS: [(&str, &[&str]); 18] = [
         ],
     ),
     ("client", &[]),
-    ("config", &["clock", "issuer", "project_token", "subject"]),
+    (
+        "config",
+        &["clock", "issuer", "project_token", "subject", "trust"],
+    ),
     (
         "cli",
         &[

@@ -81,22 +81,20 @@ fn with_ids(
 }
 
 fn pin_entry(entry: &mut impl Entry, pins: &[&RememberedNames], registry: &Registry) {
-    let Some(issuer) = entry.text("issuer") else {
-        return;
-    };
-    let Some(trusted) = registry.named(issuer) else {
+    let Some(trusted) = text(entry, "issuer").and_then(|issuer| registry.named(issuer)) else {
         return;
     };
     let applies = |pin: &&&RememberedNames| {
         let names = &pin.names;
-        *names.issuer == *issuer
+        *names.issuer == *trusted.name
             && names.names.iter().all(|(field, name)| {
                 let fold = trusted.profile.field(field).is_some_and(|known| known.fold);
-                entry.text(field).is_some_and(|written| {
+                text(entry, field).is_some_and(|written| {
                     written == name || fold && written.eq_ignore_ascii_case(name)
                 })
             })
-            && ids(pin).all(|(field, _)| !entry.has(field))
+            // Ids in the file win over a pin, and then its other ids are somebody else's too.
+            && ids(pin).all(|(field, id)| entry.value(field).is_none_or(|given| is_id(given, id)))
     };
     // The names of a relationship with fewer of them are other names.
     let pin = pins.iter().filter(applies);
@@ -104,7 +102,23 @@ fn pin_entry(entry: &mut impl Entry, pins: &[&RememberedNames], registry: &Regis
         return;
     };
     for (field, id) in ids(pin) {
-        entry.insert_after(name_of(trusted.profile, field, pin), field, id);
+        if entry.value(field).is_none() {
+            entry.insert_after(name_of(trusted.profile, field, pin), field, id);
+        }
+    }
+}
+
+fn text<'e>(entry: &'e impl Entry, key: &str) -> Option<&'e str> {
+    entry.value(key)?.as_str()
+}
+
+/// Whether an id that a file gives, as text or number, alone or in a list, is this one.
+fn is_id(given: &Value, id: &str) -> bool {
+    match given {
+        Value::String(given) => given.value() == id,
+        Value::Integer(given) => given.value().to_string() == id,
+        Value::Array(given) => given.iter().any(|given| is_id(given, id)),
+        _ => false,
     }
 }
 
@@ -122,21 +136,15 @@ fn name_of<'p>(profile: &'p Profile, field: &str, pin: &'p RememberedNames) -> &
 
 /// An entry of a policy in either of the two forms that TOML has for it.
 trait Entry {
-    fn text(&self, key: &str) -> Option<&str>;
-
-    fn has(&self, key: &str) -> bool;
+    fn value(&self, key: &str) -> Option<&Value>;
 
     /// Adds a text right after the key `after`.
     fn insert_after(&mut self, after: &str, key: &str, text: &str);
 }
 
 impl Entry for Table {
-    fn text(&self, key: &str) -> Option<&str> {
-        self.get(key)?.as_str()
-    }
-
-    fn has(&self, key: &str) -> bool {
-        self.contains_key(key)
+    fn value(&self, key: &str) -> Option<&Value> {
+        self.get(key)?.as_value()
     }
 
     fn insert_after(&mut self, after: &str, key: &str, text: &str) {
@@ -151,12 +159,8 @@ impl Entry for Table {
 }
 
 impl Entry for InlineTable {
-    fn text(&self, key: &str) -> Option<&str> {
-        self.get(key)?.as_str()
-    }
-
-    fn has(&self, key: &str) -> bool {
-        self.contains_key(key)
+    fn value(&self, key: &str) -> Option<&Value> {
+        self.get(key)
     }
 
     fn insert_after(&mut self, after: &str, key: &str, text: &str) {
@@ -340,11 +344,30 @@ owner = "octo-org"
             "issuer = \"nobody\"\nowner = \"octo-org\"\nrepository = \"octo-repo\"\n",
             "issuer = \"github\"\nowner = \"octo-org\"\nrepository = \"other\"\n",
             "issuer = \"github\"\nowner = \"octo-org\"\nrepository = [\"octo-repo\", \"b\"]\n",
-            "issuer = \"github\"\nowner = \"octo-org\"\nowner-id = \"9\"\nrepository = \"octo-repo\"\n",
+            "issuer = \"github\"\nowner = \"octo-org\"\nowner-id = [\"9\"]\nrepository = \"octo-repo\"\n",
         ] {
             let policy = entry(lines);
             assert_eq!(written(&policy, &[octo_repo()]), policy);
         }
+    }
+
+    #[test]
+    fn an_id_that_the_file_gives_stays_and_the_others_are_added_if_it_agrees() {
+        let with = |owner: &str| {
+            POLICY.replace(
+                "  repository =",
+                &format!("  owner-id = {owner}\n  repository ="),
+            )
+        };
+        for owner in ["65", "\"65\""] {
+            let expected = with(owner).replace(
+                "\"octo-repo\"\n",
+                "\"octo-repo\"\n  repository-id = \"74\"\n",
+            );
+            assert_eq!(written(&with(owner), &[octo_repo()]), expected);
+        }
+        let other = with("66");
+        assert_eq!(written(&other, &[octo_repo()]), other);
     }
 
     #[test]
