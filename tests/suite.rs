@@ -13,6 +13,7 @@ mod discovery;
 mod exchange;
 mod fake_ci;
 mod ledger;
+mod pins;
 mod process;
 mod refusals;
 mod subject;

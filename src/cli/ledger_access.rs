@@ -1,5 +1,6 @@
 //! The ledger for commands that run beside the service, or while it is stopped.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -33,6 +34,17 @@ pub enum AccessError {
     /// The data folder cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The store would be left with files that its service cannot open.
+    #[error(
+        "the data folder `{folder}` belongs to the user with uid {owner}, and no service answers in it: run this as that user",
+        folder = .folder.display()
+    )]
+    OtherUser {
+        /// The folder.
+        folder: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
     /// The store cannot answer.
     #[error(transparent)]
     Unavailable(#[from] StoreUnavailable),
@@ -52,16 +64,23 @@ impl LedgerAccess {
         if !folder.join("db").exists() {
             return Err(AccessError::NoLedger(folder.clone()));
         }
+        let socket = config.store.admin_socket();
+        let owner = folder.metadata().map(|folder| folder.uid());
+        let me = rustix::process::getuid().as_raw();
+        if let Some(owner) = owner.ok().filter(|owner| *owner != me) {
+            if !socket.exists() {
+                let folder = folder.clone();
+                return Err(AccessError::OtherUser { folder, owner });
+            }
+            return Ok(Self::Service(AdminClient::new(&socket)?));
+        }
         let place = folder.clone();
         let opening = tokio::task::spawn_blocking(move || {
             EmbeddedStore::open(&place, Arc::new(SystemClock), Options::default())
         });
         match opening.await.map_err(|_| AccessError::Interrupted)? {
             Ok(store) => Ok(Self::Store(store)),
-            Err(OpenError::InUse(_)) => {
-                let socket = config.store.admin_socket();
-                Ok(Self::Service(AdminClient::new(&socket)?))
-            }
+            Err(OpenError::InUse(_)) => Ok(Self::Service(AdminClient::new(&socket)?)),
             Err(fault) => Err(fault.into()),
         }
     }

@@ -14,6 +14,7 @@ use super::raw::{RawConfig, RawToken};
 use super::{Config, ConfigProblem, StoreLocation, TokenSettings};
 use crate::clock::Seconds;
 use crate::project_token::TokenAlgorithm;
+use crate::trust::PIN_WINDOW;
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const DEFAULT_LIFETIME: Seconds = Seconds(60 * 60);
@@ -22,10 +23,7 @@ const MAXIMUM_LIFETIME: Seconds = Seconds(6 * 60 * 60);
 /// No project token should outlive a day, whatever an operator writes.
 const LONGEST_MAXIMUM: Seconds = Seconds(24 * 60 * 60);
 
-/// How long names without ids may go unused.
-const PIN_WINDOW: Seconds = Seconds(30 * 24 * 60 * 60);
-
-/// Ten years: longer is never.
+/// The longest time for names without ids. Ten years: longer is never.
 const LONGEST_PIN_WINDOW: Seconds = Seconds(3650 * 24 * 60 * 60);
 
 /// How many denials of unproven callers are recorded per issuer and customer in an hour.

@@ -260,6 +260,15 @@ mod tests {
     }
 
     #[test]
+    fn names_without_ids_may_go_unused_for_thirty_days_unless_the_operator_says_otherwise() {
+        let day = Seconds(24 * 60 * 60);
+        assert_eq!(load("", &[]).unwrap().pin_window, Seconds(30 * day.0));
+        let config = load("", &[("COUNTERSIGN_PIN_WINDOW", "1d")]).unwrap();
+        assert_eq!(config.pin_window, day);
+        assert!(faults("pin-window = \"0s\"").contains("`pin-window`"));
+    }
+
+    #[test]
     fn two_issuers_never_share_an_address_or_a_name() {
         let one = "[[issuer]]\nname = \"a\"\nprofile = \"gitlab\"\n";
         assert!(faults(&format!("{one}{one}")).contains("two issuers are called `a`"));

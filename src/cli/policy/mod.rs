@@ -5,6 +5,8 @@ mod diff;
 mod explain;
 mod judge;
 mod junit;
+mod pin;
+mod pin_write;
 mod recorded;
 mod schema;
 mod setting;
@@ -30,6 +32,7 @@ enum PolicyVerb {
     Explain(explain::ExplainArgs),
     Diff(diff::DiffArgs),
     Schema(schema::SchemaArgs),
+    Pin(pin::PinArgs),
 }
 
 /// Writes an answer. Nobody may be reading any more: then there is nobody to tell.
@@ -51,5 +54,6 @@ pub(super) async fn run(arguments: &PolicyArgs) -> u8 {
         PolicyVerb::Diff(arguments) => diff::run(arguments).await,
         PolicyVerb::Schema(arguments) => schema::run(arguments),
         PolicyVerb::Explain(arguments) => explain::run(arguments).await,
+        PolicyVerb::Pin(arguments) => pin::run(arguments).await,
     }
 }
