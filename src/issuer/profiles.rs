@@ -3,7 +3,7 @@
 use super::claims;
 use super::profile::{
     CiFacts, Consequence, FieldKind, IdentityField, Many, Profile, PullRequests, Required,
-    Requirement, Situation, SituationKind, Source,
+    Requirement, Situation, SituationKind, Source, Wording,
 };
 
 /// Every profile, in the order in which they are shown.
@@ -112,7 +112,7 @@ static GITHUB: Profile = Profile {
         run_id: Some("run_id"),
         actor: Some("actor"),
     },
-    pull_requests: PullRequests::Marked,
+    pull_requests: PullRequests::Marked("GitHub gives no token to those of forks"),
     situations: &[
         Situation {
             kind: SituationKind::PullRequest,
@@ -170,6 +170,26 @@ static GITHUB: Profile = Profile {
             then: ("head_ref", &[""]),
         },
     ],
+    wording: Wording {
+        place: "GitHub repository",
+        place_id: Some("repository-id"),
+        place_name: Some("repository"),
+        owner: "owner",
+        owner_id: Some("owner-id"),
+        owner_name: Some("owner"),
+        started_by: Some("event_name"),
+        starts: &[
+            ("push", "push"),
+            ("pull_request", "pull request"),
+            ("pull_request_target", "pull request, from forks too,"),
+            ("merge_group", "entry of the merge queue"),
+            ("release", "release"),
+            ("schedule", "scheduled run"),
+            ("workflow_dispatch", "run started by hand"),
+            ("repository_dispatch", "run started by GitHub's API"),
+            ("deployment", "deployment"),
+        ],
+    },
     made_up_claims: &["repo_property_"],
 };
 
@@ -251,6 +271,16 @@ static CIRCLECI: Profile = Profile {
         },
     ],
     consequences: &[],
+    wording: Wording {
+        place: "CircleCI project",
+        place_id: Some("project"),
+        place_name: None,
+        owner: "organization",
+        owner_id: Some("organization"),
+        owner_name: None,
+        started_by: None,
+        starts: &[],
+    },
     made_up_claims: &[],
 };
 
@@ -311,6 +341,22 @@ static BUILDKITE: Profile = Profile {
         },
     ],
     consequences: &[],
+    wording: Wording {
+        place: "Buildkite pipeline",
+        place_id: Some("pipeline-id"),
+        place_name: Some("pipeline"),
+        owner: "organization",
+        owner_id: Some("organization-id"),
+        owner_name: Some("organization"),
+        started_by: Some("build_source"),
+        starts: &[
+            ("webhook", "push or pull request"),
+            ("schedule", "scheduled build"),
+            ("ui", "build started by hand"),
+            ("api", "build started by Buildkite's API"),
+            ("trigger_job", "build started by another one"),
+        ],
+    },
     made_up_claims: &["agent_tag:", "https://aws.amazon.com/tags"],
 };
 
@@ -342,6 +388,16 @@ static RWX: Profile = Profile {
     pull_requests: PullRequests::SettledElsewhere,
     situations: &[],
     consequences: &[],
+    wording: Wording {
+        place: "RWX vault",
+        place_id: None,
+        place_name: Some("vault-subject"),
+        owner: "",
+        owner_id: None,
+        owner_name: None,
+        started_by: None,
+        starts: &[],
+    },
     made_up_claims: &[],
 };
 
@@ -406,7 +462,7 @@ static GITLAB: Profile = Profile {
         run_id: Some("pipeline_id"),
         actor: Some("user_login"),
     },
-    pull_requests: PullRequests::Marked,
+    pull_requests: PullRequests::Marked("those of forks name the fork's project"),
     situations: &[
         Situation {
             kind: SituationKind::PullRequest,
@@ -431,6 +487,23 @@ static GITLAB: Profile = Profile {
             then: ("ref_path", &["refs/heads/**", "refs/merge-requests/**"]),
         },
     ],
+    wording: Wording {
+        place: "GitLab project",
+        place_id: Some("project-id"),
+        place_name: Some("project"),
+        owner: "group",
+        owner_id: Some("namespace-id"),
+        owner_name: None,
+        started_by: Some("pipeline_source"),
+        starts: &[
+            ("push", "push"),
+            ("merge_request_event", "merge request"),
+            ("schedule", "scheduled pipeline"),
+            ("web", "pipeline started by hand"),
+            ("api", "pipeline started by GitLab's API"),
+            ("trigger", "pipeline started by a trigger token"),
+        ],
+    },
     made_up_claims: &[],
 };
 
@@ -459,6 +532,16 @@ static GENERIC: Profile = Profile {
     pull_requests: PullRequests::Unknown,
     situations: &[],
     consequences: &[],
+    wording: Wording {
+        place: "",
+        place_id: None,
+        place_name: None,
+        owner: "",
+        owner_id: None,
+        owner_name: None,
+        started_by: None,
+        starts: &[],
+    },
     made_up_claims: &[],
 };
 

@@ -7,6 +7,7 @@
 //! `read/` turns text into entries, `entry` judges by them, `condition` and `identity` are the questions they ask, and
 //! `glob` is the only file that knows what a glob matches.
 
+mod asks;
 mod case;
 mod condition;
 mod decide;
@@ -24,6 +25,7 @@ mod policy;
 mod project;
 mod read;
 mod scope;
+mod who;
 
 pub use case::{Case, CaseStart, Expectation};
 pub use decide::{Limits, decide, no_such_project};
@@ -35,6 +37,7 @@ pub use policy::ProjectPolicy;
 pub use project::{InvalidProjectPath, ProjectPath};
 pub use read::read_policy;
 pub use scope::{InvalidScope, Scope, Scopes};
+pub use who::{Verdict, WhoGetsIn, who};
 
 #[cfg(test)]
 mod tests;
