@@ -44,6 +44,8 @@ pub struct Profile {
     pub consequences: &'static [Consequence],
     /// How a relationship is said in plain words.
     pub wording: Wording,
+    /// Two globs, if `sub` comes in two forms: the first matches both, the second only the newer one.
+    pub subject_forms: Option<(&'static str, &'static str)>,
     /// How the names of claims begin that an administrator or a job makes up.
     pub made_up_claims: &'static [&'static str],
 }

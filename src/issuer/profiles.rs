@@ -118,12 +118,12 @@ static GITHUB: Profile = Profile {
             kind: SituationKind::PullRequest,
             claims: &[
                 ("event_name", &["pull_request"]),
-                ("ref", &["refs/pull/*/merge"]),
+                ("ref", &["refs/pull/?*/merge"]),
                 ("ref_type", &["branch"]),
                 ("ref_protected", &["false"]),
                 ("base_ref", &["?**"]),
                 ("head_ref", &["?**"]),
-                ("workflow_ref", &["**@refs/pull/*/merge"]),
+                ("workflow_ref", &["**@refs/pull/?*/merge"]),
             ],
         },
         Situation {
@@ -190,6 +190,7 @@ static GITHUB: Profile = Profile {
             ("deployment", "deployment"),
         ],
     },
+    subject_forms: Some(("repo:*/*:**", "repo:*@*/*@*:**")),
     made_up_claims: &["repo_property_"],
 };
 
@@ -281,6 +282,7 @@ static CIRCLECI: Profile = Profile {
         started_by: None,
         starts: &[],
     },
+    subject_forms: None,
     made_up_claims: &[],
 };
 
@@ -357,6 +359,7 @@ static BUILDKITE: Profile = Profile {
             ("trigger_job", "build started by another one"),
         ],
     },
+    subject_forms: None,
     made_up_claims: &["agent_tag:", "https://aws.amazon.com/tags"],
 };
 
@@ -398,6 +401,7 @@ static RWX: Profile = Profile {
         started_by: None,
         starts: &[],
     },
+    subject_forms: None,
     made_up_claims: &[],
 };
 
@@ -504,6 +508,7 @@ static GITLAB: Profile = Profile {
             ("trigger", "pipeline started by a trigger token"),
         ],
     },
+    subject_forms: None,
     made_up_claims: &[],
 };
 
@@ -542,6 +547,7 @@ static GENERIC: Profile = Profile {
         started_by: None,
         starts: &[],
     },
+    subject_forms: None,
     made_up_claims: &[],
 };
 

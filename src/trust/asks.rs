@@ -212,6 +212,46 @@ impl Lens {
         self.find(&[ask.one_of.as_deref()], &without)
     }
 
+    /// Whether all that one of `globs` matches is among what `ask` asks for, whatever it excludes.
+    pub(super) fn covers(&mut self, ask: &Ask<'_>, globs: &[&str]) -> bool {
+        let globs: Vec<Member<'_>> = globs.iter().map(|glob| Member::Glob(glob, false)).collect();
+        match &ask.one_of {
+            None => true,
+            Some(members) => self.find(&[Some(&globs)], members) == Found::No,
+        }
+    }
+
+    /// Looks for a text that the one glob matches and the other one does not.
+    pub(super) fn beyond(&mut self, wide: &str, narrow: &str) -> Found {
+        let (wide, narrow) = (Member::Glob(wide, false), Member::Glob(narrow, false));
+        self.find(&[Some(&[wide])], &[narrow])
+    }
+
+    /// Whether some of `members` match the one glob and not the other one.
+    pub(super) fn between(&mut self, members: &[Member<'_>], wide: &str, narrow: &str) -> bool {
+        let (wide, narrow) = (Member::Glob(wide, false), Member::Glob(narrow, false));
+        matches!(
+            self.find(&[Some(members), Some(&[wide])], &[narrow]),
+            Found::Yes(_)
+        )
+    }
+
+    /// Whether some of `members` match the glob.
+    pub(super) fn some_match(&mut self, members: &[Member<'_>], glob: &str) -> bool {
+        let glob = Member::Glob(glob, false);
+        matches!(
+            self.find(&[Some(members), Some(&[glob])], &[]),
+            Found::Yes(_)
+        )
+    }
+
+    /// Whether some text matches the glob and one of `globs`.
+    pub(super) fn some_match_any(&mut self, glob: &str, globs: &[&str]) -> bool {
+        let glob = Member::Glob(glob, false);
+        let globs: Vec<Member<'_>> = globs.iter().map(|glob| Member::Glob(glob, false)).collect();
+        self.find(&[Some(&[glob]), Some(&globs)], &[]) != Found::No
+    }
+
     /// Whether `ask` lets nothing in at all.
     pub(super) fn is_empty(&mut self, ask: &Ask<'_>) -> bool {
         !ask.absent
