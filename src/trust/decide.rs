@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::condition::Sense;
-use super::entry::{Mode, Relationship, Tally, judge, tally};
+use super::court::Court;
+use super::entry::{Mode, Relationship, Tally, judge};
 use super::policy::ProjectPolicy;
 use super::{Circumstances, Decision, Grant, Judgement, Refusal, Scopes, Shadow, Wish};
 use crate::clock::Seconds;
@@ -32,6 +33,7 @@ pub fn decide(
     limits: &Limits,
     _circumstances: &Circumstances,
 ) -> Decision {
+    let court = Court { policy, claims };
     let candidates: Vec<&Relationship> = policy
         .index
         .candidates(claims)
@@ -42,27 +44,27 @@ pub fn decide(
     let holding: Vec<&Relationship> = enforced
         .iter()
         .copied()
-        .filter(|relationship| tally(&relationship.questions, claims, Sense::Trust).holds())
+        .filter(|relationship| court.tally(relationship).holds())
         .collect();
     let (considered, shadow) = if holding.is_empty() {
         by_mode(policy.relationships.iter().collect())
     } else {
         (enforced, shadow)
     };
-    let listed = nearest_first(considered, claims);
+    let listed = nearest_first(considered, court);
     let (denies, shadow_denies) = judge_denies(policy, claims);
     let deny = denies.iter().find(|deny| deny.holds);
     let outcome = match (holding.is_empty(), deny) {
         (true, _) => Err(Refusal::NotTrusted),
         (false, Some(deny)) => Err(Refusal::DeniedByRule(deny.name.clone())),
-        (false, None) => grant(&holding, wish, *limits),
+        (false, None) => grant(policy, &holding, wish, *limits),
     };
     Decision {
         relationships: listed.judgements,
         denies,
         proven: listed.proven,
         not_listed: listed.left_out,
-        shadow: in_the_shadow(shadow, shadow_denies, claims),
+        shadow: in_the_shadow(shadow, shadow_denies, court),
         outcome,
     }
 }
@@ -77,9 +79,9 @@ fn by_mode(relationships: Vec<&Relationship>) -> (Vec<&Relationship>, Vec<&Relat
 fn in_the_shadow(
     relationships: Vec<&Relationship>,
     denies: Vec<Judgement>,
-    claims: &VerifiedClaims,
+    court: Court<'_>,
 ) -> Shadow {
-    let judged = nearest_first(relationships, claims).judgements;
+    let judged = nearest_first(relationships, court).judgements;
     let (trust, others) = judged.into_iter().partition(|judged| judged.holds);
     Shadow {
         trust,
@@ -108,13 +110,10 @@ struct Listed {
 
 /// Judges all, and puts the nearest into words: those whose identity holds, then those of which the fewest findings fail,
 /// then as in the file.
-fn nearest_first(relationships: Vec<&Relationship>, claims: &VerifiedClaims) -> Listed {
+fn nearest_first(relationships: Vec<&Relationship>, court: Court<'_>) -> Listed {
     let mut tallies: Vec<(Tally, &Relationship)> = relationships
         .into_iter()
-        .map(|relationship| {
-            let tally = tally(&relationship.questions, claims, Sense::Trust);
-            (tally, relationship)
-        })
+        .map(|relationship| (court.tally(relationship), relationship))
         .collect();
     tallies.sort_by_key(|(tally, _)| *tally);
     Listed {
@@ -123,10 +122,7 @@ fn nearest_first(relationships: Vec<&Relationship>, claims: &VerifiedClaims) -> 
         judgements: tallies
             .into_iter()
             .take(MOST_LISTED)
-            .map(|(_, relationship)| {
-                let questions = &relationship.questions;
-                judge(&relationship.name, questions, claims, Sense::Trust)
-            })
+            .map(|(_, relationship)| court.judge(relationship))
             .collect(),
     }
 }
@@ -138,7 +134,7 @@ fn judge_denies(
     claims: &VerifiedClaims,
 ) -> (Vec<Judgement>, Vec<Judgement>) {
     let (mut judged, mut shadow) = (Vec::new(), Vec::new());
-    for deny in &policy.denies {
+    for deny in policy.all_denies() {
         let Some(questions) = deny.questions(claims) else {
             continue;
         };
@@ -154,7 +150,12 @@ fn judge_denies(
 }
 
 /// What the relationships that hold give together, cut to what was asked.
-fn grant(holding: &[&Relationship], wish: &Wish, limits: Limits) -> Result<Grant, Refusal> {
+fn grant(
+    policy: &ProjectPolicy,
+    holding: &[&Relationship],
+    wish: &Wish,
+    limits: Limits,
+) -> Result<Grant, Refusal> {
     let mut given = Scopes::default();
     for relationship in holding {
         given.extend(&relationship.scopes);
@@ -183,7 +184,12 @@ fn grant(holding: &[&Relationship], wish: &Wish, limits: Limits) -> Result<Grant
     let shortest = holding
         .iter()
         .filter(|relationship| relationship.scopes.meets(&scopes))
-        .map(|relationship| relationship.lifetime.unwrap_or(limits.default_lifetime))
+        .map(|relationship| {
+            let lifetime = relationship.lifetime.unwrap_or(limits.default_lifetime);
+            let above = policy.guard_rails();
+            let most = above.and_then(|above| above.longest_for(&relationship.issuer));
+            lifetime.min(most.unwrap_or(lifetime))
+        })
         .min()
         .unwrap_or(limits.default_lifetime);
     let mut trust: Vec<Arc<str>> = holding

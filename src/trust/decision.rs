@@ -91,7 +91,7 @@ pub struct Finding {
     pub kind: FindingKind,
     /// What would have satisfied it, in words.
     pub wanted: Arc<str>,
-    /// What the token has; `None` if the claim is absent or null.
+    /// What the token has; `None` if the claim is absent or null. For a guard rail, what the relationship gives.
     pub found: Option<Value>,
     /// Whether it is satisfied.
     pub holds: bool,
@@ -114,6 +114,8 @@ pub enum FindingKind {
     Profile,
     /// A condition under `claims`.
     Condition,
+    /// A guard rail of the organization, which this entry breaks: it is off.
+    GuardRail,
 }
 
 /// Why nothing is granted.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Decision, Finding, Judgement, Refusal};
+use super::{Decision, Finding, FindingKind, Judgement, Refusal};
 
 /// All that a caller hears who proved no identity, whether or not there is such a project.
 const NOT_TRUSTED: &str = "no trust relationship of this project holds for this token, or there is no such project: \
@@ -64,16 +64,31 @@ impl Decision {
 
 fn near_miss(nearest: &Judgement) -> String {
     let mut failed: Vec<String> = Vec::new();
-    for finding in nearest.findings.iter().filter(|finding| !finding.holds) {
+    let (above, own): (Vec<&Finding>, Vec<&Finding>) = nearest
+        .findings
+        .iter()
+        .filter(|finding| !finding.holds)
+        .partition(|finding| finding.kind == FindingKind::GuardRail);
+    for finding in own {
         let said = own_value(finding);
         if !failed.contains(&said) {
             failed.push(said);
         }
     }
+    let mut why: Vec<String> = Vec::new();
+    if !above.is_empty() {
+        why.push("is switched off by a guard rail of the organization".to_owned());
+    }
+    if !failed.is_empty() {
+        why.push(format!(
+            "does not hold because of the token's {}",
+            failed.join(", ")
+        ));
+    }
     format!(
-        "the trust relationship `{}` comes nearest, and does not hold because of the token's {}",
+        "the trust relationship `{}` comes nearest, and {}",
         nearest.name,
-        failed.join(", ")
+        why.join(", and ")
     )
 }
 

@@ -187,7 +187,7 @@ impl Question {
                 self.test,
                 Test::Requirement(Requirement::OrganizationOfIssuer(_), _)
             ),
-            FindingKind::Condition => false,
+            FindingKind::Condition | FindingKind::GuardRail => false,
         }
     }
 }

@@ -1,25 +1,32 @@
 //! The policy of one project, read and checked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
 
 use super::entry::{Deny, Question, Relationship, Silence, Test};
 use super::identity::Named;
 use super::index::Index;
-use super::{Case, FindingKind, PolicyFile, ProjectPath};
+use super::{Breach, Case, FindingKind, GuardRails, PolicyFile, ProjectPath};
 use crate::issuer::profile::{Requirement, Source};
 
-/// The trust relationships and denies of one project. Only [`super::read_policy`] makes one.
-#[derive(Debug)]
+/// The trust relationships and denies of one project, and the guard rails above them. Only [`super::read_policy`] makes
+/// one.
+#[derive(Debug, Clone)]
 pub struct ProjectPolicy {
     path: ProjectPath,
     file: PolicyFile,
-    digest: String,
-    pub(super) relationships: Vec<Relationship>,
-    pub(super) denies: Vec<Deny>,
-    pub(super) index: Index,
-    cases: Vec<Case>,
+    digest: Arc<str>,
+    pub(super) relationships: Arc<[Relationship]>,
+    pub(super) denies: Arc<[Deny]>,
+    pub(super) index: Arc<Index>,
+    cases: Arc<[Case]>,
     /// Findings about the file as a whole that are accepted.
-    pub(super) silence: Vec<Silence>,
+    pub(super) silence: Arc<[Silence]>,
+    guard_rails: Option<Arc<GuardRails>>,
+    breaches: Vec<Breach>,
+    /// By relationship, its stretch of `breaches`.
+    off: HashMap<Arc<str>, Range<usize>>,
 }
 
 /// What stands in a policy file.
@@ -33,17 +40,64 @@ pub(super) struct Entries {
 
 impl ProjectPolicy {
     pub(super) fn new(path: ProjectPath, file: PolicyFile, entries: Entries) -> Self {
-        let index = Index::new(&entries.relationships);
         Self {
             path,
-            digest: digest(file.text()),
+            digest: digest(file.text()).into(),
             file,
-            relationships: entries.relationships,
-            denies: entries.denies,
-            index,
-            cases: entries.cases,
-            silence: entries.silence,
+            index: Arc::new(Index::new(&entries.relationships)),
+            relationships: entries.relationships.into(),
+            denies: entries.denies.into(),
+            cases: entries.cases.into(),
+            silence: entries.silence.into(),
+            guard_rails: None,
+            breaches: Vec::new(),
+            off: HashMap::new(),
         }
+    }
+
+    /// The same policy under these guard rails, in place of those that it was under. A relationship that breaks them is
+    /// off.
+    #[must_use]
+    pub fn under(&self, guard_rails: Option<Arc<GuardRails>>) -> Self {
+        let (mut breaches, mut off) = (Vec::new(), HashMap::new());
+        for relationship in self.relationships.iter() {
+            let Some(above) = &guard_rails else { break };
+            let before = breaches.len();
+            breaches.extend(above.broken_by(relationship));
+            if breaches.len() > before {
+                off.insert(relationship.name.clone(), before..breaches.len());
+            }
+        }
+        Self {
+            breaches,
+            off,
+            guard_rails,
+            ..self.clone()
+        }
+    }
+
+    /// The guard rails that it is under.
+    pub fn guard_rails(&self) -> Option<&Arc<GuardRails>> {
+        self.guard_rails.as_ref()
+    }
+
+    /// The relationships that break a guard rail, and in what, in the order of the file.
+    pub fn breaches(&self) -> &[Breach] {
+        &self.breaches
+    }
+
+    /// In what this relationship breaks a guard rail.
+    pub(super) fn breaches_of(&self, relationship: &Relationship) -> &[Breach] {
+        let stretch = self.off.get(&relationship.name).cloned();
+        stretch
+            .and_then(|stretch| self.breaches.get(stretch))
+            .unwrap_or_default()
+    }
+
+    /// The denies of the project, and then those of the organization.
+    pub(super) fn all_denies(&self) -> impl Iterator<Item = &Deny> {
+        let above = self.guard_rails.iter().flat_map(|above| &above.denies);
+        self.denies.iter().chain(above)
     }
 
     /// The project.
@@ -110,7 +164,8 @@ fn organizations(questions: &[Question]) -> impl Iterator<Item = &str> {
     })
 }
 
-fn digest(text: &str) -> String {
+/// `sha256:` and the digest of a file's text in hexadecimal.
+pub(super) fn digest(text: &str) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
     let hex = digest.as_ref().iter().map(|byte| format!("{byte:02x}"));
     format!("sha256:{}", hex.collect::<String>())

@@ -11,6 +11,7 @@ use crate::clock::{Seconds, UnixTime};
 use crate::issuer::{IssuerForm, PROFILES, Registry, TrustedIssuer, profile_named};
 use crate::subject::VerifiedClaims;
 
+mod guard_rails;
 mod shadow;
 
 pub(super) const LIMITS: Limits = Limits {

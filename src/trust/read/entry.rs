@@ -189,7 +189,7 @@ impl<'t> Reader<'_, 't> {
     }
 
     /// The issuer that the configuration calls so.
-    fn issuer(&mut self, key: &Key<'t>) -> Option<Arc<TrustedIssuer>> {
+    pub(super) fn issuer(&mut self, key: &Key<'t>) -> Option<Arc<TrustedIssuer>> {
         let name = self.text(key)?;
         let issuer = self.registry.named(name).cloned();
         if issuer.is_none() {

@@ -8,6 +8,7 @@ mod claims;
 mod conditions;
 mod entry;
 mod fields;
+mod guard_rails;
 mod keys;
 mod suggest;
 mod words;
@@ -19,11 +20,12 @@ use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
+use self::guard_rails::Rails;
 use self::keys::{Key, Keys};
 use super::fault::{PolicyFault, Problem};
 use super::glob::Globs;
 use super::policy::Entries;
-use super::{PolicyFile, ProjectPath, ProjectPolicy};
+use super::{GuardRails, PolicyFile, ProjectPath, ProjectPolicy};
 use crate::issuer::Registry;
 
 /// The most syntax errors of one file that are shown: after the first, many are only its echo.
@@ -37,13 +39,47 @@ pub fn read_policy(
     text: &str,
     registry: &Registry,
 ) -> Result<ProjectPolicy, PolicyFault> {
+    let file = PolicyFile::new(file, text);
+    let entries = read(&file, text, registry, |reader, keys| reader.file(keys))?;
+    Ok(ProjectPolicy::new(path, file, entries))
+}
+
+/// Reads the guard rails of `organization`, whose text is `text`. `file` is what errors call it.
+pub fn read_guard_rails(
+    organization: &str,
+    file: &str,
+    text: &str,
+    registry: &Registry,
+) -> Result<GuardRails, PolicyFault> {
+    let file = PolicyFile::new(file, text);
+    let rails = read(&file, text, registry, |reader, keys| {
+        reader.guard_rails(keys)
+    })?;
+    let Rails {
+        denies,
+        requires,
+        silence,
+    } = rails;
+    Ok(GuardRails::new(
+        organization,
+        file,
+        denies,
+        requires,
+        silence,
+    ))
+}
+
+/// Parses `text`, and hands its tables to `entries`.
+fn read<T>(
+    file: &PolicyFile,
+    text: &str,
+    registry: &Registry,
+    entries: impl for<'r, 't> FnOnce(&mut Reader<'r, 't>, Keys<'t>) -> T,
+) -> Result<T, PolicyFault> {
     let (tree, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         let problems = errors.iter().take(MOST_SYNTAX_ERRORS).map(syntax_error);
-        return Err(PolicyFault::new(
-            PolicyFile::new(file, text),
-            problems.collect(),
-        ));
+        return Err(PolicyFault::new(file.clone(), problems.collect()));
     }
     let mut reader = Reader {
         registry,
@@ -52,12 +88,11 @@ pub fn read_policy(
         shared: HashSet::new(),
         text: std::marker::PhantomData,
     };
-    let entries = reader.file(Keys::of(tree.get_ref(), 0..0));
-    let file = PolicyFile::new(file, text);
+    let entries = entries(&mut reader, Keys::of(tree.get_ref(), 0..0));
     if reader.problems.is_empty() {
-        Ok(ProjectPolicy::new(path, file, entries))
+        Ok(entries)
     } else {
-        Err(PolicyFault::new(file, reader.problems))
+        Err(PolicyFault::new(file.clone(), reader.problems))
     }
 }
 
@@ -125,7 +160,7 @@ impl<'t> Reader<'_, 't> {
         entries
     }
 
-    /// The tables of `[[trust]]`, `[[deny]]` or `[[case]]`.
+    /// The tables of `[[trust]]`, `[[deny]]` and so on.
     fn tables(&mut self, key: Option<Key<'t>>) -> Vec<Keys<'t>> {
         let Some(key) = key else {
             return Vec::new();

@@ -11,6 +11,8 @@ fn read(text: &str) -> Result<ProjectPolicy, PolicyFault> {
     read_policy(path, "trust-policies/acme/api.toml", text, &registry())
 }
 
+mod guard_rails;
+
 /// Loads; `name`, `issuer`, `owner`, `owner-id`, `repository`, `scopes` stand on the lines 2 to 7.
 const GOOD: &str = r#"[[trust]]
 name = "release"

@@ -127,6 +127,11 @@ impl<'t> Reader<'_, 't> {
                 "at least one scope",
             ));
         }
+        Some(self.scope_set(words))
+    }
+
+    /// The scopes of a list, each once.
+    pub(super) fn scope_set(&mut self, words: Vec<(&'t str, Range<usize>)>) -> Scopes {
         let mut scopes = Vec::new();
         for (word, at) in words {
             match Scope::parse(word) {
@@ -145,7 +150,7 @@ impl<'t> Reader<'_, 't> {
                 )),
             }
         }
-        Some(scopes.into_iter().collect())
+        scopes.into_iter().collect()
     }
 
     /// `lifetime`, 1s to 24h.
