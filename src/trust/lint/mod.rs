@@ -19,7 +19,7 @@ use self::labels::Labels;
 use super::asks::{Ask, Lens, asks_of};
 use super::entry::{Deny, DenyAsks, Relationship, Silence};
 use super::fault::{Problem, Report};
-use super::{Limits, ProjectPolicy, Scopes};
+use super::{Breach, GuardRails, Limits, ProjectPolicy, Scopes};
 use crate::issuer::{Profile, Registry};
 
 /// Every code that lint can report, with what it is about in one line, in the order in which the documentation shows them.
@@ -127,9 +127,9 @@ impl<'r> Linter<'r> {
         }
     }
 
-    /// What is to be said of one policy, without what it silences.
+    /// What is to be said of one policy, without what it silences, and in what it breaks a guard rail.
     pub fn check(&mut self, policy: &ProjectPolicy) -> Report {
-        let mut kept = silenced::Kept::new(policy);
+        let mut kept = silenced::Kept::new(&policy.silence);
         let seen: Vec<Seen<'_>> = policy
             .relationships
             .iter()
@@ -138,23 +138,36 @@ impl<'r> Linter<'r> {
                 asks: asks_of(relationship),
             })
             .collect();
-        let mut overlap = overlap::find(
-            &seen,
-            &policy.denies,
-            &mut self.lens,
-            self.limits.default_lifetime,
-        );
+        let denies: Vec<&Deny> = policy.all_denies().collect();
+        let mut overlap =
+            overlap::find(&seen, &denies, &mut self.lens, self.limits.default_lifetime);
         for (at, one) in seen.iter().enumerate() {
             let mut found = self.of_trust(one, policy);
             found.extend(overlap.remove(&at));
             kept.of_entry(&one.relationship.silence, found);
         }
-        for deny in &policy.denies {
+        for deny in policy.denies.iter() {
             let profiles = self.profiles(deny);
             let found = denies::check(deny, &profiles, &mut self.lens);
             kept.of_entry(&deny.silence, found);
         }
-        Report::new(policy.file().clone(), kept.finish(policy))
+        let mut problems = kept.finish(policy.cases());
+        problems.extend(policy.breaches().iter().map(Breach::problem));
+        Report::new(policy.file().clone(), problems)
+    }
+
+    /// What is to be said of an organization's guard rails, without what they silence.
+    pub fn check_guard_rails(&mut self, guard_rails: &GuardRails) -> Report {
+        let mut kept = silenced::Kept::new(&guard_rails.silence);
+        for deny in &guard_rails.denies {
+            let profiles = self.profiles(deny);
+            let found = denies::check(deny, &profiles, &mut self.lens);
+            kept.of_entry(&deny.silence, found);
+        }
+        for require in &guard_rails.requires {
+            kept.of_entry(&require.silence, Vec::new());
+        }
+        Report::new(guard_rails.file().clone(), kept.finish(&[]))
     }
 
     /// The profiles of the issuers that a deny is for.

@@ -16,7 +16,7 @@ type Anchor = (String, String, String);
 /// The findings, by the place of their relationship in the list.
 pub(super) fn find(
     seen: &[Seen<'_>],
-    denies: &[Deny],
+    denies: &[&Deny],
     lens: &mut Lens,
     default_lifetime: Seconds,
 ) -> HashMap<usize, Problem> {
@@ -26,7 +26,10 @@ pub(super) fn find(
         if one.relationship.mode == Mode::Shadow {
             continue;
         }
-        let deny = denies.iter().find(|deny| always_holds(deny, one, lens));
+        let deny = denies
+            .iter()
+            .copied()
+            .find(|deny| always_holds(deny, one, lens));
         if let Some(deny) = deny {
             found.insert(at, denied(one.relationship, deny));
             continue;

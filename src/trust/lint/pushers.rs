@@ -4,7 +4,7 @@ use super::super::asks::{Ask, Lens, Subject};
 use super::super::entry::{Relationship, Test};
 use super::super::fault::{Problem, Severity};
 use super::super::language::Found;
-use super::super::who::{duration_in_words, form};
+use super::super::who::duration_in_words;
 use super::super::{FindingKind, Limits};
 use super::{Seen, writing};
 use crate::clock::Seconds;

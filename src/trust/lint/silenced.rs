@@ -1,9 +1,9 @@
 //! Findings that an operator has seen and accepts, with a reason, where they stand.
 
+use super::super::Case;
 use super::super::entry::Silence;
 use super::super::fault::{Problem, Severity};
 use super::super::read::nearest;
-use super::super::{Case, ProjectPolicy};
 use super::{codes, silences};
 
 /// The findings that are left once those silenced are taken away.
@@ -14,10 +14,11 @@ pub(super) struct Kept<'a> {
 }
 
 impl<'a> Kept<'a> {
-    pub(super) fn new(policy: &'a ProjectPolicy) -> Self {
+    /// `of_file` is what the file as a whole silences.
+    pub(super) fn new(of_file: &'a [Silence]) -> Self {
         Self {
-            of_file: &policy.silence,
-            of_file_used: vec![false; policy.silence.len()],
+            of_file,
+            of_file_used: vec![false; of_file.len()],
             problems: Vec::new(),
         }
     }
