@@ -73,6 +73,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
             "ledger",
             "project_token",
             "store",
+            "subject",
             "trust",
         ],
     ),
@@ -81,8 +82,9 @@ const ROOMS: [(&str, &[&str]); 18] = [
 ];
 
 /// Libraries that one room alone may know, so that replacing one touches one place.
-const LIBRARIES: [(&str, &[&str]); 9] = [
+const LIBRARIES: [(&str, &[&str]); 10] = [
     ("actix_web", &["http"]),
+    ("pulldown_cmark", &["http"]),
     ("reqwest", &["client", "discovery"]),
     ("openidconnect", &["discovery", "issuer"]),
     ("moka", &["discovery"]),

@@ -5,6 +5,7 @@
 
 mod audience;
 mod folder;
+mod once;
 mod watch;
 
 use std::collections::{HashMap, HashSet};
@@ -20,6 +21,7 @@ use crate::trust::{ProjectPath, ProjectPolicy};
 
 pub use audience::{Audience, InvalidAudience};
 pub use folder::FileProblem;
+pub use once::{ReadPolicies, read_policies};
 pub use watch::follow;
 
 use folder::Folder;
