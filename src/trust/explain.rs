@@ -299,6 +299,7 @@ fn failed(judgement: &Judgement) -> impl Iterator<Item = &Finding> {
 fn asked(finding: &Finding) -> String {
     let note = match finding.kind {
         FindingKind::Profile => " (of every token)",
+        FindingKind::GuardRail => " (of the relationship)",
         _ if finding.renamed => " (renamed)",
         _ => "",
     };
@@ -318,10 +319,14 @@ fn wanted(finding: &Finding) -> String {
 }
 
 fn found(finding: &Finding) -> String {
+    let who = match finding.kind {
+        FindingKind::GuardRail => "the relationship gives",
+        _ => "the token has",
+    };
     match &finding.found {
-        None => "the token has none".to_owned(),
-        Some(Value::String(text)) if !text.is_empty() => format!("the token has `{text}`"),
-        Some(value) => format!("the token has {value}"),
+        None => format!("{who} none"),
+        Some(Value::String(text)) if !text.is_empty() => format!("{who} `{text}`"),
+        Some(value) => format!("{who} {value}"),
     }
 }
 
@@ -385,6 +390,9 @@ fn edit_of(nearest: &Judgement) -> Option<String> {
         }
         (FindingKind::Identity, Some(_)) => {
             format!("if this is the one that you mean, change `{key}`")
+        }
+        (FindingKind::GuardRail, _) => {
+            format!("make `{}` {}", only.asked, only.wanted)
         }
         (FindingKind::Profile | FindingKind::Label, _) => return None,
     };

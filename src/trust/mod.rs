@@ -44,7 +44,7 @@ pub use policy::ProjectPolicy;
 pub use project::{InvalidProjectPath, ProjectPath};
 pub use read::{read_guard_rails, read_policy};
 pub use scope::{InvalidScope, Scope, Scopes};
-pub use who::{Verdict, WhoGetsIn, who};
+pub use who::{Inclusion, WhoGetsIn, who};
 
 #[cfg(test)]
 mod tests;

@@ -23,23 +23,23 @@ pub struct WhoGetsIn {
     /// What it says, in one sentence.
     pub sentence: String,
     /// Pull requests, also called merge requests.
-    pub pull_requests: Verdict,
+    pub pull_requests: Inclusion,
     /// Branches beyond those that are named.
-    pub other_branches: Verdict,
+    pub other_branches: Inclusion,
     /// Jobs of somebody else.
-    pub other_owners: Verdict,
+    pub other_owners: Inclusion,
 }
 
 /// Whether somebody is inside, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Verdict {
+pub struct Inclusion {
     /// Yes or no; `None` if the token does not tell.
     pub inside: Option<bool>,
     /// Why.
     pub because: String,
 }
 
-impl Verdict {
+impl Inclusion {
     fn yes(because: impl Into<String>) -> Self {
         Self::new(Some(true), because)
     }
@@ -372,11 +372,11 @@ pub(super) fn form(relationship: &Relationship, ask: &Ask<'_>) -> Form {
     }
 }
 
-fn pull_requests(relationship: &Relationship, asks: &[Ask<'_>], lens: &mut Lens) -> Verdict {
+fn pull_requests(relationship: &Relationship, asks: &[Ask<'_>], lens: &mut Lens) -> Inclusion {
     match relationship.profile.pull_requests {
         PullRequests::Marked(of_forks) => {
             if let Some(event) = stranger_event(relationship, asks, lens) {
-                return Verdict::yes(format!(
+                return Inclusion::yes(format!(
                     "`{event}` is let in, which strangers can bring about"
                 ));
             }
@@ -386,9 +386,9 @@ fn pull_requests(relationship: &Relationship, asks: &[Ask<'_>], lens: &mut Lens)
                 of_forks
             };
             match lens.situation(relationship, asks, SituationKind::PullRequest) {
-                Some(Inside::No(claim)) => Verdict::no(format!("`{claim}` keeps them out")),
-                Some(Inside::Yes(_)) => Verdict::yes(format!("nothing keeps them out; {of_forks}")),
-                Some(Inside::Unknown) | None => Verdict::untold("the globs are too intricate"),
+                Some(Inside::No(claim)) => Inclusion::no(format!("`{claim}` keeps them out")),
+                Some(Inside::Yes(_)) => Inclusion::yes(format!("nothing keeps them out; {of_forks}")),
+                Some(Inside::Unknown) | None => Inclusion::untold("the globs are too intricate"),
             }
         }
         PullRequests::ByOrigin(claim) => {
@@ -396,26 +396,26 @@ fn pull_requests(relationship: &Relationship, asks: &[Ask<'_>], lens: &mut Lens)
                 .iter()
                 .find(|ask| ask.subject == Subject::Claim(claim) && ask.is_positive());
             match origin {
-                None => Verdict::yes(format!(
+                None => Inclusion::yes(format!(
                     "`{claim}` is not asked: builds of forks pass, where they are given secrets"
                 )),
                 Some(ask) => match other_owner(relationship, ask, lens) {
-                    Some(example) => Verdict::yes(format!("`{claim}` may be {example}")),
-                    None => Verdict::untold(format!(
+                    Some(example) => Inclusion::yes(format!("`{claim}` may be {example}")),
+                    None => Inclusion::untold(format!(
                         "those of forks are kept out by `{claim}`; those of the repository itself are not marked"
                     )),
                 },
             }
         }
-        PullRequests::Unmarked => Verdict::untold(format!(
+        PullRequests::Unmarked => Inclusion::untold(format!(
             "no claim of {} marks them: one passes for a push to its branch",
             relationship.profile.title
         )),
-        PullRequests::SettledElsewhere => Verdict::untold(format!(
+        PullRequests::SettledElsewhere => Inclusion::untold(format!(
             "the token does not say; {} settles which runs get one",
             relationship.profile.title
         )),
-        PullRequests::Unknown => Verdict::untold("nothing is known of this issuer's claims"),
+        PullRequests::Unknown => Inclusion::untold("nothing is known of this issuer's claims"),
     }
 }
 
@@ -489,10 +489,10 @@ pub(super) fn other_owner(
         })
 }
 
-fn other_branches(relationship: &Relationship, asks: &[Ask<'_>], lens: &mut Lens) -> Verdict {
+fn other_branches(relationship: &Relationship, asks: &[Ask<'_>], lens: &mut Lens) -> Inclusion {
     match lens.situation(relationship, asks, SituationKind::Branch) {
-        None => return Verdict::untold("the token does not tell of branches"),
-        Some(Inside::No(claim)) => return Verdict::no(format!("`{claim}` lets in no branch")),
+        None => return Inclusion::untold("the token does not tell of branches"),
+        Some(Inside::No(claim)) => return Inclusion::no(format!("`{claim}` lets in no branch")),
         Some(Inside::Yes(_) | Inside::Unknown) => {}
     }
     let mut why = None;
@@ -508,7 +508,7 @@ fn other_branches(relationship: &Relationship, asks: &[Ask<'_>], lens: &mut Lens
         let claim = &ask.question.claim;
         if let Some(values) = ask.exact() {
             let values: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
-            return Verdict::no(format!("`{claim}` is {}", listed(&values, "or")));
+            return Inclusion::no(format!("`{claim}` is {}", listed(&values, "or")));
         }
         let globs: Vec<&str> = globs.to_vec();
         if let Found::Yes(example) = lens.meets(ask, &globs) {
@@ -517,10 +517,10 @@ fn other_branches(relationship: &Relationship, asks: &[Ask<'_>], lens: &mut Lens
             ));
         }
     }
-    Verdict::yes(why.unwrap_or_else(|| "no condition names a branch".to_owned()))
+    Inclusion::yes(why.unwrap_or_else(|| "no condition names a branch".to_owned()))
 }
 
-fn other_owners(relationship: &Relationship, asks: &[Ask<'_>], lens: &mut Lens) -> Verdict {
+fn other_owners(relationship: &Relationship, asks: &[Ask<'_>], lens: &mut Lens) -> Inclusion {
     let profile = relationship.profile;
     for ask in asks {
         let name = &ask.question.claim;
@@ -533,7 +533,7 @@ fn other_owners(relationship: &Relationship, asks: &[Ask<'_>], lens: &mut Lens) 
             continue;
         }
         if let Some(example) = other_owner(relationship, ask, lens) {
-            return Verdict::yes(format!("`{name}` may be {example}"));
+            return Inclusion::yes(format!("`{name}` may be {example}"));
         }
     }
     let given = |field: Option<&'static str>| {
@@ -546,17 +546,17 @@ fn other_owners(relationship: &Relationship, asks: &[Ask<'_>], lens: &mut Lens) 
         given(profile.wording.place_id),
     ];
     if let Some(id) = ids.into_iter().flatten().next() {
-        return Verdict::no(format!("`{}` is {}", id.asked, id.wanted));
+        return Inclusion::no(format!("`{}` is {}", id.asked, id.wanted));
     }
     if profile.wording.place.is_empty() {
-        return Verdict::no("an exact value tells the issuer's customers apart");
+        return Inclusion::no("an exact value tells the issuer's customers apart");
     }
     let name = [
         given(profile.wording.owner_name),
         given(profile.wording.place_name),
     ];
     let name = name.into_iter().flatten().next();
-    Verdict::no(match name {
+    Inclusion::no(match name {
         Some(name) => format!(
             "as long as nobody else registers the `{}` {}: no id is given",
             name.asked, name.wanted

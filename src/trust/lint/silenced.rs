@@ -41,10 +41,10 @@ impl<'a> Kept<'a> {
     }
 
     /// All that is left, with the silences of the file that silence nothing.
-    pub(super) fn finish(mut self, policy: &ProjectPolicy) -> Vec<Problem> {
+    pub(super) fn finish(mut self, cases: &[Case]) -> Vec<Problem> {
         self.problems
             .extend(unused(self.of_file, &self.of_file_used));
-        for case in policy.cases() {
+        for case in cases {
             self.problems.extend(of_case(case));
         }
         self.problems
