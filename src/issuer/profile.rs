@@ -45,6 +45,10 @@ pub struct Profile {
     pub situations: &'static [Situation],
     /// Which claims go together.
     pub consequences: &'static [Consequence],
+    /// How a relationship is said in plain words.
+    pub wording: Wording,
+    /// Two globs, if `sub` comes in two forms: the first matches both, the second only the newer one.
+    pub subject_forms: Option<(&'static str, &'static str)>,
     /// How the names of claims begin that an administrator or a job makes up.
     pub made_up_claims: &'static [&'static str],
 }
@@ -52,8 +56,8 @@ pub struct Profile {
 /// How a token says that its job is of a pull request (GitLab: merge request).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PullRequests {
-    /// Its claims are those of [`SituationKind::PullRequest`].
-    Marked,
+    /// Its claims are those of [`SituationKind::PullRequest`]; the text says what becomes of those of forks.
+    Marked(&'static str),
     /// This claim names the repository that the change came from, which for a fork is the fork; nothing else tells.
     ByOrigin(&'static str),
     /// Not at all: it looks like any other job.
@@ -62,6 +66,27 @@ pub enum PullRequests {
     SettledElsewhere,
     /// We do not know.
     Unknown,
+}
+
+/// What a relationship is about, in plain words.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wording {
+    /// What runs jobs, `GitHub repository`; empty if we do not know.
+    pub place: &'static str,
+    /// The field with its id.
+    pub place_id: Option<&'static str>,
+    /// The field with its name.
+    pub place_name: Option<&'static str>,
+    /// To whom it belongs, `owner`.
+    pub owner: &'static str,
+    /// The field with the owner's id.
+    pub owner_id: Option<&'static str>,
+    /// The field with the owner's name, unless the name of the place begins with it.
+    pub owner_name: Option<&'static str>,
+    /// The claim that says what started a job.
+    pub started_by: Option<&'static str>,
+    /// What a job is called that was started so.
+    pub starts: &'static [(&'static str, &'static str)],
 }
 
 /// A kind of job, by its claims.

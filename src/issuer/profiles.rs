@@ -3,7 +3,7 @@
 use super::claims;
 use super::profile::{
     CiFacts, Consequence, FieldKind, IdentityField, Many, Profile, PullRequests, Required,
-    Requirement, Situation, SituationKind, Source,
+    Requirement, Situation, SituationKind, Source, Wording,
 };
 
 /// Every profile, in the order in which they are shown.
@@ -114,18 +114,18 @@ static GITHUB: Profile = Profile {
         run_id: Some("run_id"),
         actor: Some("actor"),
     },
-    pull_requests: PullRequests::Marked,
+    pull_requests: PullRequests::Marked("GitHub gives no token to those of forks"),
     situations: &[
         Situation {
             kind: SituationKind::PullRequest,
             claims: &[
                 ("event_name", &["pull_request"]),
-                ("ref", &["refs/pull/*/merge"]),
+                ("ref", &["refs/pull/?*/merge"]),
                 ("ref_type", &["branch"]),
                 ("ref_protected", &["false"]),
                 ("base_ref", &["?**"]),
                 ("head_ref", &["?**"]),
-                ("workflow_ref", &["**@refs/pull/*/merge"]),
+                ("workflow_ref", &["**@refs/pull/?*/merge"]),
             ],
         },
         Situation {
@@ -172,6 +172,27 @@ static GITHUB: Profile = Profile {
             then: ("head_ref", &[""]),
         },
     ],
+    wording: Wording {
+        place: "GitHub repository",
+        place_id: Some("repository-id"),
+        place_name: Some("repository"),
+        owner: "owner",
+        owner_id: Some("owner-id"),
+        owner_name: Some("owner"),
+        started_by: Some("event_name"),
+        starts: &[
+            ("push", "push"),
+            ("pull_request", "pull request"),
+            ("pull_request_target", "pull request, from forks too,"),
+            ("merge_group", "entry of the merge queue"),
+            ("release", "release"),
+            ("schedule", "scheduled run"),
+            ("workflow_dispatch", "run started by hand"),
+            ("repository_dispatch", "run started by GitHub's API"),
+            ("deployment", "deployment"),
+        ],
+    },
+    subject_forms: Some(("repo:*/*:**", "repo:*@*/*@*:**")),
     made_up_claims: &["repo_property_"],
 };
 
@@ -254,6 +275,17 @@ static CIRCLECI: Profile = Profile {
         },
     ],
     consequences: &[],
+    wording: Wording {
+        place: "CircleCI project",
+        place_id: Some("project"),
+        place_name: None,
+        owner: "organization",
+        owner_id: Some("organization"),
+        owner_name: None,
+        started_by: None,
+        starts: &[],
+    },
+    subject_forms: None,
     made_up_claims: &[],
 };
 
@@ -317,6 +349,23 @@ static BUILDKITE: Profile = Profile {
         },
     ],
     consequences: &[],
+    wording: Wording {
+        place: "Buildkite pipeline",
+        place_id: Some("pipeline-id"),
+        place_name: Some("pipeline"),
+        owner: "organization",
+        owner_id: Some("organization-id"),
+        owner_name: Some("organization"),
+        started_by: Some("build_source"),
+        starts: &[
+            ("webhook", "push or pull request"),
+            ("schedule", "scheduled build"),
+            ("ui", "build started by hand"),
+            ("api", "build started by Buildkite's API"),
+            ("trigger_job", "build started by another one"),
+        ],
+    },
+    subject_forms: None,
     made_up_claims: &["agent_tag:", "https://aws.amazon.com/tags"],
 };
 
@@ -349,6 +398,17 @@ static RWX: Profile = Profile {
     pull_requests: PullRequests::SettledElsewhere,
     situations: &[],
     consequences: &[],
+    wording: Wording {
+        place: "RWX vault",
+        place_id: None,
+        place_name: Some("vault-subject"),
+        owner: "",
+        owner_id: None,
+        owner_name: None,
+        started_by: None,
+        starts: &[],
+    },
+    subject_forms: None,
     made_up_claims: &[],
 };
 
@@ -414,7 +474,7 @@ static GITLAB: Profile = Profile {
         run_id: Some("pipeline_id"),
         actor: Some("user_login"),
     },
-    pull_requests: PullRequests::Marked,
+    pull_requests: PullRequests::Marked("those of forks name the fork's project"),
     situations: &[
         Situation {
             kind: SituationKind::PullRequest,
@@ -439,6 +499,24 @@ static GITLAB: Profile = Profile {
             then: ("ref_path", &["refs/heads/**", "refs/merge-requests/**"]),
         },
     ],
+    wording: Wording {
+        place: "GitLab project",
+        place_id: Some("project-id"),
+        place_name: Some("project"),
+        owner: "group",
+        owner_id: Some("namespace-id"),
+        owner_name: None,
+        started_by: Some("pipeline_source"),
+        starts: &[
+            ("push", "push"),
+            ("merge_request_event", "merge request"),
+            ("schedule", "scheduled pipeline"),
+            ("web", "pipeline started by hand"),
+            ("api", "pipeline started by GitLab's API"),
+            ("trigger", "pipeline started by a trigger token"),
+        ],
+    },
+    subject_forms: None,
     made_up_claims: &[],
 };
 
@@ -468,6 +546,17 @@ static GENERIC: Profile = Profile {
     pull_requests: PullRequests::Unknown,
     situations: &[],
     consequences: &[],
+    wording: Wording {
+        place: "",
+        place_id: None,
+        place_name: None,
+        owner: "",
+        owner_id: None,
+        owner_name: None,
+        started_by: None,
+        starts: &[],
+    },
+    subject_forms: None,
     made_up_claims: &[],
 };
 

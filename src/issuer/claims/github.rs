@@ -137,6 +137,6 @@ pub(in crate::issuer) const GITHUB: &[Claim] = &[
         "put together from the others, in two forms and by templates: ask the claims themselves",
     ),
     claim("workflow", Text, Chosen, "displayed name of the workflow, from its file"),
-    claim("workflow_ref", Text, Chosen, "file and ref of the workflow").form(Form::OwnedPath(0)),
+    claim("workflow_ref", Text, Chosen, "file and ref of the workflow"),
     claim("workflow_sha", Text, Chosen, "commit of the workflow's file").form(Form::Digest),
 ];
