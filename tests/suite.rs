@@ -18,3 +18,4 @@ mod process;
 mod refusals;
 mod subject;
 mod support;
+mod verbs;
