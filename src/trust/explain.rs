@@ -20,11 +20,26 @@ pub enum Verdict {
     Denied,
 }
 
+/// Which recorded decision is explained.
+#[derive(Debug, Clone, Serialize)]
+pub struct Recorded {
+    /// Its id.
+    pub id: String,
+    /// When it was made.
+    pub at: String,
+    /// The issuer and the subject of the token, if it verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+}
+
 /// A decision, explained. This is for operators: it shows what the policy wanted.
 ///
 /// Its JSON form is the answer of `policy explain --format json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Explanation {
+    /// The recorded decision, with its moment and its subject, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Recorded>,
     /// The project that was asked for.
     pub project: String,
     /// What came of it.
@@ -99,6 +114,7 @@ impl Explanation {
     /// An explanation that says what came of it, and nothing more.
     pub fn bare(project: &str, outcome: Verdict) -> Self {
         Self {
+            decision: None,
             project: project.to_owned(),
             outcome,
             reason: None,
@@ -150,7 +166,9 @@ impl Explanation {
 
     fn say_what_stopped_it(&mut self, refusal: &Refusal) {
         match refusal {
-            Refusal::NotTrusted => match self.nearest_failed() {
+            Refusal::NotTrusted
+            | Refusal::IdentityChanged { .. }
+            | Refusal::RelationshipExpired(_) => match self.nearest_failed() {
                 Some(nearest) => {
                     (self.summary, self.edit) = (Some(falls_short(nearest)), edit_of(nearest));
                 }
@@ -195,14 +213,28 @@ impl Explanation {
         names
     }
 
-    /// The nearest relationship, if none holds.
+    /// The relationship to speak of: that which the reason is about, or else the nearest; none if one holds.
     fn nearest_failed(&self) -> Option<&Judgement> {
-        self.relationships.first().filter(|first| !first.holds)
+        let kind = match self.reason.as_deref() {
+            Some("identity-changed") => Some(FindingKind::Pin),
+            Some("relationship-expired") => Some(FindingKind::Expired),
+            _ => None,
+        };
+        let all_of = |judged: &&Judgement| missing(judged).iter().all(|one| Some(one.kind) == kind);
+        let failed = || self.relationships.iter().filter(|judged| !judged.holds);
+        let about = failed().find(all_of).filter(|_| kind.is_some());
+        about.or_else(|| self.relationships.first().filter(|first| !first.holds))
     }
 
     /// The whole explanation, in lines.
     pub fn in_words(&self) -> String {
         let mut text = String::new();
+        if let Some(decision) = &self.decision {
+            let _ = writeln!(text, "decision {} at {}", decision.id, decision.at);
+            if let Some(subject) = &decision.subject {
+                let _ = writeln!(text, "  {subject}");
+            }
+        }
         let _ = writeln!(text, "{}: {}", self.project, self.outcome_in_words());
         if let Some(summary) = &self.summary {
             let _ = writeln!(text, "  {summary}");
@@ -299,6 +331,8 @@ fn failed(judgement: &Judgement) -> impl Iterator<Item = &Finding> {
 fn asked(finding: &Finding) -> String {
     let note = match finding.kind {
         FindingKind::Profile => " (of every token)",
+        FindingKind::GuardRail => " (of the relationship)",
+        FindingKind::Pin => " (pinned)",
         _ if finding.renamed => " (renamed)",
         _ => "",
     };
@@ -318,10 +352,17 @@ fn wanted(finding: &Finding) -> String {
 }
 
 fn found(finding: &Finding) -> String {
+    if finding.kind == FindingKind::Expired {
+        return "and nobody used its names".to_owned();
+    }
+    let who = match finding.kind {
+        FindingKind::GuardRail => "the relationship gives",
+        _ => "the token has",
+    };
     match &finding.found {
-        None => "the token has none".to_owned(),
-        Some(Value::String(text)) if !text.is_empty() => format!("the token has `{text}`"),
-        Some(value) => format!("the token has {value}"),
+        None => format!("{who} none"),
+        Some(Value::String(text)) if !text.is_empty() => format!("{who} `{text}`"),
+        Some(value) => format!("{who} {value}"),
     }
 }
 
@@ -363,6 +404,16 @@ fn falls_short(nearest: &Judgement) -> String {
 /// The edit of the file, if one is enough.
 fn edit_of(nearest: &Judgement) -> Option<String> {
     let missing = missing(nearest);
+    if missing
+        .iter()
+        .all(|finding| finding.kind == FindingKind::Pin)
+    {
+        return Some(format!(
+            "if the ids of this token are yours, write them into `{}`, or forget the pinned ones with \
+            `countersign policy pin --reset`",
+            nearest.name
+        ));
+    }
     let [only] = missing.as_slice() else {
         return None;
     };
@@ -377,7 +428,7 @@ fn edit_of(nearest: &Judgement) -> Option<String> {
             format!("remove the line `{key}`, or let the job's token have it")
         }
         (FindingKind::Condition, Some(value)) => widened(&key, &only.wanted, value),
-        (FindingKind::Profile, Some(value)) if is_scalar(value) => {
+        (FindingKind::Profile, Some(value)) if may_be_named(only) && is_scalar(value) => {
             format!("name it literally under `claims`: `{key} = {value}`")
         }
         (FindingKind::Identity, Some(value)) if key.ends_with("-id") && is_scalar(value) => {
@@ -386,9 +437,18 @@ fn edit_of(nearest: &Judgement) -> Option<String> {
         (FindingKind::Identity, Some(_)) => {
             format!("if this is the one that you mean, change `{key}`")
         }
-        (FindingKind::Profile | FindingKind::Label, _) => return None,
+        (FindingKind::GuardRail, _) => {
+            format!("make `{}` {}", only.asked, only.wanted)
+        }
+        (FindingKind::Expired, _) => "give the ids beside the names".to_owned(),
+        (FindingKind::Profile | FindingKind::Label | FindingKind::Pin, _) => return None,
     };
     Some(format!("in `{name}`, {mend}"))
+}
+
+/// Whether a relationship lifts a requirement by naming the token's value; `requirement_in_words` says so of those.
+fn may_be_named(finding: &Finding) -> bool {
+    finding.wanted.contains("the relationship names")
 }
 
 /// How a condition lets `value` in too.
@@ -472,4 +532,164 @@ fn texts(names: &[Arc<str>]) -> Vec<String> {
 
 fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn finding(kind: FindingKind, asked: &str, wanted: &str, found: Option<Value>) -> Finding {
+        Finding {
+            asked: asked.into(),
+            claim: asked.into(),
+            kind,
+            wanted: wanted.into(),
+            found,
+            holds: false,
+            renamed: false,
+        }
+    }
+
+    fn failing(name: &str, findings: Vec<Finding>) -> Judgement {
+        Judgement {
+            name: name.into(),
+            holds: false,
+            identity_holds: true,
+            findings,
+        }
+    }
+
+    #[test]
+    fn the_one_edit_is_written_the_way_the_file_writes_it() {
+        use FindingKind::{Condition, Identity, Issuer, Profile};
+        let cases: &[(FindingKind, &str, &str, Option<Value>, Option<&str>)] = &[
+            (
+                Condition,
+                "ref",
+                "\"refs/heads/main\"",
+                Some(json!("refs/heads/dev")),
+                Some("in `x`, write `ref = [\"refs/heads/main\", \"refs/heads/dev\"]`"),
+            ),
+            (
+                Condition,
+                "oidc.circleci.com/vcs-ref",
+                "one of \"a\", \"b\"",
+                Some(json!("c")),
+                Some("in `x`, write `\"oidc.circleci.com/vcs-ref\" = [\"a\", \"b\", \"c\"]`"),
+            ),
+            (
+                Condition,
+                "ref",
+                "like \"refs/tags/v*\"",
+                Some(json!("refs/tags/x")),
+                Some("in `x`, change `ref`, so that \"refs/tags/x\" satisfies it"),
+            ),
+            (
+                Condition,
+                "base_ref",
+                "absent",
+                Some(json!("main")),
+                Some("in `x`, remove the line `base_ref`"),
+            ),
+            (
+                Condition,
+                "environment",
+                "\"production\"",
+                None,
+                Some("in `x`, remove the line `environment`, or let the job's token have it"),
+            ),
+            (
+                Identity,
+                "repository-id",
+                "\"74\"",
+                Some(json!("9")),
+                Some("in `x`, if this is the one that you mean, write `repository-id = \"9\"`"),
+            ),
+            (
+                Profile,
+                "ssh-rerun",
+                "false, unless the relationship names true",
+                Some(json!(true)),
+                Some("in `x`, name it literally under `claims`: `ssh-rerun = true`"),
+            ),
+            (
+                Profile,
+                "org-id",
+                "the organization in `iss`",
+                Some(json!("o")),
+                None,
+            ),
+            (
+                Issuer,
+                "issuer",
+                "`github`, https://…",
+                Some(json!("https://gitlab.com")),
+                Some("write a relationship for this issuer; `x` is for another"),
+            ),
+        ];
+        for (kind, asked, wanted, found, edit) in cases {
+            let nearest = failing("x", vec![finding(*kind, asked, wanted, found.clone())]);
+            assert_eq!(edit_of(&nearest).as_deref(), *edit, "{asked}");
+        }
+    }
+
+    #[test]
+    fn two_failures_have_no_one_edit_unless_one_line_mends_both() {
+        let found = Some(json!("pull_request_target"));
+        let required = "one of \"push\", or one that the relationship names under `event_name`";
+        let both = failing(
+            "x",
+            vec![
+                finding(FindingKind::Profile, "event_name", required, found.clone()),
+                finding(
+                    FindingKind::Condition,
+                    "event_name",
+                    "\"push\"",
+                    found.clone(),
+                ),
+            ],
+        );
+        assert!(edit_of(&both).unwrap().contains("\"pull_request_target\"]"));
+        let two = failing(
+            "x",
+            vec![
+                finding(FindingKind::Condition, "a", "\"b\"", None),
+                finding(FindingKind::Condition, "c", "\"d\"", None),
+            ],
+        );
+        assert_eq!(edit_of(&two), None);
+        assert!(
+            falls_short(&two).contains("fails on 2: `a`"),
+            "{}",
+            falls_short(&two)
+        );
+    }
+
+    #[test]
+    fn the_relationship_that_needs_the_fewest_edits_is_the_nearest() {
+        let ok = Finding {
+            holds: true,
+            ..finding(FindingKind::Condition, "y", "\"y\"", Some(json!("y")))
+        };
+        let wrong = || finding(FindingKind::Condition, "ref", "\"a\"", None);
+        let stranger = finding(FindingKind::Issuer, "issuer", "`gitlab`", None);
+        let sorted = nearest_first(vec![
+            failing("another issuer", vec![stranger]),
+            failing("two edits", vec![wrong(), wrong()]),
+            failing("one edit", vec![wrong()]),
+            failing("one edit, and says more of the job", vec![ok, wrong()]),
+        ]);
+        let names: Vec<&str> = sorted.iter().map(|judged| &*judged.name).collect();
+        assert_eq!(
+            names,
+            [
+                "one edit, and says more of the job",
+                "one edit",
+                "two edits",
+                "another issuer"
+            ]
+        );
+    }
 }

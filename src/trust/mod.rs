@@ -20,6 +20,7 @@ mod glob;
 mod guard_rails;
 mod identity;
 mod index;
+mod names;
 mod pin;
 mod place;
 mod policy;
@@ -29,7 +30,9 @@ mod scope;
 
 pub use case::{Case, CaseStart, Expectation};
 pub use decide::{Limits, decide, no_such_project};
-pub use decision::{Decision, Finding, FindingKind, Grant, Judgement, Refusal, Shadow, Wish};
+pub use decision::{
+    ChangedId, Decision, Finding, FindingKind, Grant, Judgement, Refusal, Shadow, Wish,
+};
 pub use explain::{Explanation, Verdict};
 pub use fault::{PolicyFault, Problem, Report, Severity};
 pub use guard_rails::{Breach, GuardRails};
