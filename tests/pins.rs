@@ -277,11 +277,9 @@ async fn a_buildkite_job_that_leaves_a_pinned_id_out_is_told_which_claim_to_ask_
     assert_allowed(&exchange("buildkite-optional-claims", &[]).await);
     assert_eq!(events(&service).await.len(), 1);
     let without = exchange("buildkite-push", &[]).await;
-    let other = exchange(
-        "buildkite-optional-claims",
-        &[("pipeline_id", json!("0184990a-4782-42b5-afc1-16715b10ffff"))],
-    );
-    assert_eq!(other.await.reason(), "identity-changed");
+    let other = [("pipeline_id", json!("0184990a-4782-42b5-afc1-16715b10ffff"))];
+    let other = exchange("buildkite-optional-claims", &other).await;
+    assert_eq!(other.reason(), "identity-changed", "{}", other.text);
     assert_eq!(without.reason(), "identity-changed", "{}", without.text);
     let told = without.description();
     assert!(told.contains("--claim"), "{told}");

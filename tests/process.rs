@@ -223,7 +223,8 @@ async fn after_kill_9_names_belong_to_the_identity_that_was_let_in_first() {
         for id in 0..8 {
             let (running, http, project) = (running.clone(), http.clone(), project.clone());
             at_once.spawn(async move {
-                let answer = running.exchange_for(&project, &http, &of_repository(id));
+                let token = of_repository(id);
+                let answer = running.exchange_for(&project, &http, &token);
                 (id, answer.await.map(|answer| answer.status))
             });
         }
@@ -242,7 +243,8 @@ async fn after_kill_9_names_belong_to_the_identity_that_was_let_in_first() {
 
         let running = Running::start(folder.path());
         for id in 0..8 {
-            let answer = running.exchange_for(&project, &http, &of_repository(id));
+            let token = of_repository(id);
+            let answer = running.exchange_for(&project, &http, &token);
             let answer = answer.await.unwrap();
             let expected = if id == let_in { "" } else { "identity-changed" };
             assert_eq!(answer.reason(), expected, "{}", answer.text);

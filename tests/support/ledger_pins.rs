@@ -55,9 +55,9 @@ pub fn of_many_first_uses_at_once_one_identity_is_pinned_and_let_in(fixture: &im
                     scope.spawn(move || {
                         let id = (number % 4).to_string();
                         let ids = [("owner-id", id.as_str())];
-                        let spend = once_as(&format!("{round} {number}"), wish(names, &ids));
+                        let one_use = once_as(&format!("{round} {number}"), wish(names, &ids));
                         together.wait();
-                        match wait(store.spend(spend, record())).unwrap() {
+                        match wait(store.spend(one_use, record())).unwrap() {
                             Spent::Nth(1) => Some(id),
                             Spent::IdentityChanged(_) => None,
                             other => panic!("{other:?}"),
@@ -78,14 +78,14 @@ pub fn of_many_first_uses_at_once_one_identity_is_pinned_and_let_in(fixture: &im
 pub fn a_pin_holds_across_a_restart_and_a_differing_use_writes_nothing(fixture: &impl Fixture) {
     let store = fixture.open();
     let first = record();
-    let spend = once_as("first", wish(names("api"), FIRST));
-    wait(store.spend(spend, first.clone())).unwrap();
+    let one_use = once_as("first", wish(names("api"), FIRST));
+    wait(store.spend(one_use, first.clone())).unwrap();
     fixture.close(store);
 
     let store = fixture.open();
     let other = record();
-    let spend = once_as("other", wish(names("api"), OTHER));
-    let spent = wait(store.spend(spend, other.clone())).unwrap();
+    let one_use = once_as("other", wish(names("api"), OTHER));
+    let spent = wait(store.spend(one_use, other.clone())).unwrap();
     assert_eq!(spent, Spent::IdentityChanged(names("api")));
     assert!(wait(store.decision(other.decision_id)).unwrap().is_none());
     let again = once_as("other", wish(names("api"), FIRST));
@@ -99,10 +99,10 @@ pub fn a_pin_holds_across_a_restart_and_a_differing_use_writes_nothing(fixture: 
 
 pub fn a_use_that_leaves_a_pinned_id_out_is_refused(fixture: &impl Fixture) {
     let store = fixture.open();
-    let spend = |name: &str, ids| store.spend(once_as(name, wish(names("api"), ids)), record());
-    assert_eq!(wait(spend("whole", FIRST)).unwrap(), Spent::Nth(1));
+    let attempt = |name: &str, ids| store.spend(once_as(name, wish(names("api"), ids)), record());
+    assert_eq!(wait(attempt("whole", FIRST)).unwrap(), Spent::Nth(1));
     for (number, left) in [&FIRST[..1], &FIRST[1..], &[]].into_iter().enumerate() {
-        let spent = wait(spend(&number.to_string(), left)).unwrap();
+        let spent = wait(attempt(&number.to_string(), left)).unwrap();
         assert_eq!(spent, Spent::IdentityChanged(names("api")), "{left:?}");
     }
     fixture.close(store);
@@ -110,23 +110,26 @@ pub fn a_use_that_leaves_a_pinned_id_out_is_refused(fixture: &impl Fixture) {
 
 pub fn ids_that_come_later_are_pinned_when_they_come(fixture: &impl Fixture) {
     let store = fixture.open();
-    let spend = |name: &str, ids| {
+    let attempt = |name: &str, ids| {
         let record = record();
         let id = record.decision_id.to_string();
-        let spend = once_as(name, wish(names("api"), ids));
-        (wait(store.spend(spend, record)).unwrap(), id)
+        let one_use = once_as(name, wish(names("api"), ids));
+        (wait(store.spend(one_use, record)).unwrap(), id)
     };
-    assert_eq!(spend("none", &[]).0, Spent::Nth(1));
+    assert_eq!(attempt("none", &[]).0, Spent::Nth(1));
     let used = pin_of(&store, &names("api")).unwrap();
     assert!(used.ids.is_empty(), "used, and nothing is pinned");
     assert_eq!(events(&store), []);
-    let (spent, one) = spend("one", &FIRST[..1]);
+    let (spent, one) = attempt("one", &FIRST[..1]);
     assert_eq!(spent, Spent::Nth(1));
     assert_eq!(pin_of(&store, &names("api")).unwrap().decision_id, one);
-    assert_eq!(spend("both", FIRST).0, Spent::Nth(1));
+    assert_eq!(attempt("both", FIRST).0, Spent::Nth(1));
     assert_eq!(pin_of(&store, &names("api")).unwrap().ids.len(), 2);
     assert_eq!(events(&store).len(), 2);
-    assert!(matches!(spend("other", OTHER).0, Spent::IdentityChanged(_)));
+    assert!(matches!(
+        attempt("other", OTHER).0,
+        Spent::IdentityChanged(_)
+    ));
     fixture.close(store);
 }
 
@@ -134,8 +137,8 @@ pub fn a_pin_has_an_event_of_its_own_and_a_repeat_has_none(fixture: &impl Fixtur
     let store = fixture.open();
     let first = record();
     for (name, record) in [("first", first.clone()), ("second", record())] {
-        let spend = once_as(name, wish(names("api"), FIRST));
-        assert_eq!(wait(store.spend(spend, record)).unwrap(), Spent::Nth(1));
+        let one_use = once_as(name, wish(names("api"), FIRST));
+        assert_eq!(wait(store.spend(one_use, record)).unwrap(), Spent::Nth(1));
     }
     let made = Happening::PinMade {
         names: names("api"),
@@ -153,8 +156,8 @@ pub fn a_pin_has_an_event_of_its_own_and_a_repeat_has_none(fixture: &impl Fixtur
 
 pub fn of_two_names_in_one_use_none_is_pinned_if_one_differs(fixture: &impl Fixture) {
     let store = fixture.open();
-    let spend = once_as("first", wish(names("api"), FIRST));
-    wait(store.spend(spend, record())).unwrap();
+    let one_use = once_as("first", wish(names("api"), FIRST));
+    wait(store.spend(one_use, record())).unwrap();
     let mut both = once("both");
     both.pins = vec![wish(names("web"), OTHER), wish(names("api"), OTHER)];
     let spent = wait(store.spend(both.clone(), record())).unwrap();
@@ -175,8 +178,8 @@ pub fn names_are_pinned_for_one_project_and_issuer(fixture: &impl Fixture) {
     let all = [names("api"), names_in("acme/web", "api"), enterprise];
     for (number, names) in all.iter().enumerate() {
         let owner = number.to_string();
-        let spend = once_as(&owner, wish(names.clone(), &[("owner-id", &owner)]));
-        assert_eq!(wait(store.spend(spend, record())).unwrap(), Spent::Nth(1));
+        let one_use = once_as(&owner, wish(names.clone(), &[("owner-id", &owner)]));
+        assert_eq!(wait(store.spend(one_use, record())).unwrap(), Spent::Nth(1));
     }
     let listed = |project: Option<&str>| {
         let listed = wait(store.pins(project.map(str::to_owned))).unwrap();
@@ -202,8 +205,8 @@ pub fn names_keep_the_time_of_their_first_load(fixture: &impl Fixture) {
 
     let store = fixture.open();
     wait(store.note_names(vec![names("7"), names("new")], later)).unwrap();
-    let spend = once_as("used", wish(names("8"), FIRST));
-    wait(store.spend(spend, record())).unwrap();
+    let one_use = once_as("used", wish(names("8"), FIRST));
+    wait(store.spend(one_use, record())).unwrap();
     wait(store.note_names(vec![names("8")], later)).unwrap();
     let asked = [names("7"), names("8"), names("new"), names("unknown")];
     let states = wait(store.name_states(asked.to_vec())).unwrap();
@@ -220,14 +223,14 @@ pub fn names_keep_the_time_of_their_first_load(fixture: &impl Fixture) {
 
 pub fn a_reset_lets_other_ids_in_and_is_on_record(fixture: &impl Fixture) {
     let store = fixture.open();
-    let spend = |name: &str, ids| {
-        let spend = once_as(name, wish(names("api"), ids));
-        wait(store.spend(spend, record())).unwrap()
+    let attempt = |name: &str, ids| {
+        let one_use = once_as(name, wish(names("api"), ids));
+        wait(store.spend(one_use, record())).unwrap()
     };
     let later = noon().plus(Seconds(3600));
     let unknown = wait(store.reset_pin(names("web"), "uid 7".into(), later));
     assert_eq!(unknown.unwrap(), None);
-    assert_eq!(spend("first", FIRST), Spent::Nth(1));
+    assert_eq!(attempt("first", FIRST), Spent::Nth(1));
     let event = wait(store.reset_pin(names("api"), "uid 7".into(), later));
     let event = event.unwrap().unwrap();
     let reset = Happening::PinReset {
@@ -273,8 +276,8 @@ pub fn decisions_are_listed_from_a_moment_on_oldest_first_page_by_page(fixture: 
     };
     let records: Vec<_> = (0..20).map(at).collect();
     for (number, record) in records.iter().enumerate().rev() {
-        let spend = once(&number.to_string());
-        wait(store.spend(spend, record.clone())).unwrap();
+        let one_use = once(&number.to_string());
+        wait(store.spend(one_use, record.clone())).unwrap();
     }
     let names = |records: &[countersign::audit::Record]| {
         let names = records.iter().map(|record| record.decision_id);
