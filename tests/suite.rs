@@ -11,6 +11,7 @@ mod claims;
 mod discovery;
 mod exchange;
 mod fake_ci;
+mod guard_rails;
 mod ledger;
 mod process;
 mod refusals;

@@ -5,6 +5,7 @@
 
 mod audience;
 mod folder;
+mod listing;
 mod watch;
 
 use std::collections::{HashMap, HashSet};
@@ -19,10 +20,10 @@ use crate::ledger::StoreUnavailable;
 use crate::trust::{ProjectPath, ProjectPolicy};
 
 pub use audience::{Audience, InvalidAudience};
-pub use folder::FileProblem;
+pub use folder::{FileProblem, SwitchedOff};
 pub use watch::follow;
 
-use folder::Folder;
+use folder::{Folder, switched_off};
 
 /// Binds each project's path to a short text id, once and for ever.
 pub trait ProjectIds: Send + Sync {
@@ -59,6 +60,7 @@ struct Snapshot {
     by_id: HashMap<String, Arc<Project>>,
     organizations_named: HashSet<(String, String)>,
     problems: Vec<FileProblem>,
+    switched_off: Vec<SwitchedOff>,
 }
 
 /// The folder of the policies cannot be used at all.
@@ -98,7 +100,7 @@ impl Directory {
     }
 
     /// Reads the files that changed since the last time. A broken file keeps its own last good version; a deleted one
-    /// takes its project with it at once.
+    /// takes its project with it at once. Guard rails that were tightened, or deleted, act at once too.
     pub async fn reload(&self) -> Result<(), DirectoryError> {
         let _one_at_a_time = self.reloading.lock().await;
         let folder = self.folder.clone();
@@ -130,6 +132,7 @@ impl Directory {
             ..Snapshot::default()
         };
         for (policy, id) in scan.policies.into_iter().zip(ids) {
+            snapshot.switched_off.extend(switched_off(&policy));
             let named = policy.organizations_named();
             snapshot.organizations_named.extend(
                 named.map(|(issuer, organization)| (issuer.to_owned(), organization.to_owned())),
@@ -183,6 +186,11 @@ impl Directory {
     /// What is wrong with the files, and what is done about it.
     pub fn problems(&self) -> Vec<FileProblem> {
         self.snapshot.load().problems.clone()
+    }
+
+    /// The relationships that are off because they break a guard rail of their organization.
+    pub fn switched_off(&self) -> Vec<SwitchedOff> {
+        self.snapshot.load().switched_off.clone()
     }
 
     /// How many projects there are.
