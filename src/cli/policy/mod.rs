@@ -1,10 +1,12 @@
 //! `countersign policy`: what an operator does with trust policies before, and after, the service reads them.
 
 mod case;
+mod check;
 mod explain;
 mod judge;
 mod junit;
 mod recorded;
+mod report;
 mod setting;
 mod test;
 
@@ -23,6 +25,7 @@ pub(super) struct PolicyArgs {
 
 #[derive(Subcommand)]
 enum PolicyVerb {
+    Check(check::CheckArgs),
     Test(test::TestArgs),
     Explain(explain::ExplainArgs),
 }
@@ -36,6 +39,7 @@ fn say(text: &str) {
 /// Does what the verb says.
 pub(super) async fn run(arguments: &PolicyArgs) -> u8 {
     match &arguments.verb {
+        PolicyVerb::Check(arguments) => check::run(arguments),
         PolicyVerb::Test(arguments) => test::run(arguments),
         PolicyVerb::Explain(arguments) => explain::run(arguments).await,
     }
