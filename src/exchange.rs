@@ -6,6 +6,7 @@
 mod denial;
 mod witness;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use denial::{ExchangeError, Refused};
@@ -13,14 +14,14 @@ pub use denial::{ExchangeError, Refused};
 use witness::{Stage, Witness};
 
 use crate::audit::{DecisionId, Outcome, Record};
-use crate::clock::{Clock, UnixTime};
+use crate::clock::{Clock, Seconds, UnixTime};
 use crate::directory::{Audience, Directory, Project};
 use crate::discovery::KeyDirectory;
 use crate::issuer::{Match, PublicKey, Registry, TrustedIssuer};
-use crate::ledger::{DenialAllowance, Ledger, Spend, Spent, remember_until};
+use crate::ledger::{DenialAllowance, Ledger, Spend, Spent, StoreUnavailable, remember_until};
 use crate::project_token::{Holder, KeyRing, ProjectToken, UnsignedToken, prepare};
 use crate::subject::{InvalidToken, SignedClaims, SubjectToken, VerifiedClaims};
-use crate::trust::{Circumstances, Grant, Limits, Wish, decide};
+use crate::trust::{Circumstances, Grant, Limits, PinWish, Wish, decide};
 
 /// Exchanges subject tokens for project tokens (RFC 8693).
 pub struct Exchange {
@@ -42,7 +43,13 @@ pub struct Exchange {
     pub public_url: String,
     /// The lifetimes that the configuration allows.
     pub limits: Limits,
+    /// How long names without ids may go unused after their first load.
+    pub pin_window: Seconds,
 }
+
+/// How often an exchange decides anew because other ids were pinned to its names since it looked. Only resets, each of
+/// them an operator's, can bring it to more than two.
+const MOST_DECISIONS: usize = 4;
 
 /// What a caller asks for, in the form that the wire allows.
 #[derive(Debug)]
@@ -107,14 +114,21 @@ impl Exchange {
     ) -> Result<Issued, ExchangeError> {
         let claims = self.verify(request, now, witness).await?;
         let project = project.ok_or_else(ExchangeError::no_such_project)?;
-        let grant = self.decide(project, &claims, &request.wish, now, witness)?;
-        let holder = Holder {
-            path: &project.path,
-            id: &project.id,
-        };
-        let token = prepare(grant, holder, &claims, &self.public_url, now);
-        let decision_id = self.spend_and_record(&token, &claims, now, witness).await?;
-        self.answer(&token, decision_id, now)
+        for _ in 0..MOST_DECISIONS {
+            let circumstances = self.circumstances(project, &claims, now).await?;
+            let grant = self.decide(project, &claims, &request.wish, &circumstances, witness)?;
+            let pins = grant.pins().to_vec();
+            let holder = Holder {
+                path: &project.path,
+                id: &project.id,
+            };
+            let token = prepare(grant, holder, &claims, &self.public_url, now);
+            let recorded = self.spend_and_record(&token, &claims, pins, now, witness);
+            if let Some(decision_id) = recorded.await? {
+                return self.answer(&token, decision_id, now);
+            }
+        }
+        Err(StoreUnavailable("pins changed while the exchange was decided".to_owned()).into())
     }
 
     /// Finds the registered issuer and its key, checks the signature, and takes the claims.
@@ -168,17 +182,36 @@ impl Exchange {
             .map_err(|fault| ExchangeError::without_key(&fault, trusted))
     }
 
+    /// What is remembered of the names that the policy has no ids for.
+    async fn circumstances(
+        &self,
+        project: &Project,
+        claims: &VerifiedClaims,
+        now: UnixTime,
+    ) -> Result<Circumstances, ExchangeError> {
+        let used = project.policy.names_used(claims);
+        let names = if used.is_empty() {
+            HashMap::new()
+        } else {
+            self.ledger.name_states(used).await?
+        };
+        Ok(Circumstances {
+            now,
+            names,
+            pin_window: self.pin_window,
+        })
+    }
+
     /// Asks the project's policy.
     fn decide(
         &self,
         project: &Project,
         claims: &VerifiedClaims,
         wish: &Wish,
-        now: UnixTime,
+        circumstances: &Circumstances,
         witness: &mut Witness<'_>,
     ) -> Result<Grant, ExchangeError> {
-        let circumstances = Circumstances::unremembered(now);
-        let decision = decide(&project.policy, claims, wish, &self.limits, &circumstances);
+        let decision = decide(&project.policy, claims, wish, &self.limits, circumstances);
         let description = decision.description();
         witness
             .judged(decision)
@@ -188,14 +221,16 @@ impl Exchange {
             })
     }
 
-    /// One commit: the token is spent, and the record says for what.
+    /// One commit: the names keep their ids, the token is spent, and the record says for what. `None` if other ids were
+    /// pinned to the names since the decision.
     async fn spend_and_record(
         &self,
         token: &UnsignedToken,
         claims: &VerifiedClaims,
+        pins: Vec<PinWish>,
         now: UnixTime,
         witness: &Witness<'_>,
-    ) -> Result<DecisionId, ExchangeError> {
+    ) -> Result<Option<DecisionId>, ExchangeError> {
         let max_uses = claims.trusted().max_uses;
         let record = Record {
             trust: token.trust().to_vec(),
@@ -211,10 +246,12 @@ impl Exchange {
             key: claims.spent_key(),
             max_uses,
             until,
+            pins,
         };
         match self.ledger.spend(spend, record).await? {
-            Spent::Nth(_) => Ok(decision_id),
+            Spent::Nth(_) => Ok(Some(decision_id)),
             Spent::Exhausted => Err(ExchangeError::Spent { max_uses }),
+            Spent::IdentityChanged(_) => Ok(None),
         }
     }
 

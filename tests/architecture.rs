@@ -13,10 +13,10 @@ const ROOMS: [(&str, &[&str]); 21] = [
     ("subject", &["clock", "issuer"]),
     ("trust", &["clock", "issuer", "subject"]),
     ("audit", &["clock", "trust"]),
-    ("ledger", &["audit", "clock", "subject"]),
+    ("ledger", &["audit", "clock", "subject", "trust"]),
     ("discovery", &["clock", "issuer", "ledger"]),
     ("project_token", &["clock", "ledger", "subject", "trust"]),
-    ("directory", &["issuer", "ledger", "trust"]),
+    ("directory", &["clock", "issuer", "ledger", "trust"]),
     (
         "exchange",
         &[
@@ -49,17 +49,22 @@ const ROOMS: [(&str, &[&str]); 21] = [
     (
         "http",
         &[
+            "audit",
             "clock",
             "directory",
             "exchange",
             "fake_ci",
+            "issuer",
+            "ledger",
             "subject",
             "trust",
-            "issuer",
         ],
     ),
     ("client", &[]),
-    ("config", &["clock", "issuer", "project_token", "subject"]),
+    (
+        "config",
+        &["clock", "issuer", "project_token", "subject", "trust"],
+    ),
     (
         "cli",
         &[
@@ -76,6 +81,7 @@ const ROOMS: [(&str, &[&str]); 21] = [
             "ledger",
             "project_token",
             "store",
+            "subject",
             "trust",
         ],
     ),
@@ -87,9 +93,10 @@ const ROOMS: [(&str, &[&str]); 21] = [
 const TOOLS: [&str; 3] = ["digest", "excerpt", "text"];
 
 /// Libraries that one room alone may know, so that replacing one touches one place.
-const LIBRARIES: [(&str, &[&str]); 14] = [
+const LIBRARIES: [(&str, &[&str]); 16] = [
     ("annotate_snippets", &["excerpt"]),
     ("actix_web", &["http"]),
+    ("pulldown_cmark", &["http"]),
     ("reqwest", &["client", "discovery"]),
     ("openidconnect", &["discovery", "issuer"]),
     ("moka", &["discovery"]),
@@ -101,6 +108,7 @@ const LIBRARIES: [(&str, &[&str]); 14] = [
     ("regex_syntax", &["trust"]),
     ("rustix", &["cli", "store"]),
     ("tempfile", &["cli"]),
+    ("toml_edit", &["cli"]),
     ("tracing_subscriber", &["cli"]),
 ];
 

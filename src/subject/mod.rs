@@ -14,4 +14,4 @@ pub use claims::{SpentKey, VerifiedClaims};
 pub use fault::InvalidToken;
 pub use json::parse_strictly;
 pub use token::{LONGEST_TOKEN, SubjectToken};
-pub use verify::{LEEWAY, LONGEST_LIFETIME, Rejected, SignedClaims};
+pub use verify::{LEEWAY, LONGEST_LIFETIME, Rejected, SignedClaims, faults_of};

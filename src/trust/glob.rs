@@ -24,6 +24,7 @@ const LARGEST_TOGETHER: usize = 64 << 20;
 #[derive(Clone)]
 pub(super) struct Glob {
     text: Arc<str>,
+    fold: bool,
     regex: Arc<Regex>,
 }
 
@@ -52,6 +53,11 @@ impl Glob {
     /// The glob as it was written.
     pub(super) fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Whether it compares without ASCII case.
+    pub(super) fn folds(&self) -> bool {
+        self.fold
     }
 }
 
@@ -89,6 +95,7 @@ impl Globs {
         self.taken += regex.memory_usage();
         let glob = Glob {
             text: text.clone(),
+            fold,
             regex: Arc::new(regex),
         };
         self.compiled.insert((text, fold), glob.clone());
@@ -118,7 +125,7 @@ fn compile(text: &str, fold: bool) -> Option<Regex> {
 }
 
 /// The set of texts that a glob matches. Built node by node: no character of a policy is ever read as a pattern.
-fn language(text: &str, fold: bool) -> Hir {
+pub(super) fn language(text: &str, fold: bool) -> Hir {
     let mut nodes = Vec::new();
     let mut rest = text.chars().peekable();
     while let Some(character) = rest.next() {
@@ -130,16 +137,30 @@ fn language(text: &str, fold: bool) -> Hir {
                 ClassUnicodeRange::new('\0', '.'),
                 ClassUnicodeRange::new('0', char::MAX),
             ]))),
-            letter if fold && letter.is_ascii_alphabetic() => {
-                let cases = [letter.to_ascii_lowercase(), letter.to_ascii_uppercase()];
-                Hir::class(Class::Unicode(ClassUnicode::new(
-                    cases.map(|case| ClassUnicodeRange::new(case, case)),
-                )))
-            }
-            literal => Hir::literal(literal.to_string().into_bytes()),
+            letter => one_letter(letter, fold),
         });
     }
     Hir::concat(nodes)
+}
+
+/// The set that holds one text.
+pub(super) fn one_text(text: &str, fold: bool) -> Hir {
+    Hir::concat(
+        text.chars()
+            .map(|letter| one_letter(letter, fold))
+            .collect(),
+    )
+}
+
+fn one_letter(letter: char, fold: bool) -> Hir {
+    if fold && letter.is_ascii_alphabetic() {
+        let cases = [letter.to_ascii_lowercase(), letter.to_ascii_uppercase()];
+        Hir::class(Class::Unicode(ClassUnicode::new(
+            cases.map(|case| ClassUnicodeRange::new(case, case)),
+        )))
+    } else {
+        Hir::literal(letter.to_string().into_bytes())
+    }
 }
 
 /// Any run, also an empty one, of these bytes.
