@@ -1,10 +1,11 @@
 //! The command line: one file a verb. It puts the parts together.
 
 pub mod assemble;
-mod decision_view;
 mod demo;
 pub mod fake_ci;
+pub mod ledger_access;
 mod logging;
+mod policy;
 mod serve;
 
 use std::process::ExitCode;
@@ -33,6 +34,8 @@ enum Verb {
     /// Run the service.
     Serve(serve::ServeArgs),
     FakeCi(fake_ci::FakeCiArgs),
+    /// Check, test and explain trust policies.
+    Policy(policy::PolicyArgs),
     /// Show an exchange of each CI system, and a denial, on this machine alone.
     Demo(demo::DemoArgs),
 }
@@ -42,6 +45,7 @@ pub async fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let code = match arguments.verb {
         Verb::Serve(arguments) => serve::run(&arguments).await,
+        Verb::Policy(arguments) => policy::run(&arguments).await,
         Verb::Demo(arguments) => demo::run(&arguments).await,
         Verb::FakeCi(arguments) => match fake_ci::run(&arguments).await {
             Ok(()) => DONE,

@@ -4,9 +4,12 @@ use std::future::{Ready, ready};
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER};
+use actix_web::web::Data;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde_json::json;
 
+use super::Service;
+use super::errors::page_about;
 use super::log::Noted;
 use crate::clock::Seconds;
 use crate::exchange::{ExchangeError, Refused};
@@ -117,6 +120,12 @@ fn answer(
         "error_description": describable(description),
         "reason": reason,
     });
+    if let (Some(service), Some(members)) =
+        (request.app_data::<Data<Service>>(), body.as_object_mut())
+    {
+        let page = page_about(&service.exchange.public_url, reason);
+        members.insert("error_uri".to_owned(), json!(page));
+    }
     if let (Some(id), Some(members)) = (&decision_id, body.as_object_mut()) {
         members.insert("decision_id".to_owned(), json!(id));
     }

@@ -1,7 +1,9 @@
 //! The only room that knows actix-web: what the outside sees.
 
+pub mod admin;
 mod client_address;
 mod error;
+mod errors;
 pub mod fake_ci;
 mod health;
 mod log;
@@ -67,6 +69,8 @@ fn routes(config: &mut ServiceConfig) {
             "GET",
         ))
         .service(only("/.well-known/jwks.json", get().to(oauth::keys), "GET"))
+        .service(only("/errors", get().to(errors::all), "GET"))
+        .service(only("/errors/{reason}", get().to(errors::one), "GET"))
         .service(only("/healthz", get().to(health::alive), "GET"))
         .service(only("/readyz", get().to(health::ready), "GET"))
         .default_service(actix_web::web::to(error::no_such_path));

@@ -2,6 +2,7 @@
 //!
 //! Everything here is data that was checked once. Nothing here asks anyone: fetching lives in `discovery`.
 
+mod claims;
 mod keys;
 pub mod profile;
 mod profiles;

@@ -39,19 +39,205 @@ pub struct Profile {
     pub tenant_claims_configured: bool,
     /// Where the facts stand that a project token carries on in `ci`.
     pub facts: CiFacts,
+    /// How a token says that its job is of a pull request.
+    pub pull_requests: PullRequests,
+    /// Kinds of jobs that a policy is asked about, and the claims of each.
+    pub situations: &'static [Situation],
+    /// Which claims go together.
+    pub consequences: &'static [Consequence],
+    /// How a relationship is said in plain words.
+    pub wording: Wording,
+    /// Two globs, if `sub` comes in two forms: the first matches both, the second only the newer one.
+    pub subject_forms: Option<(&'static str, &'static str)>,
+    /// How the names of claims begin that an administrator or a job makes up.
+    pub made_up_claims: &'static [&'static str],
+}
+
+/// How a token says that its job is of a pull request (GitLab: merge request).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PullRequests {
+    /// Its claims are those of [`SituationKind::PullRequest`]; the text says what becomes of those of forks.
+    Marked(&'static str),
+    /// This claim names the repository that the change came from, which for a fork is the fork; nothing else tells.
+    ByOrigin(&'static str),
+    /// Not at all: it looks like any other job.
+    Unmarked,
+    /// Not at all, and who gets a token is settled where the token is made.
+    SettledElsewhere,
+    /// We do not know.
+    Unknown,
+}
+
+/// What a relationship is about, in plain words.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wording {
+    /// What runs jobs, `GitHub repository`; empty if we do not know.
+    pub place: &'static str,
+    /// The field with its id.
+    pub place_id: Option<&'static str>,
+    /// The field with its name.
+    pub place_name: Option<&'static str>,
+    /// To whom it belongs, `owner`.
+    pub owner: &'static str,
+    /// The field with the owner's id.
+    pub owner_id: Option<&'static str>,
+    /// The field with the owner's name, unless the name of the place begins with it.
+    pub owner_name: Option<&'static str>,
+    /// The claim that says what started a job.
+    pub started_by: Option<&'static str>,
+    /// What a job is called that was started so.
+    pub starts: &'static [(&'static str, &'static str)],
+}
+
+/// A kind of job, by its claims.
+#[derive(Debug)]
+pub struct Situation {
+    /// Which one.
+    pub kind: SituationKind,
+    /// What a token of such a job has: each claim, and globs of which its value matches one.
+    pub claims: &'static [(&'static str, &'static [&'static str])],
+}
+
+/// The kinds of jobs that a policy is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SituationKind {
+    /// An open pull request.
+    PullRequest,
+    /// A branch.
+    Branch,
+    /// A tag.
+    Tag,
+}
+
+/// Claims that go together: if one has one of these values, the other one matches one of those globs.
+#[derive(Debug)]
+pub struct Consequence {
+    /// A claim and its values.
+    pub when: (&'static str, &'static [&'static str]),
+    /// Another claim, and the globs of which it then matches one.
+    pub then: (&'static str, &'static [&'static str]),
 }
 
 /// One claim of a profile.
 #[derive(Debug, Clone, Copy)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, a column in the table of claims"
+)]
 pub struct Claim {
     /// Its name, a whole member name.
     pub name: &'static str,
     /// Its JSON type.
     pub kind: ClaimType,
+    /// What it says, in one line of a table.
+    pub meaning: &'static str,
+    /// Who decides its value.
+    pub trust: TrustClass,
     /// Whether every token of a CI job has it, so that asking for its absence is a mistake.
     pub always: bool,
+    /// Whether the job itself decides if its token has it.
+    pub on_request: bool,
     /// Whether it compares without ASCII case.
     pub fold: bool,
+    /// Whether it is about a person, so that whoever keeps it has to have a reason.
+    pub personal: bool,
+    /// What its values look like, as far as that is certain.
+    pub form: Form,
+    /// For a name that can be registered again: the claim with the id of what it names.
+    pub id: Option<&'static str>,
+    /// The values that whoever may push a branch can bring about; empty if that is not known or every value.
+    pub by_pushing: &'static [&'static str],
+    /// The values that strangers can bring about, by opening a pull request or writing a comment, while the job runs with
+    /// the project's own rights.
+    pub by_strangers: &'static [&'static str],
+}
+
+/// Who decides the value of a claim: what a condition on it is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TrustClass {
+    /// Given once by the CI system, and never to anything else.
+    ImmutableId,
+    /// A name that can be given up, and registered by somebody else.
+    ReusableName,
+    /// A setting that takes an administrator's rights.
+    Administrator,
+    /// Set by the CI system, about how the job came to run.
+    System,
+    /// Chosen by whoever pushes or triggers.
+    Chosen,
+    /// Made anew for each run: good for a record, useless in a policy.
+    OfRun,
+}
+
+impl TrustClass {
+    /// Every class, from the firmest.
+    pub const ALL: [Self; 6] = [
+        Self::ImmutableId,
+        Self::ReusableName,
+        Self::Administrator,
+        Self::System,
+        Self::Chosen,
+        Self::OfRun,
+    ];
+
+    /// The class in words, for a table.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::ImmutableId => "immutable id",
+            Self::ReusableName => "reusable name",
+            Self::Administrator => "set by an administrator",
+            Self::System => "set by the CI system",
+            Self::Chosen => "chosen by whoever pushes or triggers",
+            Self::OfRun => "made for one run",
+        }
+    }
+
+    /// What a condition on such a claim is worth.
+    pub fn explained(self) -> &'static str {
+        match self {
+            Self::ImmutableId => {
+                "The CI system gave it once and gives it to nobody else. It survives a rename. Rest a relationship on these."
+            }
+            Self::ReusableName => {
+                "It can be renamed, given up and registered by somebody else. Give the id beside it."
+            }
+            Self::Administrator => {
+                "Changing it takes the rights of an administrator of the repository, project or organization."
+            }
+            Self::System => {
+                "The CI system says how the job came to run. It is true, but whoever may push can often bring about the value."
+            }
+            Self::Chosen => {
+                "Whoever may push, edit a workflow or start a job writes what they like. Alone it keeps nobody out who may push."
+            }
+            Self::OfRun => "It differs from run to run: good for a record, useless in a policy.",
+        }
+    }
+}
+
+/// What the values of a claim look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Anything.
+    Any,
+    /// One of these words, and no other.
+    Words(&'static [&'static str]),
+    /// One of these words, or one that we do not know of yet.
+    KnownWords(&'static [&'static str]),
+    /// A full ref, `refs/heads/main`; empty where a job has none.
+    FullRef,
+    /// The name of a branch or tag, `main`.
+    BareRef,
+    /// Decimal digits.
+    Digits,
+    /// A UUID in lower case.
+    Uuid,
+    /// A commit's digest, 40 or 64 hexadecimal digits in lower case.
+    Digest,
+    /// A text without upper-case letters.
+    LowerCase,
+    /// A path whose beginning names an owner: so many `/` stand before the owner's name.
+    OwnedPath(usize),
 }
 
 /// The JSON type of a claim.
@@ -266,6 +452,13 @@ impl Profile {
     /// The claim called `name`, if this profile knows it.
     pub fn claim(&self, name: &str) -> Option<&'static Claim> {
         self.claims.iter().find(|claim| claim.name == name)
+    }
+
+    /// The jobs of one kind, if tokens tell them from others.
+    pub fn situation(&self, kind: SituationKind) -> Option<&'static Situation> {
+        self.situations
+            .iter()
+            .find(|situation| situation.kind == kind)
     }
 
     /// The identity field called `name`.

@@ -1,10 +1,10 @@
 //! The profiles: one table per CI system. A new CI system is a table here and a file of claims in `tests/`.
 
+use super::claims;
 use super::profile::{
-    CiFacts, Claim, ClaimType, FieldKind, IdentityField, Many, Profile, Required, Requirement,
-    Source,
+    CiFacts, Consequence, FieldKind, IdentityField, Many, Profile, PullRequests, Required,
+    Requirement, Situation, SituationKind, Source, Wording,
 };
-use ClaimType::{Boolean, BooleanText, Id, Number, Object, Text, TextList};
 
 /// Every profile, in the order in which they are shown.
 pub static PROFILES: [&Profile; 6] = [&GITHUB, &CIRCLECI, &BUILDKITE, &RWX, &GITLAB, &GENERIC];
@@ -16,34 +16,6 @@ pub fn profile_named(name: &str) -> Option<&'static Profile> {
 
 /// Ten minutes: for CI systems where a job asks for a token at the moment it needs one.
 const TEN_MINUTES: Option<u32> = Some(600);
-
-/// A claim that every token of a CI job has.
-const fn always(name: &'static str, kind: ClaimType) -> Claim {
-    Claim {
-        name,
-        kind,
-        always: true,
-        fold: false,
-    }
-}
-
-/// A claim that some tokens lack.
-const fn sometimes(name: &'static str, kind: ClaimType) -> Claim {
-    Claim {
-        name,
-        kind,
-        always: false,
-        fold: false,
-    }
-}
-
-/// The same claim, compared without ASCII case.
-const fn fold(claim: Claim) -> Claim {
-    Claim {
-        fold: true,
-        ..claim
-    }
-}
 
 /// A field that holds a name or other exact value, equal to a claim.
 const fn field(name: &'static str, kind: FieldKind, claim: &'static str) -> IdentityField {
@@ -71,39 +43,7 @@ static GITHUB: Profile = Profile {
     max_token_age: TEN_MINUTES,
     max_uses: 1,
     audience_claim: None,
-    claims: &[
-        always("actor", Text),
-        always("actor_id", Id),
-        always("base_ref", Text),
-        sometimes("check_run_id", Id),
-        sometimes("enterprise", Text),
-        sometimes("enterprise_id", Id),
-        fold(sometimes("environment", Text)),
-        sometimes("environment_node_id", Text),
-        always("event_name", Text),
-        always("head_ref", Text),
-        sometimes("issuer_scope", Text),
-        always("job_workflow_ref", Text),
-        always("job_workflow_sha", Text),
-        always("jti", Text),
-        always("ref", Text),
-        always("ref_protected", BooleanText),
-        always("ref_type", Text),
-        fold(always("repository", Text)),
-        always("repository_id", Id),
-        fold(always("repository_owner", Text)),
-        always("repository_owner_id", Id),
-        always("repository_visibility", Text),
-        always("run_attempt", Id),
-        always("run_id", Id),
-        always("run_number", Id),
-        always("runner_environment", Text),
-        always("sha", Text),
-        always("sub", Text),
-        always("workflow", Text),
-        always("workflow_ref", Text),
-        always("workflow_sha", Text),
-    ],
+    claims: claims::GITHUB,
     fields: &[
         IdentityField {
             required: Required::UnlessIds(&["owner-id", "repository-id"]),
@@ -174,6 +114,86 @@ static GITHUB: Profile = Profile {
         run_id: Some("run_id"),
         actor: Some("actor"),
     },
+    pull_requests: PullRequests::Marked("GitHub gives no token to those of forks"),
+    situations: &[
+        Situation {
+            kind: SituationKind::PullRequest,
+            claims: &[
+                ("event_name", &["pull_request"]),
+                ("ref", &["refs/pull/?*/merge"]),
+                ("ref_type", &["branch"]),
+                ("ref_protected", &["false"]),
+                ("base_ref", &["?**"]),
+                ("head_ref", &["?**"]),
+                ("workflow_ref", &["**@refs/pull/?*/merge"]),
+            ],
+        },
+        Situation {
+            kind: SituationKind::Branch,
+            claims: &[("ref", &["refs/heads/?**"]), ("ref_type", &["branch"])],
+        },
+        Situation {
+            kind: SituationKind::Tag,
+            claims: &[("ref", &["refs/tags/?**"]), ("ref_type", &["tag"])],
+        },
+    ],
+    consequences: &[
+        Consequence {
+            when: ("ref_type", &["tag"]),
+            then: ("ref", &["refs/tags/**"]),
+        },
+        // A merged pull request runs on the branch that it was merged into.
+        Consequence {
+            when: ("ref_type", &["branch"]),
+            then: ("ref", &["refs/heads/**", "refs/pull/**"]),
+        },
+        Consequence {
+            when: ("event_name", &["pull_request", "pull_request_target"]),
+            then: ("ref", &["refs/heads/**", "refs/pull/**"]),
+        },
+        Consequence {
+            when: ("event_name", &["pull_request", "pull_request_target"]),
+            then: ("base_ref", &["?**"]),
+        },
+        Consequence {
+            when: ("event_name", &["push"]),
+            then: ("ref", &["refs/heads/**", "refs/tags/**"]),
+        },
+        Consequence {
+            when: ("event_name", &["schedule"]),
+            then: ("ref", &["refs/heads/**"]),
+        },
+        Consequence {
+            when: ("event_name", &["push", "schedule", "workflow_dispatch"]),
+            then: ("base_ref", &[""]),
+        },
+        Consequence {
+            when: ("event_name", &["push", "schedule", "workflow_dispatch"]),
+            then: ("head_ref", &[""]),
+        },
+    ],
+    wording: Wording {
+        place: "GitHub repository",
+        place_id: Some("repository-id"),
+        place_name: Some("repository"),
+        owner: "owner",
+        owner_id: Some("owner-id"),
+        owner_name: Some("owner"),
+        started_by: Some("event_name"),
+        starts: &[
+            ("push", "push"),
+            ("pull_request", "pull request"),
+            ("pull_request_target", "pull request, from forks too,"),
+            ("merge_group", "entry of the merge queue"),
+            ("release", "release"),
+            ("schedule", "scheduled run"),
+            ("workflow_dispatch", "run started by hand"),
+            ("repository_dispatch", "run started by GitHub's API"),
+            ("deployment", "deployment"),
+        ],
+    },
+    subject_forms: Some(("repo:*/*:**", "repo:*@*/*@*:**")),
+    made_up_claims: &["repo_property_"],
 };
 
 /// Where a person finds the UUIDs that `CircleCI` puts into its tokens.
@@ -193,19 +213,7 @@ static CIRCLECI: Profile = Profile {
     max_token_age: None,
     max_uses: 10,
     audience_claim: Some("oidc.circleci.com/org-id"),
-    claims: &[
-        always("oidc.circleci.com/context-ids", TextList),
-        always("oidc.circleci.com/job-id", Text),
-        always("oidc.circleci.com/org-id", Text),
-        sometimes("oidc.circleci.com/pipeline-definition-id", Text),
-        always("oidc.circleci.com/pipeline-id", Text),
-        always("oidc.circleci.com/project-id", Text),
-        always("oidc.circleci.com/ssh-rerun", Boolean),
-        sometimes("oidc.circleci.com/vcs-origin", Text),
-        sometimes("oidc.circleci.com/vcs-ref", Text),
-        always("oidc.circleci.com/workflow-id", Text),
-        always("sub", Text),
-    ],
+    claims: claims::CIRCLECI,
     fields: &[
         IdentityField {
             required: Required::Yes,
@@ -255,6 +263,30 @@ static CIRCLECI: Profile = Profile {
         run_id: Some("oidc.circleci.com/workflow-id"),
         actor: None,
     },
+    pull_requests: PullRequests::ByOrigin("oidc.circleci.com/vcs-origin"),
+    situations: &[
+        Situation {
+            kind: SituationKind::Branch,
+            claims: &[("oidc.circleci.com/vcs-ref", &["refs/heads/?**"])],
+        },
+        Situation {
+            kind: SituationKind::Tag,
+            claims: &[("oidc.circleci.com/vcs-ref", &["refs/tags/?**"])],
+        },
+    ],
+    consequences: &[],
+    wording: Wording {
+        place: "CircleCI project",
+        place_id: Some("project"),
+        place_name: None,
+        owner: "organization",
+        owner_id: Some("organization"),
+        owner_name: None,
+        started_by: None,
+        starts: &[],
+    },
+    subject_forms: None,
+    made_up_claims: &[],
 };
 
 /// Buildkite (Buildkite docs, "Agent OIDC command"). The job chooses which of the optional claims its token has.
@@ -267,28 +299,7 @@ static BUILDKITE: Profile = Profile {
     max_token_age: TEN_MINUTES,
     max_uses: 1,
     audience_claim: None,
-    claims: &[
-        always("agent_id", Text),
-        always("build_branch", Text),
-        always("build_commit", Text),
-        sometimes("build_id", Text),
-        always("build_number", Number),
-        always("build_source", Text),
-        sometimes("build_tag", Text),
-        sometimes("cluster_id", Text),
-        sometimes("cluster_name", Text),
-        always("job_id", Text),
-        sometimes("jti", Text),
-        sometimes("organization_id", Text),
-        always("organization_slug", Text),
-        sometimes("pipeline_id", Text),
-        always("pipeline_slug", Text),
-        sometimes("queue_id", Text),
-        sometimes("queue_key", Text),
-        always("runner_environment", Text),
-        sometimes("step_key", Text),
-        always("sub", Text),
-    ],
+    claims: claims::BUILDKITE,
     fields: &[
         IdentityField {
             required: Required::UnlessIds(&["organization-id", "pipeline-id"]),
@@ -326,6 +337,36 @@ static BUILDKITE: Profile = Profile {
         run_id: Some("build_number"),
         actor: None,
     },
+    pull_requests: PullRequests::Unmarked,
+    situations: &[
+        Situation {
+            kind: SituationKind::Branch,
+            claims: &[("build_branch", &["?**"])],
+        },
+        Situation {
+            kind: SituationKind::Tag,
+            claims: &[("build_tag", &["?**"])],
+        },
+    ],
+    consequences: &[],
+    wording: Wording {
+        place: "Buildkite pipeline",
+        place_id: Some("pipeline-id"),
+        place_name: Some("pipeline"),
+        owner: "organization",
+        owner_id: Some("organization-id"),
+        owner_name: Some("organization"),
+        started_by: Some("build_source"),
+        starts: &[
+            ("webhook", "push or pull request"),
+            ("schedule", "scheduled build"),
+            ("ui", "build started by hand"),
+            ("api", "build started by Buildkite's API"),
+            ("trigger_job", "build started by another one"),
+        ],
+    },
+    subject_forms: None,
+    made_up_claims: &["agent_tag:", "https://aws.amazon.com/tags"],
 };
 
 /// RWX (RWX docs, "OIDC"). The vault's subject is all that tells one token from another.
@@ -338,13 +379,7 @@ static RWX: Profile = Profile {
     max_token_age: None,
     max_uses: 10,
     audience_claim: None,
-    claims: &[
-        always("run_id", Text),
-        always("run_url", Text),
-        always("sub", Text),
-        always("task_id", Text),
-        always("task_url", Text),
-    ],
+    claims: claims::RWX,
     fields: &[IdentityField {
         required: Required::Yes,
         ..field("vault-subject", FieldKind::Opaque, "sub")
@@ -360,6 +395,21 @@ static RWX: Profile = Profile {
         run_id: Some("run_id"),
         actor: None,
     },
+    pull_requests: PullRequests::SettledElsewhere,
+    situations: &[],
+    consequences: &[],
+    wording: Wording {
+        place: "RWX vault",
+        place_id: None,
+        place_name: Some("vault-subject"),
+        owner: "",
+        owner_id: None,
+        owner_name: None,
+        started_by: None,
+        starts: &[],
+    },
+    subject_forms: None,
+    made_up_claims: &[],
 };
 
 /// GitLab CI (GitLab docs, "OpenID Connect authentication using ID tokens"). User logins share the issuer and its keys.
@@ -372,43 +422,7 @@ static GITLAB: Profile = Profile {
     max_token_age: None,
     max_uses: 10,
     audience_claim: None,
-    claims: &[
-        sometimes("ci_config_ref_uri", Text),
-        sometimes("ci_config_sha", Text),
-        sometimes("deployment_tier", Text),
-        sometimes("environment", Text),
-        sometimes("environment_action", Text),
-        sometimes("environment_protected", BooleanText),
-        sometimes("groups_direct", TextList),
-        sometimes("job_config", Object),
-        always("job_id", Id),
-        sometimes("job_namespace_id", Id),
-        fold(sometimes("job_namespace_path", Text)),
-        sometimes("job_project_id", Id),
-        fold(sometimes("job_project_path", Text)),
-        sometimes("job_source", Text),
-        always("jti", Text),
-        always("namespace_id", Id),
-        fold(always("namespace_path", Text)),
-        always("pipeline_id", Id),
-        always("pipeline_source", Text),
-        always("project_id", Id),
-        fold(always("project_path", Text)),
-        sometimes("project_visibility", Text),
-        always("ref", Text),
-        sometimes("ref_path", Text),
-        always("ref_protected", BooleanText),
-        always("ref_type", Text),
-        sometimes("runner_environment", Text),
-        sometimes("runner_id", Number),
-        sometimes("sha", Text),
-        always("sub", Text),
-        sometimes("user_access_level", Text),
-        sometimes("user_email", Text),
-        sometimes("user_id", Id),
-        sometimes("user_identities", Object),
-        sometimes("user_login", Text),
-    ],
+    claims: claims::GITLAB,
     fields: &[
         IdentityField {
             required: Required::UnlessIds(&["project-id", "namespace-id"]),
@@ -460,6 +474,50 @@ static GITLAB: Profile = Profile {
         run_id: Some("pipeline_id"),
         actor: Some("user_login"),
     },
+    pull_requests: PullRequests::Marked("those of forks name the fork's project"),
+    situations: &[
+        Situation {
+            kind: SituationKind::PullRequest,
+            claims: &[("pipeline_source", &["merge_request_event"])],
+        },
+        Situation {
+            kind: SituationKind::Branch,
+            claims: &[("ref_type", &["branch"]), ("ref_path", &["refs/heads/?**"])],
+        },
+        Situation {
+            kind: SituationKind::Tag,
+            claims: &[("ref_type", &["tag"]), ("ref_path", &["refs/tags/?**"])],
+        },
+    ],
+    consequences: &[
+        Consequence {
+            when: ("ref_type", &["tag"]),
+            then: ("ref_path", &["refs/tags/**"]),
+        },
+        Consequence {
+            when: ("ref_type", &["branch"]),
+            then: ("ref_path", &["refs/heads/**", "refs/merge-requests/**"]),
+        },
+    ],
+    wording: Wording {
+        place: "GitLab project",
+        place_id: Some("project-id"),
+        place_name: Some("project"),
+        owner: "group",
+        owner_id: Some("namespace-id"),
+        owner_name: None,
+        started_by: Some("pipeline_source"),
+        starts: &[
+            ("push", "push"),
+            ("merge_request_event", "merge request"),
+            ("schedule", "scheduled pipeline"),
+            ("web", "pipeline started by hand"),
+            ("api", "pipeline started by GitLab's API"),
+            ("trigger", "pipeline started by a trigger token"),
+        ],
+    },
+    subject_forms: None,
+    made_up_claims: &[],
 };
 
 /// Any other OpenID Connect issuer.
@@ -472,7 +530,7 @@ static GENERIC: Profile = Profile {
     max_token_age: None,
     max_uses: 10,
     audience_claim: None,
-    claims: &[always("sub", Text)],
+    claims: claims::GENERIC,
     fields: &[],
     requirements: &[],
     owner_id: None,
@@ -485,11 +543,27 @@ static GENERIC: Profile = Profile {
         run_id: None,
         actor: None,
     },
+    pull_requests: PullRequests::Unknown,
+    situations: &[],
+    consequences: &[],
+    wording: Wording {
+        place: "",
+        place_id: None,
+        place_name: None,
+        owner: "",
+        owner_id: None,
+        owner_name: None,
+        started_by: None,
+        starts: &[],
+    },
+    subject_forms: None,
+    made_up_claims: &[],
 };
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::issuer::profile::TrustClass;
 
     #[test]
     fn every_field_reads_a_claim_that_the_profile_knows() {
@@ -511,6 +585,31 @@ mod tests {
             for field in profile.fields {
                 let claim = profile.claim(field.source.claim()).unwrap();
                 assert_eq!(field.fold, claim.fold, "{}: {}", profile.name, field.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_table_speaks_of_claims_that_the_profile_knows() {
+        for profile in PROFILES {
+            let of_situations = profile.situations.iter().flat_map(|at| at.claims);
+            let of_situations = of_situations.map(|(claim, _)| *claim);
+            let together = profile.consequences.iter();
+            let together = together.flat_map(|rule| [rule.when.0, rule.then.0]);
+            let ids = profile.claims.iter().filter_map(|claim| claim.id);
+            for claim in of_situations.chain(together).chain(ids) {
+                assert!(profile.claim(claim).is_some(), "{}: {claim}", profile.name);
+            }
+        }
+    }
+
+    #[test]
+    fn an_id_beside_a_name_is_immutable() {
+        for profile in PROFILES {
+            for claim in profile.claims.iter().filter(|claim| claim.id.is_some()) {
+                let id = profile.claim(claim.id.unwrap()).unwrap();
+                assert_eq!(claim.trust, TrustClass::ReusableName, "{}", claim.name);
+                assert_eq!(id.trust, TrustClass::ImmutableId, "{}", id.name);
             }
         }
     }

@@ -14,4 +14,4 @@ pub use claims::{SpentKey, VerifiedClaims, at_path};
 pub use fault::InvalidToken;
 pub use json::parse_strictly;
 pub use token::{LONGEST_TOKEN, SubjectToken};
-pub use verify::{LEEWAY, LONGEST_LIFETIME, Refused, SignedClaims};
+pub use verify::{LEEWAY, LONGEST_LIFETIME, Refused, SignedClaims, faults_of};

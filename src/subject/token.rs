@@ -93,6 +93,11 @@ impl SubjectToken {
         }
     }
 
+    /// The claims, which are nobody's word: for explaining them, and nothing else.
+    pub fn into_unverified_claims(self) -> Map<String, Value> {
+        self.claims
+    }
+
     /// The algorithm in the header, if it is one that we accept from anybody.
     pub fn algorithm(&self) -> Result<SigningAlgorithm, InvalidToken> {
         SigningAlgorithm::named(&self.algorithm).ok_or_else(|| InvalidToken::AlgorithmRefused {

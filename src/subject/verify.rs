@@ -319,6 +319,38 @@ impl VerifiedClaims {
     }
 }
 
+/// What an exchange at `now` would find wrong with claims like these before it asks a policy: audience, then types and
+/// times. Without `public_url` any audience will do. For explaining a token that nobody presents.
+pub fn faults_of(
+    claims: &VerifiedClaims,
+    public_url: Option<&str>,
+    now: UnixTime,
+) -> Vec<InvalidToken> {
+    let like = |trusted| SignedClaims {
+        trusted,
+        matched: Match {
+            issuer: claims.issuer.clone(),
+            organization: claims.organization.clone(),
+        },
+        by_content: claims.spent_key,
+        claims: claims.claims.clone(),
+    };
+    let mut faults = Vec::new();
+    if let Some(public_url) = public_url {
+        match like(claims.trusted.clone()).check(public_url, now) {
+            Ok(_) => return faults,
+            Err(fault @ InvalidToken::AudienceMismatch { .. }) => faults.push(fault),
+            Err(fault) => return vec![fault],
+        }
+    }
+    let mut of_any_audience = (*claims.trusted).clone();
+    if let Ok(audiences) = like(claims.trusted.clone()).audiences() {
+        of_any_audience.audiences = audiences.into_iter().map(str::to_owned).collect();
+    }
+    faults.extend(like(Arc::new(of_any_audience)).check("", now).err());
+    faults
+}
+
 fn wrong(claim: &'static str, fault: &str) -> InvalidToken {
     InvalidToken::ClaimType {
         claim,

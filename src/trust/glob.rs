@@ -21,6 +21,7 @@ const LARGEST: usize = 1 << 20;
 #[derive(Clone)]
 pub(super) struct Glob {
     text: Arc<str>,
+    fold: bool,
     regex: Arc<Regex>,
 }
 
@@ -44,6 +45,11 @@ impl Glob {
     /// The glob as it was written.
     pub(super) fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Whether it compares without ASCII case.
+    pub(super) fn folds(&self) -> bool {
+        self.fold
     }
 }
 
@@ -72,6 +78,7 @@ impl Globs {
         }
         let glob = Glob {
             text: text.clone(),
+            fold,
             regex: Arc::new(compile(&text, fold).ok_or(InvalidGlob::TooLong)?),
         };
         self.0.insert((text, fold), glob.clone());
@@ -101,7 +108,7 @@ fn compile(text: &str, fold: bool) -> Option<Regex> {
 }
 
 /// The set of texts that a glob matches. Built node by node: no character of a policy is ever read as a pattern.
-fn language(text: &str, fold: bool) -> Hir {
+pub(super) fn language(text: &str, fold: bool) -> Hir {
     let mut nodes = Vec::new();
     let mut rest = text.chars().peekable();
     while let Some(character) = rest.next() {
@@ -113,16 +120,30 @@ fn language(text: &str, fold: bool) -> Hir {
                 ClassUnicodeRange::new('\0', '.'),
                 ClassUnicodeRange::new('0', char::MAX),
             ]))),
-            letter if fold && letter.is_ascii_alphabetic() => {
-                let cases = [letter.to_ascii_lowercase(), letter.to_ascii_uppercase()];
-                Hir::class(Class::Unicode(ClassUnicode::new(
-                    cases.map(|case| ClassUnicodeRange::new(case, case)),
-                )))
-            }
-            literal => Hir::literal(literal.to_string().into_bytes()),
+            letter => one_letter(letter, fold),
         });
     }
     Hir::concat(nodes)
+}
+
+/// The set that holds one text.
+pub(super) fn one_text(text: &str, fold: bool) -> Hir {
+    Hir::concat(
+        text.chars()
+            .map(|letter| one_letter(letter, fold))
+            .collect(),
+    )
+}
+
+fn one_letter(letter: char, fold: bool) -> Hir {
+    if fold && letter.is_ascii_alphabetic() {
+        let cases = [letter.to_ascii_lowercase(), letter.to_ascii_uppercase()];
+        Hir::class(Class::Unicode(ClassUnicode::new(
+            cases.map(|case| ClassUnicodeRange::new(case, case)),
+        )))
+    } else {
+        Hir::literal(letter.to_string().into_bytes())
+    }
 }
 
 /// Any run, also an empty one, of these bytes.

@@ -7,6 +7,7 @@
 //! `read/` turns text into entries, `entry` judges by them, `condition` and `identity` are the questions they ask, and
 //! `glob` is the only file that knows what a glob matches.
 
+mod asks;
 mod case;
 mod condition;
 mod court;
@@ -14,32 +15,41 @@ mod decide;
 mod decision;
 mod describe;
 mod entry;
+mod explain;
 mod fault;
 mod glob;
 mod guard_rails;
 mod identity;
 mod index;
+mod language;
+mod lint;
 mod names;
 mod pin;
 mod place;
 mod policy;
 mod project;
 mod read;
+mod schema;
 mod scope;
+mod who;
 
 pub use case::{Case, CaseStart, Expectation};
 pub use decide::{Limits, decide, no_such_project};
 pub use decision::{
     ChangedId, Decision, Finding, FindingKind, Grant, Judgement, Refusal, Shadow, Wish,
 };
+pub use explain::{Explanation, Recorded, Verdict};
 pub use fault::{PolicyFault, Problem, Report, Severity};
 pub use guard_rails::{Breach, GuardRails};
+pub use lint::{LINTS, Linter};
 pub use pin::{Circumstances, NameState, Names, PIN_WINDOW, Pin, PinWish};
 pub use place::PolicyFile;
 pub use policy::ProjectPolicy;
 pub use project::{InvalidProjectPath, ProjectPath};
 pub use read::{read_guard_rails, read_policy};
+pub use schema::{guard_rails_schema, policy_schema};
 pub use scope::{InvalidScope, Scope, Scopes};
+pub use who::{Inclusion, WhoGetsIn, who};
 
 #[cfg(test)]
 mod tests;

@@ -130,6 +130,14 @@ impl ProjectPolicy {
         &self.cases
     }
 
+    /// The names of the issuers whose tokens its relationships are for.
+    pub fn issuers_named(&self) -> BTreeSet<&str> {
+        let relationships = self.relationships.iter();
+        relationships
+            .map(|relationship| &*relationship.issuer)
+            .collect()
+    }
+
     /// The organizations that the relationships name, as (name of the issuer, UUID), for issuers whose `iss` names the
     /// organization: the keys of no other organization's issuer need ever be asked for.
     pub fn organizations_named(&self) -> impl Iterator<Item = (&str, &str)> {

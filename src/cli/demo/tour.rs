@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::super::assemble::Parts;
-use super::super::decision_view;
+use super::super::policy::record_in_words;
 use super::DemoError;
 use crate::audit::DecisionId;
 use crate::client::{Answer, Client};
@@ -123,7 +123,7 @@ impl Tour<'_> {
         let ledger = &self.parts.service.exchange.ledger;
         match ledger.decision(id).await {
             Ok(Some(record)) => {
-                for line in decision_view::render(&record).lines() {
+                for line in record_in_words(&record).lines() {
                     println!("   {line}");
                 }
                 Ok(true)

@@ -13,6 +13,8 @@ mod keys;
 mod suggest;
 mod words;
 
+pub(super) use suggest::nearest;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! "Did you mean …": the word nearest to a misspelt one.
 
 /// The word of `words` that `typed` was probably meant to be.
-pub(super) fn nearest<'w>(
+pub(in crate::trust) fn nearest<'w>(
     typed: &str,
     words: impl IntoIterator<Item = &'w str>,
 ) -> Option<&'w str> {

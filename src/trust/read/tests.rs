@@ -8,7 +8,15 @@ use crate::trust::{CaseStart, Expectation};
 
 fn read(text: &str) -> Result<ProjectPolicy, PolicyFault> {
     let path = ProjectPath::parse("acme/api").unwrap();
-    read_policy(path, "trust-policies/acme/api.toml", text, &registry())
+    let read = read_policy(path, "trust-policies/acme/api.toml", text, &registry());
+    if read.is_ok() {
+        let faults = crate::trust::schema::tests::faults(text);
+        assert!(
+            faults.is_empty(),
+            "the schema refuses what loads: {faults:#?}\n{text}"
+        );
+    }
+    read
 }
 
 mod guard_rails;

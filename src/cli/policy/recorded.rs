@@ -1,0 +1,51 @@
+//! A recorded decision, as an operator reads it.
+
+use crate::audit::{Outcome, Record};
+use crate::clock::UnixTime;
+use crate::trust::{Explanation, Recorded, Verdict};
+
+/// The record's decision, explained with what the record keeps.
+pub(super) fn explain(record: &Record) -> Explanation {
+    let project = record.project.as_deref().unwrap_or(&record.audience);
+    let mut explanation = match record.outcome {
+        Outcome::Allowed => Explanation {
+            trust: record.trust.clone(),
+            scopes: record.scopes.clone(),
+            relationships: record.relationships.clone(),
+            denies: record.denies.clone(),
+            ..Explanation::bare(project, Verdict::Allowed)
+        },
+        Outcome::Denied => Explanation::recorded(
+            project,
+            record.reason.as_deref().unwrap_or_default(),
+            record.description.clone(),
+            record.relationships.clone(),
+            record.denies.clone(),
+        ),
+    };
+    let subject = record.issuer.as_ref().zip(record.subject.as_ref());
+    explanation.decision = Some(Recorded {
+        id: record.decision_id.to_string(),
+        at: UnixTime::from_millis(record.at_millis).to_string(),
+        subject: subject.map(|(issuer, subject)| format!("{issuer} says: {subject}")),
+    });
+    explanation.relationships_not_listed = record.relationships_not_listed;
+    let shadow: Vec<String> = record
+        .shadow_trust
+        .iter()
+        .chain(&record.shadow_denies)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    if !shadow.is_empty() {
+        let names = shadow.join(", ");
+        explanation
+            .notes
+            .push(format!("in shadow mode, without effect, held: {names}"));
+    }
+    explanation
+}
+
+/// The whole record in lines: what came of it, and every relationship with every condition, the nearest first.
+pub(in crate::cli) fn in_words(record: &Record) -> String {
+    explain(record).in_words()
+}

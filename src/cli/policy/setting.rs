@@ -1,0 +1,112 @@
+//! What every verb of `policy` begins with: the configuration, the issuers, and a folder of policies.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::super::ledger_access::{AccessError, LedgerAccess};
+use super::super::{UNAVAILABLE, USAGE};
+use crate::config::Config;
+use crate::directory::{ReadPolicies, read_policies};
+use crate::issuer::Registry;
+use crate::trust::{Limits, ProjectPath, ProjectPolicy};
+
+/// Which configuration. Every verb has this argument.
+#[derive(Debug, Args)]
+pub(super) struct ConfigArgs {
+    /// The configuration, for issuers and times. Without it, the five CI systems are the issuers.
+    #[arg(long, value_name = "FILE", env = "COUNTERSIGN_CONFIG")]
+    pub(super) config: Option<PathBuf>,
+}
+
+/// The configuration, and what follows from it.
+pub(super) struct Setting {
+    pub(super) config: Config,
+    pub(super) registry: Arc<Registry>,
+}
+
+impl Setting {
+    /// Reads the configuration, or says on standard error what is wrong with it.
+    pub(super) fn load(arguments: &ConfigArgs) -> Result<Self, u8> {
+        let environment: BTreeMap<String, String> = std::env::vars().collect();
+        let config = Config::load(arguments.config.as_deref(), &environment).map_err(|fault| {
+            eprintln!("{}", fault.render(std::io::stderr().is_terminal()));
+            USAGE
+        })?;
+        let registry = Arc::new(Registry::new(config.issuers.iter().cloned()));
+        Ok(Self { config, registry })
+    }
+
+    /// How long project tokens live.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            default_lifetime: self.config.token.default_lifetime,
+            maximum_lifetime: self.config.token.maximum_lifetime,
+        }
+    }
+
+    /// The folder that is meant if nobody says: that of the configuration.
+    pub(super) fn folder<'a>(&'a self, given: Option<&'a Path>) -> &'a Path {
+        given.unwrap_or(&self.config.trust_policies)
+    }
+
+    /// Reads every policy of a folder, or says on standard error why that cannot be.
+    pub(super) fn policies(&self, folder: &Path) -> Result<ReadPolicies, u8> {
+        read_policies(folder, &self.registry).map_err(|fault| {
+            eprintln!("{fault}");
+            USAGE
+        })
+    }
+}
+
+/// The ledger of the configuration, or on standard error why it cannot be had.
+pub(super) async fn ledger(setting: &Setting) -> Result<LedgerAccess, u8> {
+    let opened = LedgerAccess::open(&setting.config).await;
+    opened.map_err(|fault| ledger_fault(&fault))
+}
+
+/// Says on standard error why the ledger does not answer.
+pub(super) fn ledger_fault(fault: &AccessError) -> u8 {
+    eprintln!("{fault}");
+    match fault {
+        AccessError::NoLedger(_) => USAGE,
+        _ => UNAVAILABLE,
+    }
+}
+
+/// Says on standard error which files did not load. Answers whether there were any.
+pub(super) fn report_problems(read: &ReadPolicies) -> bool {
+    for problem in &read.problems {
+        eprintln!("{}: {}", problem.file, problem.message);
+    }
+    !read.problems.is_empty()
+}
+
+/// The policy of one project, or on standard error why there is none.
+pub(super) fn policy_of(
+    read: &ReadPolicies,
+    folder: &Path,
+    project: &ProjectPath,
+) -> Result<Arc<ProjectPolicy>, u8> {
+    let found = read.policies.iter().find(|policy| policy.path() == project);
+    if let Some(policy) = found {
+        return Ok(policy.clone());
+    }
+    let file = format!("{project}.toml");
+    match read.problems.iter().find(|problem| problem.file == file) {
+        Some(problem) => eprintln!("{}: {}", problem.file, problem.message),
+        None => eprintln!(
+            "there is no project `{project}`: `{}` is not there",
+            folder.join(file).display()
+        ),
+    }
+    Err(USAGE)
+}
+
+/// Reads the name of a project, for an argument.
+pub(super) fn project(text: &str) -> Result<ProjectPath, String> {
+    ProjectPath::parse(text).map_err(|fault| fault.to_string())
+}

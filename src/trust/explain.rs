@@ -1,0 +1,695 @@
+//! A decision as a person reads it: the whole tree, the nearest relationship first, and the one edit that would let the
+//! job in.
+
+use std::cmp::Reverse;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Decision, Finding, FindingKind, Judgement, Refusal};
+
+/// What came of a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// A token would be issued, or was.
+    Allowed,
+    /// None would be, or was.
+    Denied,
+}
+
+/// Which recorded decision is explained.
+#[derive(Debug, Clone, Serialize)]
+pub struct Recorded {
+    /// Its id.
+    pub id: String,
+    /// When it was made.
+    pub at: String,
+    /// The issuer and the subject of the token, if it verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+}
+
+/// A decision, explained. This is for operators: it shows what the policy wanted.
+///
+/// Its JSON form is the answer of `policy explain --format json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Explanation {
+    /// The recorded decision, with its moment and its subject, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Recorded>,
+    /// The project that was asked for.
+    pub project: String,
+    /// What came of it.
+    pub outcome: Verdict,
+    /// The stable code of a denial.
+    pub reason: Option<String>,
+    /// The names of the relationships that hold, sorted.
+    pub trust: Vec<String>,
+    /// The scopes that are granted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+    /// How long the project token lives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lifetime_seconds: Option<u32>,
+    /// What stopped it, in one sentence; none if nothing did.
+    pub summary: Option<String>,
+    /// The one edit of the policy that would let it in, where one is enough.
+    pub edit: Option<String>,
+    /// What every relationship answered, the nearest first.
+    pub relationships: Vec<Judgement>,
+    /// What every deny answered, those that hold first.
+    pub denies: Vec<Judgement>,
+    /// How many relationships are not listed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub relationships_not_listed: usize,
+    /// What every relationship in shadow mode answered, the nearest first. None of it has an effect.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shadow_relationships: Vec<Judgement>,
+    /// What the denies in shadow mode answered that hold. None of it has an effect.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shadow_denies: Vec<Judgement>,
+    /// What was not judged, or is to be known beside it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands out references"
+)]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+impl Explanation {
+    /// Explains the decision about `project`.
+    pub fn new(project: &str, decision: &Decision) -> Self {
+        let shadow = decision.shadow.trust.iter();
+        let mut explanation = Self {
+            relationships: nearest_first(decision.relationships.clone()),
+            denies: decision.denies.clone(),
+            relationships_not_listed: decision.not_listed,
+            shadow_relationships: shadow.chain(&decision.shadow.others).cloned().collect(),
+            shadow_denies: decision.shadow.denies.clone(),
+            ..Self::bare(project, Verdict::Allowed)
+        };
+        match &decision.outcome {
+            Ok(grant) => {
+                explanation.trust = texts(grant.trust());
+                explanation.scopes = words(&grant.scopes().to_string());
+                explanation.lifetime_seconds = Some(grant.lifetime().0);
+            }
+            Err(refusal) => {
+                explanation.outcome = Verdict::Denied;
+                explanation.reason = Some(refusal.code().to_owned());
+                explanation.say_what_stopped_it(refusal);
+            }
+        }
+        explanation
+    }
+
+    /// An explanation that says what came of it, and nothing more.
+    pub fn bare(project: &str, outcome: Verdict) -> Self {
+        Self {
+            decision: None,
+            project: project.to_owned(),
+            outcome,
+            reason: None,
+            trust: Vec::new(),
+            scopes: Vec::new(),
+            lifetime_seconds: None,
+            summary: None,
+            edit: None,
+            relationships: Vec::new(),
+            denies: Vec::new(),
+            relationships_not_listed: 0,
+            shadow_relationships: Vec::new(),
+            shadow_denies: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// A refusal before any policy was asked.
+    pub fn refused(project: &str, reason: &str, why: String) -> Self {
+        Self {
+            reason: Some(reason.to_owned()),
+            summary: Some(why),
+            ..Self::bare(project, Verdict::Denied)
+        }
+    }
+
+    /// A decision of which only judgements and reason are left, as a record keeps them.
+    pub fn recorded(
+        project: &str,
+        reason: &str,
+        description: Option<String>,
+        relationships: Vec<Judgement>,
+        denies: Vec<Judgement>,
+    ) -> Self {
+        let mut explanation = Self {
+            relationships: nearest_first(relationships),
+            denies,
+            ..Self::refused(project, reason, description.unwrap_or_default())
+        };
+        if let Some(nearest) = explanation.nearest_failed() {
+            (explanation.summary, explanation.edit) =
+                (Some(falls_short(nearest)), edit_of(nearest));
+        } else if let Some(deny) = explanation.denies.iter().find(|deny| deny.holds) {
+            explanation.summary = Some(keeps_out(&explanation.relationships, deny));
+            explanation.edit = Some(narrower(deny));
+        }
+        explanation
+    }
+
+    fn say_what_stopped_it(&mut self, refusal: &Refusal) {
+        match refusal {
+            Refusal::NotTrusted
+            | Refusal::IdentityChanged { .. }
+            | Refusal::RelationshipExpired(_) => match self.nearest_failed() {
+                Some(nearest) => {
+                    (self.summary, self.edit) = (Some(falls_short(nearest)), edit_of(nearest));
+                }
+                None => self.summary = Some("the project has no trust relationship".to_owned()),
+            },
+            Refusal::DeniedByRule(name) => {
+                if let Some(deny) = self.denies.iter().find(|deny| deny.name == *name) {
+                    let said = (keeps_out(&self.relationships, deny), narrower(deny));
+                    (self.summary, self.edit) = (Some(said.0), Some(said.1));
+                }
+            }
+            Refusal::ScopeExceedsGrant { exceeding, granted } => {
+                self.trust = self.holding();
+                self.summary = Some(format!(
+                    "{} give `{granted}`, and not `{exceeding}`",
+                    listed(&self.trust)
+                ));
+                self.edit = self.trust.first().map(|name| {
+                    format!(
+                        "in `{name}`, add `{exceeding}` to `scopes`; or let the job ask for less"
+                    )
+                });
+            }
+            Refusal::ResourceNotAllowed(resource) => {
+                self.trust = self.holding();
+                self.summary = Some(format!(
+                    "{} hold, and none lists `{resource}` under `resources`",
+                    listed(&self.trust)
+                ));
+                self.edit = self
+                    .trust
+                    .first()
+                    .map(|name| format!("in `{name}`, add `\"{resource}\"` to `resources`"));
+            }
+        }
+    }
+
+    fn holding(&self) -> Vec<String> {
+        let holding = self.relationships.iter().filter(|judged| judged.holds);
+        let mut names: Vec<String> = holding.map(|judged| judged.name.to_string()).collect();
+        names.sort();
+        names
+    }
+
+    /// The relationship to speak of: that which the reason is about, or else the nearest; none if one holds.
+    fn nearest_failed(&self) -> Option<&Judgement> {
+        let kind = match self.reason.as_deref() {
+            Some("identity-changed") => Some(FindingKind::Pin),
+            Some("relationship-expired") => Some(FindingKind::Expired),
+            _ => None,
+        };
+        let all_of = |judged: &&Judgement| missing(judged).iter().all(|one| Some(one.kind) == kind);
+        let failed = || self.relationships.iter().filter(|judged| !judged.holds);
+        let about = failed().find(all_of).filter(|_| kind.is_some());
+        about.or_else(|| self.relationships.first().filter(|first| !first.holds))
+    }
+
+    /// The whole explanation, in lines.
+    pub fn in_words(&self) -> String {
+        let mut text = String::new();
+        if let Some(decision) = &self.decision {
+            let _ = writeln!(text, "decision {} at {}", decision.id, decision.at);
+            if let Some(subject) = &decision.subject {
+                let _ = writeln!(text, "  {subject}");
+            }
+        }
+        let _ = writeln!(text, "{}: {}", self.project, self.outcome_in_words());
+        if let Some(summary) = &self.summary {
+            let _ = writeln!(text, "  {summary}");
+        }
+        if let Some(edit) = &self.edit {
+            let _ = writeln!(text, "  one edit would let it in: {edit}");
+        }
+        for (kind, judgements) in [
+            ("deny", &self.denies),
+            ("trust", &self.relationships),
+            ("shadow deny", &self.shadow_denies),
+            ("shadow trust", &self.shadow_relationships),
+        ] {
+            for judgement in judgements {
+                entry(&mut text, kind, judgement);
+            }
+        }
+        if self.relationships_not_listed > 0 {
+            let more = self.relationships_not_listed;
+            let _ = writeln!(text, "  … and {more} more, none of them nearer");
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "  note: {note}");
+        }
+        text
+    }
+
+    fn outcome_in_words(&self) -> String {
+        match (self.outcome, &self.reason) {
+            (Verdict::Allowed, _) => {
+                let lifetime = self
+                    .lifetime_seconds
+                    .map(|seconds| format!(" for {}", crate::clock::Seconds(seconds)));
+                format!(
+                    "allowed by {}: {}{}",
+                    listed(&self.trust),
+                    self.scopes.join(" "),
+                    lifetime.unwrap_or_default()
+                )
+            }
+            (Verdict::Denied, Some(reason)) => format!("denied ({reason})"),
+            (Verdict::Denied, None) => "denied".to_owned(),
+        }
+    }
+}
+
+/// Those first that the fewest edits would let hold; of two with as many, that which says more about the job. (A decision
+/// lists those first whose identity holds, since their callers may be told. An operator wants to know what to mend.)
+fn nearest_first(mut relationships: Vec<Judgement>) -> Vec<Judgement> {
+    relationships.sort_by_key(|judged| {
+        let other_issuer = failed(judged).any(|finding| finding.kind == FindingKind::Issuer);
+        let held = judged.findings.iter().filter(|finding| finding.holds);
+        (
+            !judged.holds,
+            other_issuer,
+            missing(judged).len(),
+            Reverse(held.count()),
+            !judged.identity_holds,
+        )
+    });
+    relationships
+}
+
+/// One judgement with every finding; of a deny that does not apply, only that.
+fn entry(text: &mut String, kind: &str, judgement: &Judgement) {
+    let name = &judgement.name;
+    let _ = match (kind, judgement.holds) {
+        (_, true) => writeln!(text, "  {kind} `{name}` holds"),
+        ("deny" | "shadow deny", false) => writeln!(text, "  {kind} `{name}` does not apply"),
+        (_, false) => writeln!(text, "  {kind} `{name}` does not hold"),
+    };
+    if kind.ends_with("deny") && !judgement.holds {
+        return;
+    }
+    for finding in failed(judgement) {
+        let _ = writeln!(
+            text,
+            "    no  {}: {}",
+            asked(finding),
+            wanted_and_found(finding)
+        );
+    }
+    let held = judgement.findings.iter().filter(|finding| finding.holds);
+    let held: Vec<String> = held.map(asked).collect();
+    if !held.is_empty() {
+        let _ = writeln!(text, "    ok  {}", held.join(", "));
+    }
+}
+
+fn failed(judgement: &Judgement) -> impl Iterator<Item = &Finding> {
+    judgement.findings.iter().filter(|finding| !finding.holds)
+}
+
+fn asked(finding: &Finding) -> String {
+    let note = match finding.kind {
+        FindingKind::Profile => " (of every token)",
+        FindingKind::GuardRail => " (of the relationship)",
+        FindingKind::Pin => " (pinned)",
+        _ if finding.renamed => " (renamed)",
+        _ => "",
+    };
+    format!("{}{note}", finding.asked)
+}
+
+fn wanted_and_found(finding: &Finding) -> String {
+    format!("wanted {}, {}", wanted(finding), found(finding))
+}
+
+/// What would have satisfied it; a single text without the quotation marks of the file.
+fn wanted(finding: &Finding) -> String {
+    match serde_json::from_str(&finding.wanted) {
+        Ok(Value::String(text)) if !text.is_empty() => format!("`{text}`"),
+        _ => finding.wanted.to_string(),
+    }
+}
+
+fn found(finding: &Finding) -> String {
+    if finding.kind == FindingKind::Expired {
+        return "and nobody used its names".to_owned();
+    }
+    let who = match finding.kind {
+        FindingKind::GuardRail => "the relationship gives",
+        _ => "the token has",
+    };
+    match &finding.found {
+        None => format!("{who} none"),
+        Some(Value::String(text)) if !text.is_empty() => format!("{who} `{text}`"),
+        Some(value) => format!("{who} {value}"),
+    }
+}
+
+/// What an edit would have to mend. What the profile wants of a claim is left out where the relationship asks for that claim
+/// too: to name a value there lifts both.
+fn missing(judgement: &Judgement) -> Vec<&Finding> {
+    let asked_too = |claim: &str| {
+        failed(judgement)
+            .any(|other| other.kind == FindingKind::Condition && *other.claim == *claim)
+    };
+    failed(judgement)
+        .filter(|finding| finding.kind != FindingKind::Profile || !asked_too(&finding.claim))
+        .collect()
+}
+
+/// "`release` fails only on `environment`: wanted `production`, the token has none".
+fn falls_short(nearest: &Judgement) -> String {
+    let name = &nearest.name;
+    match missing(nearest).as_slice() {
+        [only] => format!(
+            "`{name}` fails only on `{}`: {}",
+            only.asked,
+            wanted_and_found(only)
+        ),
+        several => {
+            let each = several
+                .iter()
+                .map(|finding| format!("`{}` ({})", finding.asked, wanted_and_found(finding)));
+            let each: Vec<String> = each.collect();
+            format!(
+                "`{name}` comes nearest and fails on {}: {}",
+                several.len(),
+                each.join(", ")
+            )
+        }
+    }
+}
+
+/// The edit of the file, if one is enough.
+fn edit_of(nearest: &Judgement) -> Option<String> {
+    let missing = missing(nearest);
+    if missing
+        .iter()
+        .all(|finding| finding.kind == FindingKind::Pin)
+    {
+        return Some(format!(
+            "if the ids of this token are yours, write them into `{}`, or forget the pinned ones with \
+            `countersign policy pin --reset`",
+            nearest.name
+        ));
+    }
+    let [only] = missing.as_slice() else {
+        return None;
+    };
+    let (name, key) = (&nearest.name, toml_key(&only.asked));
+    let mend = match (only.kind, &only.found) {
+        (FindingKind::Issuer, _) => {
+            return Some(format!(
+                "write a relationship for this issuer; `{name}` is for another"
+            ));
+        }
+        (FindingKind::Condition | FindingKind::Identity, None) => {
+            format!("remove the line `{key}`, or let the job's token have it")
+        }
+        (FindingKind::Condition, Some(value)) => widened(&key, &only.wanted, value),
+        (FindingKind::Profile, Some(value)) if may_be_named(only) && is_scalar(value) => {
+            format!("name it literally under `claims`: `{key} = {value}`")
+        }
+        (FindingKind::Identity, Some(value)) if key.ends_with("-id") && is_scalar(value) => {
+            format!("if this is the one that you mean, write `{key} = {value}`")
+        }
+        (FindingKind::Identity, Some(_)) => {
+            format!("if this is the one that you mean, change `{key}`")
+        }
+        (FindingKind::GuardRail, _) => {
+            format!("make `{}` {}", only.asked, only.wanted)
+        }
+        (FindingKind::Expired, _) => "give the ids beside the names".to_owned(),
+        (FindingKind::Profile | FindingKind::Label | FindingKind::Pin, _) => return None,
+    };
+    Some(format!("in `{name}`, {mend}"))
+}
+
+/// Whether a relationship lifts a requirement by naming the token's value; `requirement_in_words` says so of those.
+fn may_be_named(finding: &Finding) -> bool {
+    finding.wanted.contains("the relationship names")
+}
+
+/// How a condition lets `value` in too.
+fn widened(key: &str, wanted: &str, value: &Value) -> String {
+    let values = wanted.strip_prefix("one of ").unwrap_or(wanted);
+    let listed = serde_json::from_str::<Vec<Value>>(&format!("[{values}]"));
+    match listed {
+        Ok(mut listed) if is_scalar(value) => {
+            listed.push(value.clone());
+            let listed: Vec<String> = listed.iter().map(Value::to_string).collect();
+            format!("write `{key} = [{}]`", listed.join(", "))
+        }
+        _ if wanted == "absent" => format!("remove the line `{key}`"),
+        _ if is_scalar(value) => format!("change `{key}`, so that {value} satisfies it"),
+        _ => format!("change `{key}`"),
+    }
+}
+
+fn is_scalar(value: &Value) -> bool {
+    matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_))
+}
+
+/// The key as TOML writes it.
+fn toml_key(key: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !key.is_empty() && key.chars().all(bare) {
+        key.to_owned()
+    } else {
+        Value::String(key.to_owned()).to_string()
+    }
+}
+
+fn keeps_out(relationships: &[Judgement], deny: &Judgement) -> String {
+    let holding = relationships.iter().filter(|judged| judged.holds);
+    let holding: Vec<String> = holding.map(|judged| judged.name.to_string()).collect();
+    let why: Vec<String> = deny
+        .findings
+        .iter()
+        .filter(|finding| finding.kind != FindingKind::Issuer)
+        .map(|finding| {
+            format!(
+                "`{}`: wanted {}, {}",
+                finding.asked,
+                wanted(finding),
+                found(finding)
+            )
+        })
+        .collect();
+    let why = if why.is_empty() {
+        "every job of the issuer".to_owned()
+    } else {
+        why.join(", ")
+    };
+    format!(
+        "{} would let it in, but the deny `{}` keeps it out ({why})",
+        listed(&holding),
+        deny.name
+    )
+}
+
+fn narrower(deny: &Judgement) -> String {
+    format!(
+        "narrow the deny `{}`, so that it does not apply to this job",
+        deny.name
+    )
+}
+
+/// "`a` and `b`".
+fn listed(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.as_slice() {
+        [] => "a relationship".to_owned(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+fn texts(names: &[Arc<str>]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn finding(kind: FindingKind, asked: &str, wanted: &str, found: Option<Value>) -> Finding {
+        Finding {
+            asked: asked.into(),
+            claim: asked.into(),
+            kind,
+            wanted: wanted.into(),
+            found,
+            holds: false,
+            renamed: false,
+        }
+    }
+
+    fn failing(name: &str, findings: Vec<Finding>) -> Judgement {
+        Judgement {
+            name: name.into(),
+            holds: false,
+            identity_holds: true,
+            findings,
+        }
+    }
+
+    #[test]
+    fn the_one_edit_is_written_the_way_the_file_writes_it() {
+        use FindingKind::{Condition, Identity, Issuer, Profile};
+        let cases: &[(FindingKind, &str, &str, Option<Value>, Option<&str>)] = &[
+            (
+                Condition,
+                "ref",
+                "\"refs/heads/main\"",
+                Some(json!("refs/heads/dev")),
+                Some("in `x`, write `ref = [\"refs/heads/main\", \"refs/heads/dev\"]`"),
+            ),
+            (
+                Condition,
+                "oidc.circleci.com/vcs-ref",
+                "one of \"a\", \"b\"",
+                Some(json!("c")),
+                Some("in `x`, write `\"oidc.circleci.com/vcs-ref\" = [\"a\", \"b\", \"c\"]`"),
+            ),
+            (
+                Condition,
+                "ref",
+                "like \"refs/tags/v*\"",
+                Some(json!("refs/tags/x")),
+                Some("in `x`, change `ref`, so that \"refs/tags/x\" satisfies it"),
+            ),
+            (
+                Condition,
+                "base_ref",
+                "absent",
+                Some(json!("main")),
+                Some("in `x`, remove the line `base_ref`"),
+            ),
+            (
+                Condition,
+                "environment",
+                "\"production\"",
+                None,
+                Some("in `x`, remove the line `environment`, or let the job's token have it"),
+            ),
+            (
+                Identity,
+                "repository-id",
+                "\"74\"",
+                Some(json!("9")),
+                Some("in `x`, if this is the one that you mean, write `repository-id = \"9\"`"),
+            ),
+            (
+                Profile,
+                "ssh-rerun",
+                "false, unless the relationship names true",
+                Some(json!(true)),
+                Some("in `x`, name it literally under `claims`: `ssh-rerun = true`"),
+            ),
+            (
+                Profile,
+                "org-id",
+                "the organization in `iss`",
+                Some(json!("o")),
+                None,
+            ),
+            (
+                Issuer,
+                "issuer",
+                "`github`, https://…",
+                Some(json!("https://gitlab.com")),
+                Some("write a relationship for this issuer; `x` is for another"),
+            ),
+        ];
+        for (kind, asked, wanted, found, edit) in cases {
+            let nearest = failing("x", vec![finding(*kind, asked, wanted, found.clone())]);
+            assert_eq!(edit_of(&nearest).as_deref(), *edit, "{asked}");
+        }
+    }
+
+    #[test]
+    fn two_failures_have_no_one_edit_unless_one_line_mends_both() {
+        let found = Some(json!("pull_request_target"));
+        let required = "one of \"push\", or one that the relationship names under `event_name`";
+        let both = failing(
+            "x",
+            vec![
+                finding(FindingKind::Profile, "event_name", required, found.clone()),
+                finding(
+                    FindingKind::Condition,
+                    "event_name",
+                    "\"push\"",
+                    found.clone(),
+                ),
+            ],
+        );
+        assert!(edit_of(&both).unwrap().contains("\"pull_request_target\"]"));
+        let two = failing(
+            "x",
+            vec![
+                finding(FindingKind::Condition, "a", "\"b\"", None),
+                finding(FindingKind::Condition, "c", "\"d\"", None),
+            ],
+        );
+        assert_eq!(edit_of(&two), None);
+        assert!(
+            falls_short(&two).contains("fails on 2: `a`"),
+            "{}",
+            falls_short(&two)
+        );
+    }
+
+    #[test]
+    fn the_relationship_that_needs_the_fewest_edits_is_the_nearest() {
+        let ok = Finding {
+            holds: true,
+            ..finding(FindingKind::Condition, "y", "\"y\"", Some(json!("y")))
+        };
+        let wrong = || finding(FindingKind::Condition, "ref", "\"a\"", None);
+        let stranger = finding(FindingKind::Issuer, "issuer", "`gitlab`", None);
+        let sorted = nearest_first(vec![
+            failing("another issuer", vec![stranger]),
+            failing("two edits", vec![wrong(), wrong()]),
+            failing("one edit", vec![wrong()]),
+            failing("one edit, and says more of the job", vec![ok, wrong()]),
+        ]);
+        let names: Vec<&str> = sorted.iter().map(|judged| &*judged.name).collect();
+        assert_eq!(
+            names,
+            [
+                "one edit, and says more of the job",
+                "one edit",
+                "two edits",
+                "another issuer"
+            ]
+        );
+    }
+}

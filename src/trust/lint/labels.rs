@@ -1,0 +1,115 @@
+//! Names beside ids: one id has one name, wherever it stands.
+
+use std::collections::HashMap;
+
+use super::super::entry::{Relationship, Test};
+use super::super::fault::{Problem, Severity};
+use super::super::identity::{FieldTest, Named};
+use super::super::place::Place;
+use super::super::{PolicyFile, ProjectPolicy};
+use super::Name;
+
+/// The first name that the policies give an id, and where.
+#[derive(Default)]
+pub(super) struct Labels(HashMap<(Name, &'static str, Box<str>), Label>);
+
+struct Label {
+    name: Box<str>,
+    file: PolicyFile,
+    at: Place,
+}
+
+/// A name with its id: the issuer, the field of the id, the id, and the name with its place.
+struct Pair<'a> {
+    key: (Name, &'static str, Box<str>),
+    field: &'static str,
+    fold: bool,
+    name: &'a str,
+    at: Place,
+}
+
+impl Labels {
+    pub(super) fn of<'p>(policies: impl IntoIterator<Item = &'p ProjectPolicy>) -> Self {
+        let mut labels = Self::default();
+        for policy in policies {
+            for pair in policy.relationships.iter().flat_map(pairs) {
+                labels.0.entry(pair.key).or_insert_with(|| Label {
+                    name: pair.name.into(),
+                    file: policy.file().clone(),
+                    at: pair.at,
+                });
+            }
+        }
+        labels
+    }
+
+    pub(super) fn check(
+        &self,
+        relationship: &Relationship,
+        policy: &ProjectPolicy,
+    ) -> Vec<Problem> {
+        let found = pairs(relationship).into_iter().filter_map(|pair| {
+            let known = self.0.get(&pair.key)?;
+            let same = *known.name == *pair.name
+                || (pair.fold && known.name.eq_ignore_ascii_case(pair.name));
+            if same {
+                return None;
+            }
+            let (_, id_field, id) = &pair.key;
+            let problem = Problem::new(
+                "label-differs",
+                pair.at.into(),
+                format!(
+                    "`{id_field}` {id} is called `{}` here, and `{}` elsewhere",
+                    pair.name, known.name
+                ),
+                "another name for the same id",
+            )
+            .of(Severity::Warning)
+            .because("the id decides, so one of the two names misleads whoever reads it: something was renamed, or an id was copied from the wrong place")
+            .mend(format!("look up the id, and write the same `{}` in both places", pair.field));
+            let label = format!("called `{}` here", known.name);
+            Some(if known.file.name() == policy.file().name() {
+                problem.earlier(known.at.into(), label)
+            } else {
+                problem.elsewhere(&known.file, known.at, label)
+            })
+        });
+        found.collect()
+    }
+}
+
+/// The names that stand beside their ids.
+fn pairs(relationship: &Relationship) -> Vec<Pair<'_>> {
+    let exact = |test: &FieldTest| match &test.named {
+        Named::Exact(values) => <[Box<str>; 1]>::try_from(values.clone()).ok(),
+        _ => None,
+    };
+    let questions = relationship.questions.iter();
+    let labels = questions.filter_map(|question| match &question.test {
+        Test::Field(test) => Some((question, test, test.label_of?)),
+        _ => None,
+    });
+    labels
+        .filter_map(|(question, test, id)| {
+            let of_id = relationship
+                .questions
+                .iter()
+                .find_map(|own| match &own.test {
+                    Test::Field(own) if own.field.name == id.name => Some(own),
+                    _ => None,
+                })?;
+            let [id_value] = exact(of_id)?;
+            let Named::Exact(names) = &test.named else {
+                return None;
+            };
+            Some(Pair {
+                key: (relationship.issuer.clone(), id.name, id_value),
+                field: test.field.name,
+                fold: test.field.fold,
+                name: names.first()?,
+                at: question.at.value,
+            })
+        })
+        .collect()
+}
