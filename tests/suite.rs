@@ -12,6 +12,7 @@ mod claims;
 mod discovery;
 mod exchange;
 mod fake_ci;
+mod guard_rails;
 mod ledger;
 mod pins;
 mod process;

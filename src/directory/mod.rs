@@ -5,6 +5,7 @@
 
 mod audience;
 mod folder;
+mod listing;
 mod once;
 mod watch;
 
@@ -21,11 +22,11 @@ use crate::ledger::StoreUnavailable;
 use crate::trust::{Names, ProjectPath, ProjectPolicy};
 
 pub use audience::{Audience, InvalidAudience};
-pub use folder::FileProblem;
+pub use folder::{FileProblem, SwitchedOff};
 pub use once::{ReadPolicies, read_policies};
 pub use watch::follow;
 
-use folder::Folder;
+use folder::{Folder, switched_off};
 
 /// How many names one commit notes, so that exchanges do not wait long for a large reload.
 const NOTED_AT_ONCE: usize = 1000;
@@ -79,6 +80,7 @@ struct Snapshot {
     by_id: HashMap<String, Arc<Project>>,
     organizations_named: HashSet<(String, String)>,
     problems: Vec<FileProblem>,
+    switched_off: Vec<SwitchedOff>,
 }
 
 /// The folder of the policies cannot be used at all.
@@ -122,7 +124,7 @@ impl Directory {
     }
 
     /// Reads the files that changed since the last time. A broken file keeps its own last good version; a deleted one
-    /// takes its project with it at once.
+    /// takes its project with it at once. Guard rails that were tightened, or deleted, act at once too.
     pub async fn reload(&self) -> Result<(), DirectoryError> {
         let mut unnoted = self.reloading.lock().await;
         let folder = self.folder.clone();
@@ -155,6 +157,7 @@ impl Directory {
             ..Snapshot::default()
         };
         for (policy, id) in scan.policies.into_iter().zip(ids) {
+            snapshot.switched_off.extend(switched_off(&policy));
             let named = policy.organizations_named();
             snapshot.organizations_named.extend(
                 named.map(|(issuer, organization)| (issuer.to_owned(), organization.to_owned())),
@@ -237,6 +240,11 @@ impl Directory {
     /// What is wrong with the files, and what is done about it.
     pub fn problems(&self) -> Vec<FileProblem> {
         self.snapshot.load().problems.clone()
+    }
+
+    /// The relationships that are off because they break a guard rail of their organization.
+    pub fn switched_off(&self) -> Vec<SwitchedOff> {
+        self.snapshot.load().switched_off.clone()
     }
 
     /// How many projects there are.

@@ -73,14 +73,14 @@ impl Relationship {
         let mut names = BTreeMap::new();
         for (test, values) in self.exact_names() {
             let found = read(test.field.source, claims);
-            let is_found = |value: &&Box<str>| match &found {
+            let is_found = |value: &str| match &found {
                 Reading::Text(found) => same_text(value, found, test.field.fold),
                 Reading::Absent | Reading::Odd => false,
             };
             // A label is what the file says, whatever its project is called by now.
             let value = match values {
                 [label] if test.label_of.is_some() => Some(label),
-                values => values.iter().find(is_found),
+                values => values.iter().find(|value| is_found(value)),
             };
             names.insert(test.field.name.to_owned(), folded(value?, test.field));
         }

@@ -310,7 +310,7 @@ fn a_token_that_leaves_out_a_pinned_id_is_told_which_claim_to_ask_for() {
             ("pipeline", "super-duper-app"),
         ],
     );
-    assert_eq!(policy.names_used(&full), [names.clone()]);
+    assert_eq!(policy.names_used(&full), std::slice::from_ref(&names));
     let (organization, pipeline) = (
         full.text("organization_id").unwrap().to_owned(),
         full.text("pipeline_id").unwrap().to_owned(),
