@@ -394,3 +394,40 @@ async fn pinned_ids_are_listed_and_written_into_the_file_with_its_comments() {
     let refused = push(&service, &of_another_owner()).await;
     assert_eq!(refused.reason(), "not-trusted");
 }
+
+/// The blocks of `language` in the section about names of the page about policies.
+fn documented(language: &str) -> Vec<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/policies.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let section = page.split("\n## Names without ids\n").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let begin = format!("```{language}\n");
+    let blocks = section.split(&begin).skip(1);
+    blocks
+        .map(|block| block.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn what_the_page_about_policies_shows_of_names_works() {
+    let service = TestService::start().await;
+    let [policy] = documented("toml").try_into().unwrap();
+    service.policy("acme/web", &policy).await;
+    let token = service.token("github-push", &[]);
+    assert_allowed(&service.exchange(&token, "acme/web").await);
+    let folder = service.stop().await;
+    let blocks = documented("console");
+    assert_eq!(blocks.len(), 3);
+    for block in blocks {
+        let (line, shown) = block.split_once('\n').unwrap();
+        let arguments = line.strip_prefix("$ countersign policy pin ").unwrap();
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        let output = command(folder.path(), &arguments);
+        assert!(output.status.success(), "{}", said(&output));
+        for shown in shown.lines() {
+            // What differs each time is cut short, and so are the paths above.
+            let shown = shown.split(", since").next().unwrap();
+            assert!(said(&output).contains(shown), "{shown}\n{}", said(&output));
+        }
+    }
+}
