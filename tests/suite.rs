@@ -19,3 +19,4 @@ mod process;
 mod refusals;
 mod subject;
 mod support;
+mod verbs;

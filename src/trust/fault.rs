@@ -185,6 +185,18 @@ impl Report {
         &self.file
     }
 
+    /// The same report with the names of files as they are from outside `folder`.
+    #[must_use]
+    pub fn below(mut self, folder: &str) -> Self {
+        self.file = self.file.below(folder);
+        for problem in &mut self.problems {
+            if let Some((file, ..)) = &mut problem.elsewhere {
+                *file = file.below(folder);
+            }
+        }
+        self
+    }
+
     /// The problems, in the order of the file.
     pub fn problems(&self) -> &[Problem] {
         &self.problems

@@ -43,6 +43,15 @@ impl PolicyFile {
         }
     }
 
+    /// The same file, called as it is from outside `folder`.
+    pub(super) fn below(&self, folder: &str) -> Self {
+        let folder = folder.trim_end_matches('/');
+        Self {
+            name: format!("{folder}/{}", self.name).into(),
+            text: self.text.clone(),
+        }
+    }
+
     /// What errors call it.
     pub fn name(&self) -> &str {
         &self.name

@@ -73,7 +73,7 @@ pub fn who(policy: &ProjectPolicy, limits: &Limits) -> Vec<WhoGetsIn> {
                     .position(std::ops::Range::from(relationship.at.header).start)
                     .0,
                 shadow: relationship.mode == Mode::Shadow,
-                sentence: sentence(relationship, &asks, limits),
+                sentence: sentence(relationship, &asks, *limits),
                 pull_requests: pull_requests(relationship, &asks, &mut lens),
                 other_branches: other_branches(relationship, &asks, &mut lens),
                 other_owners: other_owners(relationship, &asks, &mut lens),
@@ -84,7 +84,7 @@ pub fn who(policy: &ProjectPolicy, limits: &Limits) -> Vec<WhoGetsIn> {
 
 /// "any push of a tag matching v* in GitHub repository 74 of owner 65 (acme/api) that runs in environment production may
 /// read and write the registry for 30 minutes".
-fn sentence(relationship: &Relationship, asks: &[Ask<'_>], limits: &Limits) -> String {
+fn sentence(relationship: &Relationship, asks: &[Ask<'_>], limits: Limits) -> String {
     let mut said = Said {
         relationship,
         asks,
@@ -114,7 +114,7 @@ struct Said<'r, 'a> {
     used: Vec<&'r str>,
 }
 
-impl<'r> Said<'r, '_> {
+impl Said<'_, '_> {
     /// "push or release".
     fn job(&mut self) -> String {
         let wording = self.relationship.profile.wording;
@@ -345,7 +345,9 @@ pub(super) fn scopes_in_words(scopes: &Scopes) -> String {
 pub(super) fn duration_in_words(lifetime: Seconds) -> String {
     let seconds = lifetime.0;
     let units = [(3600, "hour"), (60, "minute"), (1, "second")];
-    let unit = units.into_iter().find(|(size, _)| seconds % size == 0);
+    let unit = units
+        .into_iter()
+        .find(|(size, _)| seconds.is_multiple_of(*size));
     let (size, unit) = unit.unwrap_or((1, "second"));
     let count = seconds / size;
     let plural = if count == 1 { "" } else { "s" };
@@ -434,9 +436,9 @@ pub(super) fn lifts_forks(relationship: &Relationship) -> bool {
 }
 
 /// An event that strangers can bring about and that the relationship lets in.
-pub(super) fn stranger_event<'a>(
+pub(super) fn stranger_event(
     relationship: &Relationship,
-    asks: &[Ask<'a>],
+    asks: &[Ask<'_>],
     lens: &mut Lens,
 ) -> Option<&'static str> {
     let claim = relationship.profile.wording.started_by?;

@@ -1,6 +1,7 @@
 //! `countersign policy`: what an operator does with trust policies before, and after, the service reads them.
 
 mod case;
+mod check;
 mod diff;
 mod explain;
 mod judge;
@@ -8,6 +9,7 @@ mod junit;
 mod pin;
 mod pin_write;
 mod recorded;
+mod report;
 mod schema;
 mod setting;
 mod test;
@@ -28,6 +30,7 @@ pub(super) struct PolicyArgs {
 
 #[derive(Subcommand)]
 enum PolicyVerb {
+    Check(check::CheckArgs),
     Test(test::TestArgs),
     Explain(explain::ExplainArgs),
     Diff(diff::DiffArgs),
@@ -50,6 +53,7 @@ fn pretty(value: &impl Serialize) -> String {
 /// Does what the verb says.
 pub(super) async fn run(arguments: &PolicyArgs) -> u8 {
     match &arguments.verb {
+        PolicyVerb::Check(arguments) => check::run(arguments),
         PolicyVerb::Test(arguments) => test::run(arguments),
         PolicyVerb::Diff(arguments) => diff::run(arguments).await,
         PolicyVerb::Schema(arguments) => schema::run(arguments),

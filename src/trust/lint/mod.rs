@@ -7,6 +7,7 @@ mod claims;
 mod denies;
 mod globs;
 mod ids;
+mod issuers;
 mod labels;
 mod overlap;
 mod pull_requests;
@@ -19,7 +20,7 @@ use self::labels::Labels;
 use super::asks::{Ask, Lens, asks_of};
 use super::entry::{Deny, DenyAsks, Relationship, Silence};
 use super::fault::{Problem, Report};
-use super::{Breach, GuardRails, Limits, ProjectPolicy, Scopes};
+use super::{Breach, Case, CaseStart, GuardRails, Limits, PolicyFile, ProjectPolicy, Scopes};
 use crate::issuer::{Profile, Registry};
 
 /// Every code that lint can report, with what it is about in one line, in the order in which the documentation shows them.
@@ -94,6 +95,15 @@ pub const LINTS: &[(&str, &str)] = &[
         "deny-optional-claim",
         "a deny is escaped by leaving out the claim",
     ),
+    (
+        "issuer-trailing-slash",
+        "an issuer's address ends with a `/`",
+    ),
+    (
+        "issuer-name-misleads",
+        "an issuer is named like another one",
+    ),
+    ("case-not-found", "a case names claims that are not there"),
     ("silence-unused", "what is silenced does not occur"),
 ];
 
@@ -128,7 +138,13 @@ impl<'r> Linter<'r> {
     }
 
     /// What is to be said of one policy, without what it silences, and in what it breaks a guard rail.
-    pub fn check(&mut self, policy: &ProjectPolicy) -> Report {
+    ///
+    /// `missing` says what is wrong with the claims that a case starts from, if they cannot be had.
+    pub fn check(
+        &mut self,
+        policy: &ProjectPolicy,
+        missing: &dyn Fn(&CaseStart) -> Option<String>,
+    ) -> Report {
         let mut kept = silenced::Kept::new(&policy.silence);
         let seen: Vec<Seen<'_>> = policy
             .relationships
@@ -151,7 +167,11 @@ impl<'r> Linter<'r> {
             let found = denies::check(deny, &profiles, &mut self.lens);
             kept.of_entry(&deny.silence, found);
         }
-        let mut problems = kept.finish(policy.cases());
+        for case in policy.cases() {
+            let found = missing(&case.start).map(|fault| not_found(case, fault));
+            kept.of_entry(&case.silence, found.into_iter().collect());
+        }
+        let mut problems = kept.finish();
         problems.extend(policy.breaches().iter().map(Breach::problem));
         Report::new(policy.file().clone(), problems)
     }
@@ -167,7 +187,13 @@ impl<'r> Linter<'r> {
         for require in &guard_rails.requires {
             kept.of_entry(&require.silence, Vec::new());
         }
-        Report::new(guard_rails.file().clone(), kept.finish(&[]))
+        Report::new(guard_rails.file().clone(), kept.finish())
+    }
+
+    /// What is to be said of the configured issuers, in `file`, the configuration.
+    pub fn check_issuers(&self, file: PolicyFile) -> Report {
+        let found = issuers::check(self.registry, &file);
+        Report::new(file, found)
     }
 
     /// The profiles of the issuers that a deny is for.
@@ -196,9 +222,15 @@ impl<'r> Linter<'r> {
         found.extend(self.labels.check(seen.relationship, policy));
         found.extend(globs::check(seen, lens));
         found.extend(claims::check(seen, lens));
-        found.extend(pushers::lifetime(seen.relationship, &self.limits));
+        found.extend(pushers::lifetime(seen.relationship, self.limits));
         found
     }
+}
+
+fn not_found(case: &Case, fault: String) -> Problem {
+    Problem::new("case-not-found", case.start_place(), fault, "not to be had").because(
+        "the case cannot be run, so nobody learns when the policy stops doing what it says",
+    )
 }
 
 /// The scopes that surely let a job change something, as words of it: what other words mean is the project's own business.

@@ -197,7 +197,7 @@ fn unmarked(seen: &Seen<'_>) -> Problem {
         .fields
         .iter()
         .filter(|field| field.id_of.is_some() || field.name == "branch")
-        .filter(|field| !gives(field.name) && !(field.name == "branch" && asks_for_a_branch(seen)))
+        .filter(|field| !(gives(field.name) || field.name == "branch" && asks_for_a_branch(seen)))
         .map(|field| format!("`{} = \"…\"`", field.name))
         .collect();
     let severity = if missing.is_empty() || writing(&relationship.scopes).is_empty() {

@@ -164,7 +164,6 @@ fn of_ask(relationship: &Relationship, ask: &Ask<'_>, lens: &mut Lens) -> Holds 
         };
     }
     match claim.trust {
-        TrustClass::Chosen | TrustClass::OfRun => Holds::Nobody,
         TrustClass::System | TrustClass::Administrator if !claim.by_pushing.is_empty() => {
             if claim
                 .by_pushing
@@ -176,7 +175,7 @@ fn of_ask(relationship: &Relationship, ask: &Ask<'_>, lens: &mut Lens) -> Holds 
                 Holds::Someone
             }
         }
-        TrustClass::System => Holds::Nobody,
+        TrustClass::Chosen | TrustClass::OfRun | TrustClass::System => Holds::Nobody,
         TrustClass::Administrator | TrustClass::ImmutableId | TrustClass::ReusableName => {
             Holds::Someone
         }
@@ -205,7 +204,7 @@ fn of_ref(claim: &Claim, ask: &Ask<'_>, lens: &mut Lens) -> Holds {
 }
 
 /// A token with write scopes that lives over an hour.
-pub(super) fn lifetime(relationship: &Relationship, limits: &Limits) -> Option<Problem> {
+pub(super) fn lifetime(relationship: &Relationship, limits: Limits) -> Option<Problem> {
     let scopes = writing(&relationship.scopes);
     let given = relationship.lifetime;
     let lives = given

@@ -1,6 +1,5 @@
 //! Findings that an operator has seen and accepts, with a reason, where they stand.
 
-use super::super::Case;
 use super::super::entry::Silence;
 use super::super::fault::{Problem, Severity};
 use super::super::read::nearest;
@@ -41,19 +40,11 @@ impl<'a> Kept<'a> {
     }
 
     /// All that is left, with the silences of the file that silence nothing.
-    pub(super) fn finish(mut self, cases: &[Case]) -> Vec<Problem> {
+    pub(super) fn finish(mut self) -> Vec<Problem> {
         self.problems
             .extend(unused(self.of_file, &self.of_file_used));
-        for case in cases {
-            self.problems.extend(of_case(case));
-        }
         self.problems
     }
-}
-
-/// What is silenced in a case would be about its claims; nothing that lint reports is.
-fn of_case(case: &Case) -> Vec<Problem> {
-    unused(&case.silence, &vec![false; case.silence.len()])
 }
 
 fn unused(silence: &[Silence], used: &[bool]) -> Vec<Problem> {
