@@ -2,6 +2,7 @@
 
 mod denial;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use denial::{ExchangeError, Refused};
@@ -9,14 +10,16 @@ pub use denial::{ExchangeError, Refused};
 use denial::{Stage, Witness};
 
 use crate::audit::{DecisionId, Outcome, Record};
-use crate::clock::{Clock, UnixTime};
+use crate::clock::{Clock, Seconds, UnixTime};
 use crate::directory::{Audience, Directory, Project};
 use crate::discovery::{KeyDirectory, KeyError};
 use crate::issuer::{Match, PublicKey, Registry, TrustedIssuer};
-use crate::ledger::{DenialAllowance, Ledger, Spend, Spent, remember_until};
+use crate::ledger::{DenialAllowance, Ledger, Spend, Spent, StoreUnavailable, remember_until};
 use crate::project_token::{Holder, KeyRing, ProjectToken, UnsignedToken, prepare};
 use crate::subject::{InvalidToken, SignedClaims, SubjectToken, VerifiedClaims};
-use crate::trust::{Circumstances, Decision, Grant, Limits, Wish, decide, no_such_project};
+use crate::trust::{
+    Circumstances, Decision, Grant, Limits, PinWish, Wish, decide, no_such_project,
+};
 
 /// Exchanges subject tokens for project tokens (RFC 8693).
 pub struct Exchange {
@@ -38,7 +41,13 @@ pub struct Exchange {
     pub public_url: String,
     /// The lifetimes that the configuration allows.
     pub limits: Limits,
+    /// How long names without ids may go unused after their first load.
+    pub pin_window: Seconds,
 }
+
+/// How often an exchange decides anew because other ids were pinned to its names since it looked. Only resets, each of
+/// them an operator's, can bring it to more than two.
+const MOST_DECISIONS: usize = 4;
 
 /// What a caller asks for, in the form that the wire allows.
 #[derive(Debug)]
@@ -101,13 +110,20 @@ impl Exchange {
         witness: &mut Witness<'_>,
     ) -> Result<Issued, ExchangeError> {
         let claims = self.verify(request, now, witness).await?;
-        let grant = self.decide(request, project, &claims, now, witness)?;
-        let Some(project) = project else {
-            return Err(ExchangeError::no_grant());
-        };
-        let token = self.prepare(grant, project, &claims, now);
-        let decision_id = self.spend_and_record(&token, &claims, now, witness).await?;
-        self.answer(&token, decision_id, now)
+        for _ in 0..MOST_DECISIONS {
+            let circumstances = self.circumstances(project, &claims, now).await?;
+            let grant = self.decide(request, project, &claims, &circumstances, witness)?;
+            let Some(project) = project else {
+                return Err(ExchangeError::no_grant());
+            };
+            let pins = grant.pins().to_vec();
+            let token = self.prepare(grant, project, &claims, now);
+            let recorded = self.spend_and_record(&token, &claims, pins, now, witness);
+            if let Some(decision_id) = recorded.await? {
+                return self.answer(&token, decision_id, now);
+            }
+        }
+        Err(StoreUnavailable("pins changed while the exchange was decided".to_owned()).into())
     }
 
     /// Find the registered issuer, its key, check the signature, and take the claims.
@@ -166,23 +182,42 @@ impl Exchange {
             })
     }
 
+    /// What is remembered of the names that the policy has no ids for.
+    async fn circumstances(
+        &self,
+        project: Option<&Project>,
+        claims: &VerifiedClaims,
+        now: UnixTime,
+    ) -> Result<Circumstances, ExchangeError> {
+        let used = project.map_or_else(Vec::new, |project| project.policy.names_used(claims));
+        let names = if used.is_empty() {
+            HashMap::new()
+        } else {
+            self.ledger.name_states(used).await?
+        };
+        Ok(Circumstances {
+            now,
+            names,
+            pin_window: self.pin_window,
+        })
+    }
+
     /// Ask the project's policy.
     fn decide(
         &self,
         request: &ExchangeRequest,
         project: Option<&Project>,
         claims: &VerifiedClaims,
-        now: UnixTime,
+        circumstances: &Circumstances,
         witness: &mut Witness<'_>,
     ) -> Result<Grant, ExchangeError> {
-        let circumstances = Circumstances::unremembered(now);
         let decision = match project {
             Some(project) => decide(
                 &project.policy,
                 claims,
                 &request.wish,
                 &self.limits,
-                &circumstances,
+                circumstances,
             ),
             None => no_such_project(),
         };
@@ -217,14 +252,16 @@ impl Exchange {
         prepare(grant, holder, claims, &self.public_url, now)
     }
 
-    /// One commit: the token is spent, and the record says for what.
+    /// One commit: the names keep their ids, the token is spent, and the record says for what. `None` if other ids were
+    /// pinned to the names since the decision.
     async fn spend_and_record(
         &self,
         token: &UnsignedToken,
         claims: &VerifiedClaims,
+        pins: Vec<PinWish>,
         now: UnixTime,
         witness: &Witness<'_>,
-    ) -> Result<DecisionId, ExchangeError> {
+    ) -> Result<Option<DecisionId>, ExchangeError> {
         let max_uses = claims.trusted().max_uses;
         let record = Record {
             trust: token.trust().to_vec(),
@@ -240,10 +277,12 @@ impl Exchange {
             key: claims.spent_key(),
             max_uses,
             until,
+            pins,
         };
         match self.ledger.spend(spend, record).await? {
-            Spent::Nth(_) => Ok(decision_id),
+            Spent::Nth(_) => Ok(Some(decision_id)),
             Spent::Exhausted => Err(ExchangeError::Spent { max_uses }),
+            Spent::IdentityChanged(_) => Ok(None),
         }
     }
 

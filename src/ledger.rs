@@ -9,9 +9,12 @@ use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 
-use crate::audit::{DecisionId, Record};
+use serde::{Deserialize, Serialize};
+
+use crate::audit::{DecisionId, Event, EventId, Record};
 use crate::clock::{Seconds, UnixTime};
 use crate::subject::{LEEWAY, SpentKey};
+use crate::trust::{NameState, Names, PinWish};
 
 /// How long a spent token is remembered beyond its `exp` and the leeway, for clocks that differ between machines.
 const CLOCKS_DIFFER: Seconds = Seconds(600);
@@ -22,7 +25,7 @@ pub fn remember_until(expires: UnixTime) -> UnixTime {
 }
 
 /// The wish to use a subject token once more.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Spend {
     /// What the token is remembered by.
     pub key: SpentKey,
@@ -30,15 +33,28 @@ pub struct Spend {
     pub max_uses: u32,
     /// When it may be forgotten, see [`remember_until`].
     pub until: UnixTime,
+    /// The names that let this token in, with the ids that it has for them.
+    pub pins: Vec<PinWish>,
 }
 
 /// What came of spending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Spent {
     /// This was the n-th use, counted from 1; it is on disk together with its record.
     Nth(u32),
     /// The token had been used as often as it may; nothing was written.
     Exhausted,
+    /// Other ids are pinned to these names; nothing was written, and the token may be used as often as before.
+    IdentityChanged(Names),
+}
+
+/// Names that a policy gives without ids, and what is remembered of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RememberedNames {
+    /// The names.
+    pub names: Names,
+    /// When they were first loaded, and what is pinned to them.
+    pub state: NameState,
 }
 
 /// A denial to be recorded once.
@@ -101,11 +117,17 @@ pub struct Aggregate {
     pub count: u64,
 }
 
-/// The durable memory of spent subject tokens and of every decision.
+/// The durable memory of spent subject tokens, of every decision, and of the ids that belong to names.
 pub trait Ledger: Send + Sync {
     /// Uses a subject token once more and records the exchange, in one commit: both are on disk before this answers
     /// [`Spent::Nth`], or neither ever is. Of any number of calls with one key, also across a restart, `max_uses`
     /// succeed. The record's `use_number` is set here.
+    ///
+    /// The same commit compares each of `pins` with what is pinned to its names, before uses are counted, and pins the
+    /// ids that are not pinned yet, each with an [`Event`] of its own. So of any number of first exchanges at once that
+    /// differ in their ids, those of one identity alone succeed. A pinned id that the token does not have counts as
+    /// another one. A wish without ids marks its names as used: they no longer expire, and the first id that comes is
+    /// pinned.
     fn spend(&self, spend: Spend, record: Record)
     -> BoxFuture<'_, Result<Spent, StoreUnavailable>>;
 
@@ -125,6 +147,45 @@ pub trait Ledger: Send + Sync {
 
     /// The record of a decision.
     fn decision(&self, id: DecisionId) -> BoxFuture<'_, Result<Option<Record>, StoreUnavailable>>;
+
+    /// At most `limit` records of decisions made at or after `since` and named after `after`, oldest first. `after` is
+    /// the last name of the page before. Decisions of one millisecond are in no particular order, and one that is still
+    /// on its way to the disk may later appear before others.
+    fn decisions_since(
+        &self,
+        since: UnixTime,
+        after: Option<DecisionId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Record>, StoreUnavailable>>;
+
+    /// At most `limit` events, in the same order.
+    fn events_since(
+        &self,
+        since: UnixTime,
+        after: Option<EventId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Event>, StoreUnavailable>>;
+
+    /// What is remembered of `names`. Those of which nothing is known are left out.
+    fn name_states(
+        &self,
+        names: Vec<Names>,
+    ) -> BoxFuture<'_, Result<HashMap<Names, NameState>, StoreUnavailable>>;
+
+    /// All names that are remembered of `project`, or of every project, sorted.
+    fn pins(
+        &self,
+        project: Option<String>,
+    ) -> BoxFuture<'_, Result<Vec<RememberedNames>, StoreUnavailable>>;
+
+    /// Forgets the ids that are pinned to `names`, and lets the time in which they must be used begin at `now`. The
+    /// commit holds an [`Event`] that says `by` whom, which is answered; `None` if nothing is known of these names.
+    fn reset_pin(
+        &self,
+        names: Names,
+        by: String,
+        now: UnixTime,
+    ) -> BoxFuture<'_, Result<Option<Event>, StoreUnavailable>>;
 
     /// Whether the store can write at this moment.
     fn check(&self) -> BoxFuture<'_, Result<(), StoreUnavailable>>;

@@ -479,19 +479,6 @@ async fn a_deleted_policy_file_takes_its_project_with_it_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn guard_rails_that_this_version_does_not_know_disable_their_organization() {
-    let service = TestService::start().await;
-    service
-        .policy("acme/_organization", "[[require]]\nissuer = \"github\"\n")
-        .await;
-    let answer = service
-        .exchange(&service.token("github-push", &[]), "acme/api")
-        .await;
-    assert_eq!(answer.reason(), "not-trusted");
-    assert_eq!(service.get("/readyz").await.json()["status"], "degraded");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_circleci_organization_that_no_policy_names_is_not_trusted_once_its_signature_is_checked()
 {
     let service = TestService::start().await;

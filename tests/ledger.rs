@@ -5,6 +5,8 @@ mod conformance;
 mod fixture;
 #[path = "support/ledger_full_disk.rs"]
 mod full_disk;
+#[path = "support/ledger_pins.rs"]
+mod pins;
 #[path = "support/ledger_stops.rs"]
 mod stops;
 
@@ -25,6 +27,7 @@ mod the_embedded_store {
     crate::ledger::conformance::every_store_keeps_its_promises!(
         crate::ledger::fixture::Embedded::new()
     );
+    crate::ledger::pins::every_store_remembers_names!(crate::ledger::fixture::Embedded::new());
 }
 
 fn open_error(path: &Path) -> OpenError {
@@ -190,14 +193,14 @@ fn what_has_expired_is_forgotten_and_what_was_extended_is_not() {
     let fixture = Embedded::new();
     let store = fixture.open();
     let mut extended = at_most(2, "extended");
-    wait(store.spend(extended, record())).unwrap();
+    wait(store.spend(extended.clone(), record())).unwrap();
     extended.until = extended.until.plus(Seconds(3600));
-    wait(store.spend(extended, record())).unwrap();
+    wait(store.spend(extended.clone(), record())).unwrap();
     let mut shortened = at_most(2, "shortened");
     shortened.until = shortened.until.plus(Seconds(3600));
-    wait(store.spend(shortened, record())).unwrap();
+    wait(store.spend(shortened.clone(), record())).unwrap();
     shortened.until = noon();
-    wait(store.spend(shortened, record())).unwrap();
+    wait(store.spend(shortened.clone(), record())).unwrap();
     wait(store.spend(once("expired"), record())).unwrap();
     let denied = wait(store.record_denial(denial("expired", "not-trusted"))).unwrap();
 

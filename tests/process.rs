@@ -79,11 +79,21 @@ impl Running {
 
     /// An exchange; `None` once the service is gone.
     async fn exchange_or_gone(&self, http: &reqwest::Client, token: &str) -> Option<Answer> {
+        self.exchange_for("acme/api", http, token).await
+    }
+
+    /// The same for another project.
+    async fn exchange_for(
+        &self,
+        project: &str,
+        http: &reqwest::Client,
+        token: &str,
+    ) -> Option<Answer> {
         let form = [
             ("grant_type", TOKEN_EXCHANGE),
             ("subject_token", token),
             ("subject_token_type", ID_TOKEN),
-            ("audience", "acme/api"),
+            ("audience", project),
         ];
         let body = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(form)
@@ -116,7 +126,11 @@ impl Running {
 }
 
 fn token() -> String {
-    let job = Job::new("github", Some("github-push"), Map::new()).unwrap();
+    token_with(Map::new())
+}
+
+fn token_with(changes: Map<String, Value>) -> String {
+    let job = Job::new("github", Some("github-push"), changes).unwrap();
     let signed = ci()
         .signer()
         .sign(&job, Some("https://sts.example.com"), SystemClock.now());
@@ -190,6 +204,57 @@ async fn after_kill_9_no_acknowledged_exchange_is_lost_and_no_spent_token_can_be
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn after_kill_9_names_belong_to_the_identity_that_was_let_in_first() {
+    let folder = folder();
+    let policies = folder.path().join("trust-policies/acme");
+    let by_name = "[[trust]]\nname = \"build\"\nissuer = \"github\"\nowner = \"octo-org\"\nrepository = \"octo-repo\"\nscopes = [\"read_registry\"]\n";
+    let of_repository = |id: usize| {
+        token_with(Map::from_iter([(
+            "repository_id".into(),
+            id.to_string().into(),
+        )]))
+    };
+    let http = http();
+    for round in 0..3 {
+        let project = format!("acme/named{round}");
+        std::fs::write(policies.join(format!("named{round}.toml")), by_name).unwrap();
+        let running = Arc::new(Running::start(folder.path()));
+        let mut at_once = tokio::task::JoinSet::new();
+        for id in 0..8 {
+            let (running, http, project) = (running.clone(), http.clone(), project.clone());
+            at_once.spawn(async move {
+                let token = of_repository(id);
+                let answer = running.exchange_for(&project, &http, &token);
+                (id, answer.await.map(|answer| answer.status))
+            });
+        }
+        let mut let_in = Vec::new();
+        while let Some(done) = at_once.join_next().await {
+            let (id, status) = done.unwrap();
+            if status == Some(200) {
+                let_in.push(id);
+                running.signal(rustix::process::Signal::KILL);
+            }
+        }
+        let [let_in] = let_in[..] else {
+            panic!("one identity alone is let in: {let_in:?}");
+        };
+        Arc::into_inner(running).unwrap().ended();
+
+        let running = Running::start(folder.path());
+        for id in 0..8 {
+            let token = of_repository(id);
+            let answer = running.exchange_for(&project, &http, &token);
+            let answer = answer.await.unwrap();
+            let expected = if id == let_in { "" } else { "identity-changed" };
+            assert_eq!(answer.reason(), expected, "{}", answer.text);
+        }
+        running.signal(rustix::process::Signal::TERM);
+        assert!(running.ended().0.success());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stop_lets_requests_in_flight_finish_and_ends_well() {
     let folder = folder();
     let running = Arc::new(Running::start(folder.path()));
@@ -250,6 +315,23 @@ async fn the_log_has_one_line_a_request_and_never_a_token() {
         }
     }
     assert!(!log.contains("PRIVATE"), "a key is in the log");
+}
+
+#[test]
+fn a_running_service_has_a_socket_for_commands_that_a_kill_leaves_stale_and_a_stop_removes() {
+    let folder = folder();
+    let socket = folder.path().join("data/admin.sock");
+    let connects = || std::os::unix::net::UnixStream::connect(&socket).is_ok();
+    let killed = Running::start(folder.path());
+    assert!(connects());
+    killed.signal(rustix::process::Signal::KILL);
+    killed.ended();
+    assert!(socket.exists() && !connects());
+    let stopped = Running::start(folder.path());
+    assert!(connects());
+    stopped.signal(rustix::process::Signal::TERM);
+    assert!(stopped.ended().0.success());
+    assert!(!socket.exists());
 }
 
 #[test]

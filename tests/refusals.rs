@@ -15,6 +15,8 @@ fn shown(answer: &Answer) -> String {
         "not recorded"
     };
     assert_eq!(answer.headers["cache-control"], "no-store");
+    let page = format!("https://sts.example.com/errors/{}", answer.reason());
+    assert_eq!(body["error_uri"], page.as_str());
     format!(
         "{} {} {} ({recorded})\n{}",
         answer.status,
@@ -132,6 +134,67 @@ async fn each_reason_is_told_with_what_to_mend() {
     assert_eq!(service.exchange(&token, "acme/api").await.status, 200);
     let spent = service.exchange(&token, "acme/api").await;
     told.push(format!("# spent\n{}", shown(&spent)));
+    insta::assert_snapshot!(told.join("\n\n"));
+}
+
+const BY_NAME: &str = r#"
+[[trust]]
+name = "build"
+issuer = "github"
+owner = "octo-org"
+repository = "octo-repo"
+scopes = ["read_registry"]
+claims = { ref = "refs/heads/main" }
+
+[[trust]]
+name = "pipeline"
+issuer = "buildkite"
+organization = "acme-inc"
+pipeline = "super-duper-app"
+scopes = ["read_registry"]
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_name_without_an_id_can_run_into_is_told_to_its_owner_alone() {
+    let service = TestService::start().await;
+    service.policy("acme/named", BY_NAME).await;
+    service.policy("acme/unused", BY_NAME).await;
+    for set in ["github-push", "buildkite-optional-claims"] {
+        let token = service.token(set, &[]);
+        let first = service.exchange(&token, "acme/named").await;
+        assert_eq!(first.status, 200, "{set}");
+    }
+    let again = ("repository_id", json!("75"));
+    let elsewhere = ("repository_owner_id", json!("66"));
+    let mut told = Vec::new();
+    for (what, set, changes) in [
+        (
+            "registered again by the same owner",
+            "github-push",
+            vec![again.clone()],
+        ),
+        (
+            "registered again by somebody else",
+            "github-push",
+            vec![again.clone(), elsewhere],
+        ),
+        (
+            "registered again, on another branch",
+            "github-push",
+            vec![again, ("ref", json!("refs/heads/x"))],
+        ),
+        ("Buildkite without ids", "buildkite-push", vec![]),
+    ] {
+        let answer = service
+            .exchange(&service.token(set, &changes), "acme/named")
+            .await;
+        told.push(format!("# {what}\n{}", shown(&answer)));
+    }
+    service.advance(Seconds(31 * 24 * 60 * 60));
+    let late = service
+        .exchange(&service.token("github-push", &[]), "acme/unused")
+        .await;
+    told.push(format!("# nobody used the names in time\n{}", shown(&late)));
     insta::assert_snapshot!(told.join("\n\n"));
 }
 

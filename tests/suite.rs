@@ -6,13 +6,17 @@
     reason = "a test that meets the unexpected stops, in its helpers too"
 )]
 
+mod administration;
 mod architecture;
 mod claims;
 mod discovery;
 mod exchange;
 mod fake_ci;
+mod guard_rails;
 mod ledger;
+mod pins;
 mod process;
 mod refusals;
 mod subject;
 mod support;
+mod verbs;

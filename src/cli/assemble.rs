@@ -97,6 +97,8 @@ pub async fn assemble_with(
         config.trust_policies.clone(),
         registry.clone(),
         shared.clone(),
+        shared.clone(),
+        clock.clone(),
     )
     .await?;
     let exchange = Exchange {
@@ -112,6 +114,7 @@ pub async fn assemble_with(
             default_lifetime: token.default_lifetime,
             maximum_lifetime: token.maximum_lifetime,
         },
+        pin_window: config.pin_window,
     };
     let service = Arc::new(Service {
         exchange,

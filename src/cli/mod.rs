@@ -3,6 +3,7 @@
 pub mod assemble;
 mod demo;
 pub mod fake_ci;
+pub mod ledger_access;
 mod logging;
 mod policy;
 mod serve;

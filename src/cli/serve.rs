@@ -14,6 +14,7 @@ use super::{DONE, UNAVAILABLE, USAGE, logging};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::http;
+use crate::http::admin::AdminServer;
 
 /// The arguments of `serve`.
 #[derive(Args)]
@@ -68,6 +69,7 @@ async fn listen(config: &Config, parts: &Parts) -> std::io::Result<()> {
     let server = http::serve(listener, parts.service.clone())?;
     let handle = server.handle();
     let running = tokio::spawn(server);
+    let admin = administer(config, parts);
     tracing::info!(
         url = format!("http://{address}"),
         public_url = config.public_url,
@@ -82,5 +84,19 @@ async fn listen(config: &Config, parts: &Parts) -> std::io::Result<()> {
     }
     tracing::info!("stopping: requests in flight may finish");
     handle.stop(true).await;
+    if let Some(admin) = admin {
+        admin.stop().await;
+    }
     running.await.map_err(std::io::Error::other)?
+}
+
+/// Listens for commands of this machine. The service serves without, if it must.
+fn administer(config: &Config, parts: &Parts) -> Option<AdminServer> {
+    let socket = config.store.admin_socket();
+    AdminServer::start(&socket, parts.service.clone())
+        .inspect_err(|fault| {
+            let socket = socket.display();
+            tracing::warn!(%socket, %fault, "commands cannot ask this service while it runs");
+        })
+        .ok()
 }

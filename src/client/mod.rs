@@ -1,4 +1,9 @@
-//! What runs at the other end of the exchange, in a CI job: it asks for a project token.
+//! What runs at the other end: in a CI job, where it asks for a project token, and beside the service, where it asks
+//! that service to do what only it can.
+
+mod admin;
+
+pub use admin::{AdminClient, AdminError};
 
 use serde::Deserialize;
 use url::form_urlencoded::Serializer;

@@ -14,6 +14,7 @@ use super::raw::{RawConfig, RawToken};
 use super::{Config, ConfigProblem, StoreLocation, TokenSettings};
 use crate::clock::Seconds;
 use crate::project_token::TokenAlgorithm;
+use crate::trust::PIN_WINDOW;
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const DEFAULT_LIFETIME: Seconds = Seconds(60 * 60);
@@ -21,6 +22,9 @@ const MAXIMUM_LIFETIME: Seconds = Seconds(6 * 60 * 60);
 
 /// No project token should outlive a day, whatever an operator writes.
 const LONGEST_MAXIMUM: Seconds = Seconds(24 * 60 * 60);
+
+/// The longest time for names without ids. Ten years: longer is never.
+const LONGEST_PIN_WINDOW: Seconds = Seconds(3650 * 24 * 60 * 60);
 
 /// How many denials of unproven callers are recorded per issuer and customer in an hour.
 const RECORDED_DENIALS: u32 = 60;
@@ -55,6 +59,9 @@ pub(super) fn check(
         .filter_map(|proxy| network(proxy, &mut problems))
         .collect();
     let store = store(raw.store.url.as_ref(), folder, &mut problems);
+    let pin_window = raw.pin_window.as_ref().map_or(PIN_WINDOW, |raw| {
+        span_of_time(raw, "pin-window", LONGEST_PIN_WINDOW, &mut problems)
+    });
     let issuers = if no_file && raw.issuer.is_empty() {
         default_issuers(&public_url)
     } else {
@@ -81,6 +88,7 @@ pub(super) fn check(
             .audit
             .recorded_denials_per_hour
             .unwrap_or(RECORDED_DENIALS),
+        pin_window,
         issuers,
     })
 }

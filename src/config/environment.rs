@@ -14,12 +14,13 @@ const PREFIX: &str = "COUNTERSIGN_";
 
 /// The first words of the keys that exist. Other variables with our prefix are somebody else's: Kubernetes, for one,
 /// sets `COUNTERSIGN_SERVICE_HOST` for a service that is called so.
-const SECTIONS: [&str; 9] = [
+const SECTIONS: [&str; 10] = [
     "listen",
     "public-url",
     "trust-policies",
     "allow-loopback-http",
     "trusted-proxies",
+    "pin-window",
     "store",
     "token",
     "audit",

@@ -39,6 +39,8 @@ pub struct Config {
     pub token: TokenSettings,
     /// How many denials of callers who proved no identity are recorded, per issuer and customer in an hour.
     pub recorded_denials_per_hour: u32,
+    /// How long names without ids may go unused after their first load.
+    pub pin_window: Seconds,
     /// The issuers that are believed.
     pub issuers: Vec<TrustedIssuer>,
 }
@@ -48,6 +50,14 @@ pub struct Config {
 pub enum StoreLocation {
     /// The embedded store, in a folder.
     Embedded(PathBuf),
+}
+
+impl StoreLocation {
+    /// Where the running service listens for commands of this machine.
+    pub fn admin_socket(&self) -> PathBuf {
+        let Self::Embedded(folder) = self;
+        folder.join("admin.sock")
+    }
 }
 
 /// How project tokens are made.
@@ -247,6 +257,15 @@ mod tests {
         ] {
             assert!(shown.contains(part), "{part} is missing in\n{shown}");
         }
+    }
+
+    #[test]
+    fn names_without_ids_may_go_unused_for_thirty_days_unless_the_operator_says_otherwise() {
+        let day = Seconds(24 * 60 * 60);
+        assert_eq!(load("", &[]).unwrap().pin_window, Seconds(30 * day.0));
+        let config = load("", &[("COUNTERSIGN_PIN_WINDOW", "1d")]).unwrap();
+        assert_eq!(config.pin_window, day);
+        assert!(faults("pin-window = \"0s\"").contains("`pin-window`"));
     }
 
     #[test]

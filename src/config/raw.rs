@@ -16,6 +16,7 @@ pub(super) struct RawConfig {
     pub allow_loopback_http: bool,
     #[serde(default)]
     pub trusted_proxies: Vec<Spanned<String>>,
+    pub pin_window: Option<Spanned<String>>,
     #[serde(default)]
     pub store: RawStore,
     #[serde(default)]

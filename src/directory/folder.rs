@@ -1,24 +1,17 @@
 //! The folder of policy files, read file by file.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::DirectoryError;
+use super::listing::{GUARD_RAILS, Seen, Stamp, list, read_text};
 use crate::issuer::Registry;
-use crate::trust::{PolicyFault, ProjectPath, ProjectPolicy, read_policy};
-
-/// The largest policy file that is read, in bytes.
-const LARGEST_FILE: u64 = 4 * 1024 * 1024;
-
-/// The file that will hold an organization's guard rails. This version does not know them, and does not act as if they
-/// were not there.
-const GUARD_RAILS: &str = "_organization.toml";
+use crate::trust::{
+    GuardRails, PolicyFault, ProjectPath, ProjectPolicy, read_guard_rails, read_policy,
+};
 
 /// One file that is not in force as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,13 +22,27 @@ pub struct FileProblem {
     pub message: String,
     /// What is in force instead.
     pub in_force: &'static str,
+    /// Everything that is wrong, where the file could be read.
+    #[serde(skip)]
+    pub fault: Option<PolicyFault>,
+}
+
+/// A relationship that is off because it breaks a guard rail of its organization.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct SwitchedOff {
+    /// The project's file, below the folder of the policies.
+    pub file: String,
+    /// The relationship's name.
+    pub relationship: String,
+    /// The file of the guard rails.
+    pub by: String,
 }
 
 /// What a scan found.
 pub(super) struct Scan {
     /// Whether anything differs from the scan before.
     pub changed: bool,
-    /// The policies in force.
+    /// The policies in force, under their guard rails.
     pub policies: Vec<Arc<ProjectPolicy>>,
     /// What is wrong with the files.
     pub problems: Vec<FileProblem>,
@@ -45,46 +52,46 @@ pub(super) struct Scan {
 pub(super) struct Folder {
     path: PathBuf,
     registry: Arc<Registry>,
-    files: BTreeMap<ProjectPath, ReadFile>,
+    projects: BTreeMap<ProjectPath, ReadFile<ProjectPolicy>>,
+    guard_rails: BTreeMap<String, ReadFile<GuardRails>>,
     problems: Vec<FileProblem>,
     scanned_before: bool,
 }
 
-struct ReadFile {
-    stamp: Stamp,
-    in_force: Option<Arc<ProjectPolicy>>,
+/// A file as it was read last.
+struct ReadFile<T> {
+    /// Its stamp, or why it could not even be looked at.
+    stamp: Result<Stamp, String>,
+    in_force: InForce<T>,
     problem: Option<FileProblem>,
 }
 
-/// What changes when a file is written, replaced or swapped for another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
+/// What is in force of a file.
+enum InForce<T> {
+    /// This version of it.
+    Version(Arc<T>),
+    /// Nothing, and what it stands for is disabled.
+    Disabled,
+    /// Nothing, as if there were no such file.
+    Ignored,
 }
 
-impl Stamp {
-    fn of(metadata: &fs::Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
+impl<T> InForce<T> {
+    fn version(&self) -> Option<&Arc<T>> {
+        match self {
+            Self::Version(version) => Some(version),
+            Self::Disabled | Self::Ignored => None,
         }
     }
 }
 
 impl Folder {
     pub(super) fn new(path: PathBuf, registry: Arc<Registry>) -> Self {
-        let files = BTreeMap::new();
         Self {
             path,
             registry,
-            files,
+            projects: BTreeMap::new(),
+            guard_rails: BTreeMap::new(),
             problems: Vec::new(),
             scanned_before: false,
         }
@@ -102,192 +109,255 @@ impl Folder {
     /// Reads what changed. If the folder itself cannot be read, everything stays as it was: a volume that is away for a
     /// moment is not an operator who deleted every project.
     pub(super) fn scan(&mut self) -> Result<Scan, DirectoryError> {
-        let found = self.list().map_err(|fault| DirectoryError::Unreadable {
+        let found = list(&self.path).map_err(|fault| DirectoryError::Unreadable {
             folder: self.path.clone(),
             fault,
         })?;
         let mut problems = found.problems;
         let mut changed = !self.scanned_before;
-        let mut files = BTreeMap::new();
-        for (project, (file, stamp)) in found.files {
-            let before = self.files.remove(&project);
-            let read = match before {
-                Some(before) if before.stamp == stamp => before,
-                before => {
-                    changed = true;
-                    self.read(
-                        &project,
-                        &file,
-                        stamp,
-                        before.and_then(|before| before.in_force),
-                    )
-                }
-            };
-            problems.extend(read.problem.clone());
-            files.insert(project, read);
+        let unread = |organization: &str| found.unreadable.contains(organization);
+
+        let mut guard_rails = BTreeMap::new();
+        for (organization, seen) in found.guard_rails {
+            let before = self.guard_rails.remove(&organization);
+            let (read, is_new) = read_again(before, &seen, |seen, before| {
+                self.read_guard_rails(&organization, seen, before)
+            });
+            changed |= is_new;
+            guard_rails.insert(organization, read);
         }
-        for gone in self.files.keys() {
+        for (organization, before) in std::mem::take(&mut self.guard_rails) {
+            if unread(&organization) {
+                guard_rails.insert(organization, before);
+            } else {
+                changed = true;
+                tracing::info!(%organization, "guard rails removed");
+            }
+        }
+
+        let mut projects = BTreeMap::new();
+        let known = std::mem::take(&mut self.projects);
+        let (kept, mut known): (BTreeMap<_, _>, BTreeMap<_, _>) = known
+            .into_iter()
+            .partition(|(project, _)| unread(project.organization()));
+        projects.extend(kept);
+        for (project, seen) in found.projects {
+            let before = known.remove(&project);
+            let (read, is_new) = read_again(before, &seen, |seen, before| {
+                self.read_project(&project, seen, before)
+            });
+            changed |= is_new;
+            projects.insert(project, read);
+        }
+        for project in known.keys() {
             changed = true;
-            tracing::info!(project = %gone, "policy removed");
+            tracing::info!(%project, "policy removed");
         }
+
+        let policies = put_under(&mut projects, &guard_rails, &mut changed);
+        problems.extend(guard_rails.values().filter_map(|read| read.problem.clone()));
+        problems.extend(projects.values().filter_map(|read| read.problem.clone()));
         changed |= problems != self.problems;
-        self.files = files;
-        self.problems = problems;
+        self.guard_rails = guard_rails;
+        self.projects = projects;
+        self.problems.clone_from(&problems);
         self.scanned_before = true;
-        let policies = self
-            .files
-            .values()
-            .filter_map(|file| file.in_force.clone())
-            .collect();
         Ok(Scan {
             changed,
             policies,
-            problems: self.problems.clone(),
+            problems,
         })
     }
 
-    fn read(
+    fn read_project(
         &self,
         project: &ProjectPath,
-        file: &Path,
-        stamp: Stamp,
-        last_good: Option<Arc<ProjectPolicy>>,
-    ) -> ReadFile {
+        seen: &Seen,
+        before: Option<InForce<ProjectPolicy>>,
+    ) -> ReadFile<ProjectPolicy> {
         let name = format!("{project}.toml");
-        let fault = match read_text(file, stamp) {
-            Err(fault) => (fault.to_string(), fault.to_string()),
-            Ok(text) => match read_policy(project.clone(), &name, &text, &self.registry) {
-                Ok(policy) => {
-                    tracing::info!(%project, digest = policy.digest(), "policy loaded");
-                    return ReadFile {
-                        stamp,
-                        in_force: Some(Arc::new(policy)),
-                        problem: None,
-                    };
-                }
-                Err(fault) => (in_one_line(&fault), fault.render(false)),
-            },
-        };
-        let in_force = match last_good {
-            Some(_) => "the last good version of this file",
-            None => "nothing: the project is disabled",
-        };
-        let (message, rendered) = fault;
-        tracing::error!(%project, in_force, "policy refused\n{rendered}");
-        let problem = Some(FileProblem {
-            file: name,
-            message,
-            in_force,
+        let read = read(seen, &name, |text| {
+            read_policy(project.clone(), &name, text, &self.registry)
         });
-        ReadFile {
-            stamp,
-            in_force: last_good,
-            problem,
-        }
-    }
-
-    fn list(&self) -> io::Result<Listing> {
-        let mut listing = Listing::default();
-        for entry in sorted(&self.path)? {
-            let Some(organization) = text_of(&entry) else {
-                continue;
-            };
-            // Editors and version control keep folders of their own beside ours.
-            if organization.starts_with('.') || !entry.path().is_dir() {
-                continue;
+        match read {
+            Ok(policy) => {
+                tracing::info!(%project, digest = policy.digest(), "policy loaded");
+                good(seen, policy)
             }
-            self.list_organization(&organization, &entry.path(), &mut listing);
+            Err(broken) => {
+                let (in_force, in_words) = match before {
+                    Some(good @ InForce::Version(_)) => (good, LAST_GOOD),
+                    _ => (InForce::Disabled, "nothing: the project is disabled"),
+                };
+                bad(seen, name, broken, in_force, in_words)
+            }
         }
-        Ok(listing)
     }
 
-    fn list_organization(&self, organization: &str, folder: &Path, listing: &mut Listing) {
-        let ours = |project: &ProjectPath| project.organization() == organization;
-        let entries = match sorted(folder) {
-            Ok(entries) => entries,
-            Err(fault) => {
-                // As above: what cannot be read is not what was deleted.
-                let kept = self.files.iter().filter(|(project, _)| ours(project));
-                let kept = kept
-                    .map(|(project, file)| (project.clone(), (folder.to_path_buf(), file.stamp)));
-                listing.files.extend(kept);
-                listing.problem(
+    /// Reads guard rails. Where there were none before, those that are broken leave the organization as it was; if it was
+    /// not there either, nobody knows what it would allow, so it is disabled.
+    fn read_guard_rails(
+        &self,
+        organization: &str,
+        seen: &Seen,
+        before: Option<InForce<GuardRails>>,
+    ) -> ReadFile<GuardRails> {
+        let name = format!("{organization}/{GUARD_RAILS}");
+        let read = read(seen, &name, |text| {
+            read_guard_rails(organization, &name, text, &self.registry)
+        });
+        let was_there = || {
+            let mut projects = self.projects.iter();
+            projects.any(|(project, file)| {
+                project.organization() == organization && file.in_force.version().is_some()
+            })
+        };
+        match read {
+            Ok(guard_rails) => {
+                tracing::info!(
                     organization,
-                    &format!("the folder cannot be read: {fault}"),
-                    "what was read before",
+                    digest = guard_rails.digest(),
+                    "guard rails loaded"
                 );
-                return;
+                good(seen, guard_rails)
             }
-        };
-        if entries.iter().any(|entry| entry.file_name() == GUARD_RAILS) {
-            listing.problem(
-                &format!("{organization}/{GUARD_RAILS}"),
-                "guard rails are not known to this version",
-                "nothing: every project of the organization is disabled",
-            );
-            return;
-        }
-        for entry in entries {
-            let (Some(name), path) = (text_of(&entry), entry.path()) else {
-                continue;
-            };
-            let Some(project) = name.strip_suffix(".toml") else {
-                continue;
-            };
-            if name.starts_with('.') {
-                continue;
-            }
-            match (
-                ProjectPath::parse(&format!("{organization}/{project}")),
-                fs::metadata(&path),
-            ) {
-                (Ok(project), Ok(metadata)) if metadata.is_file() => {
-                    listing.files.insert(project, (path, Stamp::of(&metadata)));
-                }
-                (Ok(_), Ok(_)) => {}
-                // Deleted between the two looks.
-                (_, Err(fault)) if fault.kind() == io::ErrorKind::NotFound => {}
-                (Ok(_), Err(fault)) => {
-                    listing.problem(
-                        &format!("{organization}/{name}"),
-                        &fault.to_string(),
-                        "nothing",
-                    );
-                }
-                (Err(fault), _) => {
-                    let message = format!("the name of the file is no project: {fault}");
-                    listing.problem(&format!("{organization}/{name}"), &message, "nothing");
-                }
+            Err(broken) => {
+                let (in_force, in_words) = match before {
+                    Some(good @ InForce::Version(_)) => (good, LAST_GOOD),
+                    Some(InForce::Ignored) => (InForce::Ignored, NO_RAILS),
+                    None if was_there() => (InForce::Ignored, NO_RAILS),
+                    Some(InForce::Disabled) | None => (InForce::Disabled, ALL_DISABLED),
+                };
+                bad(seen, name, broken, in_force, in_words)
             }
         }
     }
 }
 
-#[derive(Default)]
-struct Listing {
-    files: BTreeMap<ProjectPath, (PathBuf, Stamp)>,
-    problems: Vec<FileProblem>,
+const LAST_GOOD: &str = "the last good version of this file";
+const NO_RAILS: &str = "no guard rails, as before this file was there";
+const ALL_DISABLED: &str = "nothing: every project of the organization is disabled";
+
+/// Why a file is not in force, in one line and with everything that is wrong.
+struct Broken {
+    message: String,
+    fault: Option<PolicyFault>,
 }
 
-impl Listing {
-    fn problem(&mut self, file: &str, message: &str, in_force: &'static str) {
-        let (file, message) = (file.to_owned(), message.to_owned());
-        self.problems.push(FileProblem {
-            file,
+/// Reads a file with `reader`, unless it is what was read before; and whether it was not.
+fn read_again<T>(
+    before: Option<ReadFile<T>>,
+    seen: &Seen,
+    reader: impl FnOnce(&Seen, Option<InForce<T>>) -> ReadFile<T>,
+) -> (ReadFile<T>, bool) {
+    match before {
+        Some(before) if before.stamp == seen.stamp => (before, false),
+        before => (reader(seen, before.map(|before| before.in_force)), true),
+    }
+}
+
+fn read<T>(
+    seen: &Seen,
+    name: &str,
+    reader: impl FnOnce(&str) -> Result<T, PolicyFault>,
+) -> Result<T, Broken> {
+    let unreadable = |message: String| {
+        tracing::error!(file = name, "{message}");
+        Broken {
             message,
-            in_force,
-        });
+            fault: None,
+        }
+    };
+    let text = match &seen.stamp {
+        Ok(_) => read_text(&seen.path).map_err(unreadable)?,
+        Err(why) => return Err(unreadable(why.clone())),
+    };
+    reader(&text).map_err(|fault| {
+        tracing::error!(file = name, "refused\n{}", fault.render(false));
+        Broken {
+            message: in_one_line(&fault),
+            fault: Some(fault),
+        }
+    })
+}
+
+fn good<T>(seen: &Seen, version: T) -> ReadFile<T> {
+    ReadFile {
+        stamp: seen.stamp.clone(),
+        in_force: InForce::Version(Arc::new(version)),
+        problem: None,
     }
 }
 
-fn sorted(folder: &Path) -> io::Result<Vec<fs::DirEntry>> {
-    let mut entries: Vec<fs::DirEntry> = fs::read_dir(folder)?.collect::<io::Result<_>>()?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    Ok(entries)
+fn bad<T>(
+    seen: &Seen,
+    file: String,
+    broken: Broken,
+    in_force: InForce<T>,
+    in_words: &'static str,
+) -> ReadFile<T> {
+    ReadFile {
+        stamp: seen.stamp.clone(),
+        in_force,
+        problem: Some(FileProblem {
+            file,
+            message: broken.message,
+            in_force: in_words,
+            fault: broken.fault,
+        }),
+    }
 }
 
-fn text_of(entry: &fs::DirEntry) -> Option<String> {
-    entry.file_name().into_string().ok()
+/// Puts each policy under the guard rails of its organization, where it is not yet, and lists those that are in force.
+fn put_under(
+    projects: &mut BTreeMap<ProjectPath, ReadFile<ProjectPolicy>>,
+    guard_rails: &BTreeMap<String, ReadFile<GuardRails>>,
+    changed: &mut bool,
+) -> Vec<Arc<ProjectPolicy>> {
+    let mut in_force = Vec::new();
+    for (project, file) in projects {
+        let InForce::Version(policy) = &mut file.in_force else {
+            continue;
+        };
+        let above = guard_rails.get(project.organization());
+        if above.is_some_and(|above| matches!(above.in_force, InForce::Disabled)) {
+            continue;
+        }
+        let above = above.and_then(|above| above.in_force.version());
+        let same = match (policy.guard_rails(), above) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        };
+        if !same {
+            *changed = true;
+            *policy = Arc::new(policy.under(above.cloned()));
+            for breach in policy.breaches() {
+                let (relationship, by) = (breach.relationship(), breach.guard_rail());
+                tracing::warn!(%project, %relationship, by, "switched off by a guard rail");
+            }
+        }
+        in_force.push(policy.clone());
+    }
+    in_force
+}
+
+/// The relationships of a policy that a guard rail switched off.
+pub(super) fn switched_off(policy: &ProjectPolicy) -> Vec<SwitchedOff> {
+    let Some(above) = policy.guard_rails() else {
+        return Vec::new();
+    };
+    let mut off: Vec<SwitchedOff> = policy
+        .breaches()
+        .iter()
+        .map(|breach| SwitchedOff {
+            file: policy.file().name().to_owned(),
+            relationship: breach.relationship().to_string(),
+            by: above.file().name().to_owned(),
+        })
+        .collect();
+    off.dedup();
+    off
 }
 
 fn in_one_line(fault: &PolicyFault) -> String {
@@ -298,11 +368,4 @@ fn in_one_line(fault: &PolicyFault) -> String {
         (Some(first), all) => format!("{first} (and {} more)", all - 1),
         (None, _) => "the file cannot be read".to_owned(),
     }
-}
-
-fn read_text(file: &Path, stamp: Stamp) -> io::Result<String> {
-    if stamp.size > LARGEST_FILE {
-        return Err(io::Error::other("the file is larger than 4 MiB"));
-    }
-    fs::read_to_string(file)
 }

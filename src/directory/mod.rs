@@ -5,6 +5,7 @@
 
 mod audience;
 mod folder;
+mod listing;
 mod once;
 mod watch;
 
@@ -15,16 +16,20 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 
+use crate::clock::{Clock, UnixTime};
 use crate::issuer::Registry;
 use crate::ledger::StoreUnavailable;
-use crate::trust::{ProjectPath, ProjectPolicy};
+use crate::trust::{Names, ProjectPath, ProjectPolicy};
 
 pub use audience::{Audience, InvalidAudience};
-pub use folder::FileProblem;
+pub use folder::{FileProblem, SwitchedOff};
 pub use once::{ReadPolicies, read_policies};
 pub use watch::follow;
 
-use folder::Folder;
+use folder::{Folder, switched_off};
+
+/// How many names one commit notes, so that exchanges do not wait long for a large reload.
+const NOTED_AT_ONCE: usize = 1000;
 
 /// Binds each project's path to a short text id, once and for ever.
 pub trait ProjectIds: Send + Sync {
@@ -34,6 +39,17 @@ pub trait ProjectIds: Send + Sync {
         &self,
         paths: Vec<ProjectPath>,
     ) -> BoxFuture<'_, Result<Vec<String>, StoreUnavailable>>;
+}
+
+/// Remembers when names without ids were first loaded, so that those that nobody uses expire.
+pub trait FirstLoads: Send + Sync {
+    /// Remembers that a policy with these names is in force at `now`. Where one was before, the earlier time stays.
+    /// Durable when this returns.
+    fn note_names(
+        &self,
+        names: Vec<Names>,
+        now: UnixTime,
+    ) -> BoxFuture<'_, Result<(), StoreUnavailable>>;
 }
 
 /// One project and the policy that is in force for it.
@@ -52,7 +68,10 @@ pub struct Directory {
     snapshot: ArcSwap<Snapshot>,
     folder: Arc<Mutex<Folder>>,
     ids: Arc<dyn ProjectIds>,
-    reloading: tokio::sync::Mutex<()>,
+    first_loads: Arc<dyn FirstLoads>,
+    clock: Arc<dyn Clock>,
+    /// Held by the one reload at a time: names of policies in force that are not noted yet.
+    reloading: tokio::sync::Mutex<Vec<Names>>,
 }
 
 #[derive(Default)]
@@ -61,6 +80,7 @@ struct Snapshot {
     by_id: HashMap<String, Arc<Project>>,
     organizations_named: HashSet<(String, String)>,
     problems: Vec<FileProblem>,
+    switched_off: Vec<SwitchedOff>,
 }
 
 /// The folder of the policies cannot be used at all.
@@ -88,21 +108,25 @@ impl Directory {
         folder: PathBuf,
         registry: Arc<Registry>,
         ids: Arc<dyn ProjectIds>,
+        first_loads: Arc<dyn FirstLoads>,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, DirectoryError> {
         let directory = Self {
             snapshot: ArcSwap::default(),
             folder: Arc::new(Mutex::new(Folder::new(folder, registry))),
             ids,
-            reloading: tokio::sync::Mutex::new(()),
+            first_loads,
+            clock,
+            reloading: tokio::sync::Mutex::default(),
         };
         directory.reload().await?;
         Ok(directory)
     }
 
     /// Reads the files that changed since the last time. A broken file keeps its own last good version; a deleted one
-    /// takes its project with it at once.
+    /// takes its project with it at once. Guard rails that were tightened, or deleted, act at once too.
     pub async fn reload(&self) -> Result<(), DirectoryError> {
-        let _one_at_a_time = self.reloading.lock().await;
+        let mut unnoted = self.reloading.lock().await;
         let folder = self.folder.clone();
         let scanned = tokio::task::spawn_blocking(move || {
             let mut folder = folder
@@ -112,6 +136,7 @@ impl Directory {
         });
         let scan = scanned.await.map_err(|_| DirectoryError::Interrupted)??;
         if !scan.changed {
+            self.note(&mut unnoted).await;
             return Ok(());
         }
         let paths = scan
@@ -132,6 +157,7 @@ impl Directory {
             ..Snapshot::default()
         };
         for (policy, id) in scan.policies.into_iter().zip(ids) {
+            snapshot.switched_off.extend(switched_off(&policy));
             let named = policy.organizations_named();
             snapshot.organizations_named.extend(
                 named.map(|(issuer, organization)| (issuer.to_owned(), organization.to_owned())),
@@ -146,8 +172,37 @@ impl Directory {
                 .insert(project.path.clone(), project.clone());
             snapshot.by_id.insert(id, project);
         }
-        self.snapshot.store(Arc::new(snapshot));
+        let before = self.snapshot.swap(Arc::new(snapshot));
+        unnoted.extend(self.names_new_since(&before));
+        self.note(&mut unnoted).await;
         Ok(())
+    }
+
+    /// The names without ids of policies that were not in force `before`.
+    fn names_new_since(&self, before: &Snapshot) -> Vec<Names> {
+        let now = self.snapshot.load();
+        let changed = now.by_path.values().filter(|project| {
+            let earlier = before.by_path.get(&project.path);
+            earlier.is_none_or(|earlier| !Arc::ptr_eq(&earlier.policy, &project.policy))
+        });
+        changed
+            .flat_map(|project| project.policy.names_without_ids())
+            .collect()
+    }
+
+    /// Notes the first load of names. The policies are in force already: a disk that is full keeps nobody from
+    /// tightening one. What fails is tried again with the next reload.
+    async fn note(&self, unnoted: &mut Vec<Names>) {
+        let now = self.clock.now();
+        while !unnoted.is_empty() {
+            let rest = unnoted.len().saturating_sub(NOTED_AT_ONCE);
+            let some = unnoted.get(rest..).unwrap_or_default().to_vec();
+            if let Err(fault) = self.first_loads.note_names(some, now).await {
+                tracing::warn!(%fault, names = unnoted.len(), "the first load of names was not noted");
+                return;
+            }
+            unnoted.truncate(rest);
+        }
     }
 
     fn locked_folder(&self) -> std::sync::MutexGuard<'_, Folder> {
@@ -185,6 +240,11 @@ impl Directory {
     /// What is wrong with the files, and what is done about it.
     pub fn problems(&self) -> Vec<FileProblem> {
         self.snapshot.load().problems.clone()
+    }
+
+    /// The relationships that are off because they break a guard rail of their organization.
+    pub fn switched_off(&self) -> Vec<SwitchedOff> {
+        self.snapshot.load().switched_off.clone()
     }
 
     /// How many projects there are.

@@ -63,7 +63,10 @@ fn row_of_exchange(error: &ExchangeError) -> Row {
             Refusal::ScopeExceedsGrant { .. } => {
                 Row(StatusCode::BAD_REQUEST, "invalid_scope", reason)
             }
-            Refusal::DeniedByRule(_) | Refusal::ResourceNotAllowed(_) => {
+            Refusal::IdentityChanged { .. }
+            | Refusal::RelationshipExpired(_)
+            | Refusal::DeniedByRule(_)
+            | Refusal::ResourceNotAllowed(_) => {
                 Row(StatusCode::BAD_REQUEST, "invalid_request", reason)
             }
         },

@@ -12,7 +12,7 @@ pub(super) async fn alive() -> HttpResponse {
 }
 
 /// Answers 200 if exchanges can be recorded, else 503. What is wrong and does not stop other projects is `degraded`:
-/// files that are not in force as they stand, issuers whose keys could not be refreshed.
+/// files that are not in force as they stand, relationships that a guard rail switched off, issuers whose keys could not be refreshed.
 pub(super) async fn ready(service: Data<Service>) -> HttpResponse {
     let exchange = &service.exchange;
     if let Err(fault) = exchange.ledger.check().await {
@@ -34,11 +34,13 @@ pub(super) async fn ready(service: Data<Service>) -> HttpResponse {
         .filter(|status| status.failing)
         .map(|status| json!({"issuer": status.issuer.as_str(), "keys_in_use": status.keys}))
         .collect();
-    let degraded = !policies.is_empty() || !issuers.is_empty();
+    let breaches = exchange.directory.switched_off();
+    let degraded = !policies.is_empty() || !issuers.is_empty() || !breaches.is_empty();
     HttpResponse::Ok().json(json!({
         "status": if degraded { "degraded" } else { "ok" },
         "projects": exchange.directory.len(),
         "policies": policies,
+        "breaches": breaches,
         "issuers": issuers,
     }))
 }

@@ -1,5 +1,6 @@
 //! The only room that knows actix-web: what the outside sees.
 
+pub mod admin;
 mod client_address;
 mod error;
 mod errors;

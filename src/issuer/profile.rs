@@ -29,6 +29,9 @@ pub struct Profile {
     pub fields: &'static [IdentityField],
     /// What must hold of every token.
     pub requirements: &'static [Requirement],
+    /// The identity field with the id of whoever owns a project: it stays the same if a project of that owner is made
+    /// anew.
+    pub owner_id: Option<&'static str>,
     /// The claim that tells one customer of a shared issuer from another, for limits per customer.
     pub tenant_claim: Option<&'static str>,
     /// Whether the configuration names the claims that separate customers (`tenant-claims`), because nothing is known
@@ -291,6 +294,8 @@ pub struct IdentityField {
     pub always: bool,
     /// Where a person finds the value, for an id; empty for what a person knows by heart.
     pub found_at: &'static str,
+    /// For an id that a job may leave out: the option of the CI system's command that asks for its claim.
+    pub ask_for: Option<&'static str>,
 }
 
 /// When a field must be given.

@@ -29,6 +29,7 @@ const fn field(name: &'static str, kind: FieldKind, claim: &'static str) -> Iden
         id_of: None,
         always: true,
         found_at: "",
+        ask_for: None,
     }
 }
 
@@ -103,6 +104,7 @@ static GITHUB: Profile = Profile {
             "deployment",
         ],
     }],
+    owner_id: Some("owner-id"),
     tenant_claim: Some("repository_owner_id"),
     tenant_claims_configured: false,
     facts: CiFacts {
@@ -251,6 +253,7 @@ static CIRCLECI: Profile = Profile {
         Requirement::Present("oidc.circleci.com/project-id"),
         Requirement::FalseUnlessNamed("oidc.circleci.com/ssh-rerun"),
     ],
+    owner_id: None,
     tenant_claim: Some("oidc.circleci.com/org-id"),
     tenant_claims_configured: false,
     facts: CiFacts {
@@ -311,17 +314,20 @@ static BUILDKITE: Profile = Profile {
             id_of: Some("organization"),
             always: false,
             found_at: "Buildkite shows it under Organization Settings, Pipelines, as Organization UUID",
+            ask_for: Some("--claim"),
             ..field("organization-id", FieldKind::Id, "organization_id")
         },
         IdentityField {
             id_of: Some("pipeline"),
             always: false,
             found_at: "`GET /v2/organizations/<organization>/pipelines/<pipeline>` of Buildkite's API answers it as `id`",
+            ask_for: Some("--claim"),
             ..field("pipeline-id", FieldKind::Id, "pipeline_id")
         },
         field("branch", FieldKind::Opaque, "build_branch"),
     ],
     requirements: &[],
+    owner_id: Some("organization-id"),
     tenant_claim: Some("organization_slug"),
     tenant_claims_configured: false,
     facts: CiFacts {
@@ -379,6 +385,7 @@ static RWX: Profile = Profile {
         ..field("vault-subject", FieldKind::Opaque, "sub")
     }],
     requirements: &[],
+    owner_id: None,
     tenant_claim: Some("sub"),
     tenant_claims_configured: false,
     facts: CiFacts {
@@ -457,6 +464,7 @@ static GITLAB: Profile = Profile {
             lifted_by: "fork-merge-requests",
         },
     ],
+    owner_id: Some("namespace-id"),
     tenant_claim: Some("namespace_id"),
     tenant_claims_configured: false,
     facts: CiFacts {
@@ -525,6 +533,7 @@ static GENERIC: Profile = Profile {
     claims: claims::GENERIC,
     fields: &[],
     requirements: &[],
+    owner_id: None,
     tenant_claim: Some("sub"),
     tenant_claims_configured: true,
     facts: CiFacts {
@@ -610,6 +619,16 @@ mod tests {
         for profile in PROFILES {
             for id_of in profile.fields.iter().filter_map(|field| field.id_of) {
                 assert!(profile.field(id_of).is_some(), "{}: {id_of}", profile.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_owner_has_an_id_of_its_own_profile() {
+        for profile in PROFILES {
+            if let Some(owner) = profile.owner_id {
+                let field = profile.field(owner).unwrap();
+                assert_eq!(field.kind, FieldKind::Id, "{}: {owner}", profile.name);
             }
         }
     }

@@ -31,9 +31,13 @@ pub fn decide(
     claims: &VerifiedClaims,
     wish: &Wish,
     limits: &Limits,
-    _circumstances: &Circumstances,
+    circumstances: &Circumstances,
 ) -> Decision {
-    let court = Court { policy, claims };
+    let court = Court {
+        policy,
+        claims,
+        circumstances,
+    };
     let candidates: Vec<&Relationship> = policy
         .index
         .candidates(claims)
@@ -51,13 +55,14 @@ pub fn decide(
     } else {
         (enforced, shadow)
     };
+    let refusal = holding.is_empty().then(|| court.refusal(&considered));
     let listed = nearest_first(considered, court);
     let (denies, shadow_denies) = judge_denies(policy, claims);
     let deny = denies.iter().find(|deny| deny.holds);
-    let outcome = match (holding.is_empty(), deny) {
-        (true, _) => Err(Refusal::NotTrusted),
-        (false, Some(deny)) => Err(Refusal::DeniedByRule(deny.name.clone())),
-        (false, None) => grant(policy, &holding, wish, *limits),
+    let outcome = match (refusal, deny) {
+        (Some(refusal), _) => Err(refusal),
+        (None, Some(deny)) => Err(Refusal::DeniedByRule(deny.name.clone())),
+        (None, None) => grant(court, &holding, wish, *limits),
     };
     Decision {
         relationships: listed.judgements,
@@ -151,7 +156,7 @@ fn judge_denies(
 
 /// What the relationships that hold give together, cut to what was asked.
 fn grant(
-    policy: &ProjectPolicy,
+    court: Court<'_>,
     holding: &[&Relationship],
     wish: &Wish,
     limits: Limits,
@@ -186,7 +191,7 @@ fn grant(
         .filter(|relationship| relationship.scopes.meets(&scopes))
         .map(|relationship| {
             let lifetime = relationship.lifetime.unwrap_or(limits.default_lifetime);
-            let above = policy.guard_rails();
+            let above = court.policy.guard_rails();
             let most = above.and_then(|above| above.longest_for(&relationship.issuer));
             lifetime.min(most.unwrap_or(lifetime))
         })
@@ -202,5 +207,6 @@ fn grant(
         scopes,
         lifetime: shortest.min(limits.maximum_lifetime),
         resource: wish.resource.clone(),
+        pins: court.pins(holding),
     })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Scopes;
+use super::{PinWish, Scopes};
 use crate::clock::Seconds;
 
 /// What a caller asks for beyond the project.
@@ -116,6 +116,10 @@ pub enum FindingKind {
     Condition,
     /// A guard rail of the organization, which this entry breaks: it is off.
     GuardRail,
+    /// An id that the first use of the entry's names pinned.
+    Pin,
+    /// That the entry's names were used in time.
+    Expired,
 }
 
 /// Why nothing is granted.
@@ -124,6 +128,16 @@ pub enum Refusal {
     /// No relationship holds, or there is no such project. Callers cannot tell the two apart unless they proved an
     /// identity.
     NotTrusted,
+    /// All of a relationship holds but the ids that are pinned to its names: somebody registered the names again, or the
+    /// token leaves out ids. Only where the owner is still the same, as far as the token says.
+    IdentityChanged {
+        /// The relationship's name.
+        relationship: Arc<str>,
+        /// The ids that are not the pinned ones, at least one.
+        changed: Vec<ChangedId>,
+    },
+    /// All of the relationship called so holds, but it gives names without ids, and they were not used in time.
+    RelationshipExpired(Arc<str>),
     /// A relationship holds, and so does a deny.
     DeniedByRule(Arc<str>),
     /// Relationships hold, but do not give all that was asked for.
@@ -137,11 +151,26 @@ pub enum Refusal {
     ResourceNotAllowed(String),
 }
 
+/// An id of a token that is not the one that is pinned to its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedId {
+    /// The identity field.
+    pub field: &'static str,
+    /// Its claim.
+    pub claim: &'static str,
+    /// Whether the token has no such id, rather than another one.
+    pub left_out: bool,
+    /// For an id that was left out: the option of the CI system's command that asks for its claim.
+    pub ask_for: Option<&'static str>,
+}
+
 impl Refusal {
     /// A name for dashboards, tests and the docs. Codes are never renamed.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotTrusted => "not-trusted",
+            Self::IdentityChanged { .. } => "identity-changed",
+            Self::RelationshipExpired(_) => "relationship-expired",
             Self::DeniedByRule(_) => "denied-by-rule",
             Self::ScopeExceedsGrant { .. } => "scope-exceeds-grant",
             Self::ResourceNotAllowed(_) => "resource-not-allowed",
@@ -156,9 +185,16 @@ pub struct Grant {
     pub(super) scopes: Scopes,
     pub(super) lifetime: Seconds,
     pub(super) resource: Option<String>,
+    pub(super) pins: Vec<PinWish>,
 }
 
 impl Grant {
+    /// What the commit that spends the token must compare with the pins, or pin: one for each of the names without ids
+    /// that let this token in.
+    pub fn pins(&self) -> &[PinWish] {
+        &self.pins
+    }
+
     /// The names of all relationships that hold, sorted.
     pub fn trust(&self) -> &[Arc<str>] {
         &self.trust

@@ -1,8 +1,10 @@
 //! What the caller may be told of a decision.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
-use super::{Decision, Finding, FindingKind, Judgement, Refusal};
+use super::{ChangedId, Decision, Finding, FindingKind, Judgement, Refusal};
 
 /// All that a caller hears who proved no identity, whether or not there is such a project.
 const NOT_TRUSTED: &str = "no trust relationship of this project holds for this token, or there is no such project: \
@@ -41,6 +43,14 @@ impl Decision {
                 Some(nearest) => near_miss(nearest),
                 None => NOT_TRUSTED.to_owned(),
             },
+            Err(Refusal::IdentityChanged {
+                relationship,
+                changed,
+            }) => identity_changed(relationship, changed),
+            Err(Refusal::RelationshipExpired(name)) => format!(
+                "the trust relationship `{name}` gives names without ids, and expired because they were not used in time: \
+                ask the project's operator to give the ids, or to reset the pin"
+            ),
             Err(Refusal::DeniedByRule(name)) => format!(
                 "a trust relationship holds, but so does the deny `{name}`, and a deny wins: ask the project's operator"
             ),
@@ -62,22 +72,57 @@ impl Decision {
     }
 }
 
+fn identity_changed(relationship: &str, changed: &[ChangedId]) -> String {
+    let listed = |left_out: bool| {
+        let ids = changed.iter().filter(|id| id.left_out == left_out);
+        let claims: Vec<String> = ids.map(|id| format!("`{}`", id.claim)).collect();
+        claims.join(", ")
+    };
+    let (other, missing) = (listed(false), listed(true));
+    let mut said = format!(
+        "the names of the trust relationship `{relationship}` belong to the ids that used them first, and this token"
+    );
+    if !other.is_empty() {
+        let _ = write!(said, " has another {other}");
+    }
+    if !missing.is_empty() {
+        let and = if other.is_empty() { "" } else { " and" };
+        let _ = write!(said, "{and} leaves out {missing}");
+    }
+    if let Some(option) = changed.iter().find_map(|id| id.ask_for) {
+        let asked = changed.iter().filter(|id| id.ask_for.is_some());
+        let claims: Vec<&str> = asked.map(|id| id.claim).collect();
+        let _ = write!(said, ": ask for it with `{option} {}`", claims.join(","));
+    }
+    if !other.is_empty() {
+        said.push_str(
+            ": either somebody registered them again, or the project's operator has to reset the pin",
+        );
+    }
+    said
+}
+
 fn near_miss(nearest: &Judgement) -> String {
     let mut failed: Vec<String> = Vec::new();
-    let (above, own): (Vec<&Finding>, Vec<&Finding>) = nearest
-        .findings
-        .iter()
-        .filter(|finding| !finding.holds)
-        .partition(|finding| finding.kind == FindingKind::GuardRail);
-    for finding in own {
-        let said = own_value(finding);
-        if !failed.contains(&said) {
-            failed.push(said);
-        }
-    }
     let mut why: Vec<String> = Vec::new();
-    if !above.is_empty() {
-        why.push("is switched off by a guard rail of the organization".to_owned());
+    let mut because = |reason: &str| {
+        if !why.iter().any(|known| known == reason) {
+            why.push(reason.to_owned());
+        }
+    };
+    for finding in nearest.findings.iter().filter(|finding| !finding.holds) {
+        match finding.kind {
+            FindingKind::GuardRail => {
+                because("is switched off by a guard rail of the organization");
+            }
+            FindingKind::Expired => because("expired because its names were not used in time"),
+            _ => {
+                let said = own_value(finding);
+                if !failed.contains(&said) {
+                    failed.push(said);
+                }
+            }
+        }
     }
     if !failed.is_empty() {
         why.push(format!(

@@ -10,7 +10,7 @@ use super::identity::{Answer, FieldTest, Reading, read};
 use super::place::Place;
 use super::{Finding, FindingKind, Judgement, Scopes};
 use crate::clock::Seconds;
-use crate::issuer::profile::{Profile, Requirement};
+use crate::issuer::profile::{IdentityField, Profile, Requirement};
 use crate::subject::VerifiedClaims;
 
 /// The longest value of a token that a finding repeats, in bytes. The record of a decision has every claim in full; were
@@ -24,6 +24,8 @@ pub(super) struct Relationship {
     pub(super) issuer: Arc<str>,
     pub(super) profile: &'static Profile,
     pub(super) questions: Vec<Question>,
+    /// The ids that its first use pins, since it gives names without them.
+    pub(super) ids_to_pin: Vec<&'static IdentityField>,
     pub(super) scopes: Scopes,
     pub(super) lifetime: Option<Seconds>,
     pub(super) resources: Vec<String>,
@@ -129,6 +131,8 @@ pub(super) struct Tally {
     pub(super) other_issuer: bool,
     /// How many findings do not hold.
     pub(super) failed: usize,
+    /// How many of them are about what is remembered of its names.
+    pub(super) remembered: usize,
 }
 
 impl Tally {
@@ -182,12 +186,14 @@ impl Question {
     /// Whether the answer tells who the token is from, rather than what its job does.
     fn is_of_identity(&self) -> bool {
         match self.kind {
-            FindingKind::Issuer | FindingKind::Identity | FindingKind::Label => true,
+            FindingKind::Issuer | FindingKind::Identity | FindingKind::Label | FindingKind::Pin => {
+                true
+            }
             FindingKind::Profile => matches!(
                 self.test,
                 Test::Requirement(Requirement::OrganizationOfIssuer(_), _)
             ),
-            FindingKind::Condition | FindingKind::GuardRail => false,
+            FindingKind::Condition | FindingKind::GuardRail | FindingKind::Expired => false,
         }
     }
 }
@@ -199,6 +205,7 @@ pub(super) fn tally(questions: &[Question], claims: &VerifiedClaims, sense: Sens
         stranger: false,
         other_issuer: false,
         failed: 0,
+        remembered: 0,
     };
     for question in questions {
         if question.answer(claims, sense).holds {

@@ -20,11 +20,26 @@ pub enum Verdict {
     Denied,
 }
 
+/// Which recorded decision is explained.
+#[derive(Debug, Clone, Serialize)]
+pub struct Recorded {
+    /// Its id.
+    pub id: String,
+    /// When it was made.
+    pub at: String,
+    /// The issuer and the subject of the token, if it verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+}
+
 /// A decision, explained. This is for operators: it shows what the policy wanted.
 ///
 /// Its JSON form is the answer of `policy explain --format json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Explanation {
+    /// The recorded decision, with its moment and its subject, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Recorded>,
     /// The project that was asked for.
     pub project: String,
     /// What came of it.
@@ -99,6 +114,7 @@ impl Explanation {
     /// An explanation that says what came of it, and nothing more.
     pub fn bare(project: &str, outcome: Verdict) -> Self {
         Self {
+            decision: None,
             project: project.to_owned(),
             outcome,
             reason: None,
@@ -150,7 +166,9 @@ impl Explanation {
 
     fn say_what_stopped_it(&mut self, refusal: &Refusal) {
         match refusal {
-            Refusal::NotTrusted => match self.nearest_failed() {
+            Refusal::NotTrusted
+            | Refusal::IdentityChanged { .. }
+            | Refusal::RelationshipExpired(_) => match self.nearest_failed() {
                 Some(nearest) => {
                     (self.summary, self.edit) = (Some(falls_short(nearest)), edit_of(nearest));
                 }
@@ -195,14 +213,28 @@ impl Explanation {
         names
     }
 
-    /// The nearest relationship, if none holds.
+    /// The relationship to speak of: that which the reason is about, or else the nearest; none if one holds.
     fn nearest_failed(&self) -> Option<&Judgement> {
-        self.relationships.first().filter(|first| !first.holds)
+        let kind = match self.reason.as_deref() {
+            Some("identity-changed") => Some(FindingKind::Pin),
+            Some("relationship-expired") => Some(FindingKind::Expired),
+            _ => None,
+        };
+        let all_of = |judged: &&Judgement| missing(judged).iter().all(|one| Some(one.kind) == kind);
+        let failed = || self.relationships.iter().filter(|judged| !judged.holds);
+        let about = failed().find(all_of).filter(|_| kind.is_some());
+        about.or_else(|| self.relationships.first().filter(|first| !first.holds))
     }
 
     /// The whole explanation, in lines.
     pub fn in_words(&self) -> String {
         let mut text = String::new();
+        if let Some(decision) = &self.decision {
+            let _ = writeln!(text, "decision {} at {}", decision.id, decision.at);
+            if let Some(subject) = &decision.subject {
+                let _ = writeln!(text, "  {subject}");
+            }
+        }
         let _ = writeln!(text, "{}: {}", self.project, self.outcome_in_words());
         if let Some(summary) = &self.summary {
             let _ = writeln!(text, "  {summary}");
@@ -300,6 +332,7 @@ fn asked(finding: &Finding) -> String {
     let note = match finding.kind {
         FindingKind::Profile => " (of every token)",
         FindingKind::GuardRail => " (of the relationship)",
+        FindingKind::Pin => " (pinned)",
         _ if finding.renamed => " (renamed)",
         _ => "",
     };
@@ -319,6 +352,9 @@ fn wanted(finding: &Finding) -> String {
 }
 
 fn found(finding: &Finding) -> String {
+    if finding.kind == FindingKind::Expired {
+        return "and nobody used its names".to_owned();
+    }
     let who = match finding.kind {
         FindingKind::GuardRail => "the relationship gives",
         _ => "the token has",
@@ -368,6 +404,16 @@ fn falls_short(nearest: &Judgement) -> String {
 /// The edit of the file, if one is enough.
 fn edit_of(nearest: &Judgement) -> Option<String> {
     let missing = missing(nearest);
+    if missing
+        .iter()
+        .all(|finding| finding.kind == FindingKind::Pin)
+    {
+        return Some(format!(
+            "if the ids of this token are yours, write them into `{}`, or forget the pinned ones with \
+            `countersign policy pin --reset`",
+            nearest.name
+        ));
+    }
     let [only] = missing.as_slice() else {
         return None;
     };
@@ -394,7 +440,8 @@ fn edit_of(nearest: &Judgement) -> Option<String> {
         (FindingKind::GuardRail, _) => {
             format!("make `{}` {}", only.asked, only.wanted)
         }
-        (FindingKind::Profile | FindingKind::Label, _) => return None,
+        (FindingKind::Expired, _) => "give the ids beside the names".to_owned(),
+        (FindingKind::Profile | FindingKind::Label | FindingKind::Pin, _) => return None,
     };
     Some(format!("in `{name}`, {mend}"))
 }

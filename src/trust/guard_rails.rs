@@ -24,6 +24,13 @@ pub struct GuardRails {
     pub(super) silence: Vec<Silence>,
 }
 
+/// What stands in a file of guard rails.
+pub(super) struct Rails {
+    pub(super) denies: Vec<Deny>,
+    pub(super) requires: Vec<Require>,
+    pub(super) silence: Vec<Silence>,
+}
+
 /// One `[[require]]`: what every trust relationship must keep to.
 #[derive(Debug)]
 pub(super) struct Require {
@@ -55,20 +62,14 @@ pub struct Breach {
 }
 
 impl GuardRails {
-    pub(super) fn new(
-        organization: &str,
-        file: PolicyFile,
-        denies: Vec<Deny>,
-        requires: Vec<Require>,
-        silence: Vec<Silence>,
-    ) -> Self {
+    pub(super) fn new(organization: &str, file: PolicyFile, rails: Rails) -> Self {
         Self {
             organization: organization.into(),
             digest: digest(file.text()),
             file,
-            denies,
-            requires,
-            silence,
+            denies: rails.denies,
+            requires: rails.requires,
+            silence: rails.silence,
         }
     }
 

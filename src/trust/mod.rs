@@ -23,18 +23,22 @@ mod identity;
 mod index;
 mod language;
 mod lint;
+mod names;
 mod pin;
 mod place;
 mod policy;
 mod project;
 mod read;
+mod schema;
 mod scope;
 mod who;
 
 pub use case::{Case, CaseStart, Expectation};
 pub use decide::{Limits, decide, no_such_project};
-pub use decision::{Decision, Finding, FindingKind, Grant, Judgement, Refusal, Shadow, Wish};
-pub use explain::{Explanation, Verdict};
+pub use decision::{
+    ChangedId, Decision, Finding, FindingKind, Grant, Judgement, Refusal, Shadow, Wish,
+};
+pub use explain::{Explanation, Recorded, Verdict};
 pub use fault::{PolicyFault, Problem, Report, Severity};
 pub use guard_rails::{Breach, GuardRails};
 pub use lint::{LINTS, Linter};
@@ -43,6 +47,7 @@ pub use place::PolicyFile;
 pub use policy::ProjectPolicy;
 pub use project::{InvalidProjectPath, ProjectPath};
 pub use read::{read_guard_rails, read_policy};
+pub use schema::{guard_rails_schema, policy_schema};
 pub use scope::{InvalidScope, Scope, Scopes};
 pub use who::{Inclusion, WhoGetsIn, who};
 

@@ -69,9 +69,9 @@ impl ProjectPolicy {
             }
         }
         Self {
+            guard_rails,
             breaches,
             off,
-            guard_rails,
             ..self.clone()
         }
     }

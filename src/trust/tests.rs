@@ -12,6 +12,7 @@ use crate::issuer::{IssuerForm, PROFILES, Registry, TrustedIssuer, profile_named
 use crate::subject::VerifiedClaims;
 
 mod guard_rails;
+mod pins;
 mod shadow;
 
 pub(super) const LIMITS: Limits = Limits {

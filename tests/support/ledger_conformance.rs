@@ -15,11 +15,11 @@ use super::fixture::*;
 
 /// Writes one test for each promise, for the store that `$fixture` makes.
 macro_rules! keeps_every_promise {
-    ($fixture:expr; $($promise:ident)*) => {
+    ($fixture:expr; $room:ident; $($promise:ident)*) => {
         $(
             #[test]
             fn $promise() {
-                crate::ledger::conformance::$promise(&$fixture);
+                crate::ledger::$room::$promise(&$fixture);
             }
         )*
     };
@@ -28,7 +28,7 @@ macro_rules! keeps_every_promise {
 macro_rules! every_store_keeps_its_promises {
     ($fixture:expr) => {
         crate::ledger::conformance::keeps_every_promise! {
-            $fixture;
+            $fixture; conformance;
             of_sixty_four_simultaneous_uses_exactly_as_many_succeed_as_may
             a_token_stays_spent_across_a_restart
             each_use_is_on_record_as_the_nth
@@ -69,6 +69,7 @@ fn nth(spent: Spent) -> Option<u32> {
     match spent {
         Spent::Nth(number) => Some(number),
         Spent::Exhausted => None,
+        Spent::IdentityChanged(names) => panic!("nothing is pinned to {names:?}"),
     }
 }
 

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use countersign::audit::{DecisionId, Outcome, Record};
 use countersign::clock::{Clock, FrozenClock, Seconds, UnixTime};
-use countersign::directory::ProjectIds;
+use countersign::directory::{FirstLoads, ProjectIds};
 use countersign::discovery::KeyArchive;
 use countersign::ledger::{Denial, DenialKey, Ledger, Spend};
 use countersign::project_token::SigningKeyStore;
 use countersign::store::{EmbeddedStore, Options};
 use countersign::subject::SpentKey;
+use countersign::trust::{Names, PinWish};
 
 /// A store under test, which may be closed and opened again as often as a test likes.
 pub trait Fixture {
-    type Store: Ledger + KeyArchive + SigningKeyStore + ProjectIds + Clone + 'static;
+    type Store: Ledger + KeyArchive + SigningKeyStore + ProjectIds + FirstLoads + Clone + 'static;
 
     /// Opens the store, which must be closed.
     fn open(&self) -> Self::Store;
@@ -90,6 +91,41 @@ pub fn at_most(max_uses: u32, name: &str) -> Spend {
         key: token(name),
         max_uses,
         until: noon().plus(Seconds(3600)),
+        pins: Vec::new(),
+    }
+}
+
+/// The names of a repository that a policy of `acme/api` gives without ids.
+pub fn names(repository: &str) -> Names {
+    names_in("acme/api", repository)
+}
+
+pub fn names_in(project: &str, repository: &str) -> Names {
+    let pairs = [("owner", "octo-org"), ("repository", repository)];
+    Names {
+        project: project.into(),
+        issuer: "github".into(),
+        names: pairs
+            .map(|(field, name)| (field.into(), name.into()))
+            .into(),
+    }
+}
+
+/// The wish to use these names with these ids.
+pub fn wish(names: Names, ids: &[(&str, &str)]) -> PinWish {
+    let ids = ids.iter();
+    let ids = ids.map(|(field, id)| ((*field).into(), (*id).into()));
+    PinWish {
+        names,
+        ids: ids.collect(),
+    }
+}
+
+/// One use of a token by names and ids.
+pub fn once_as(token_name: &str, wish: PinWish) -> Spend {
+    Spend {
+        pins: vec![wish],
+        ..once(token_name)
     }
 }
 
@@ -122,6 +158,7 @@ pub fn record() -> Record {
         project: Some("acme/api".into()),
         project_id: None,
         policy_digest: None,
+        guard_rails_digest: None,
         trust: vec!["release".into()],
         relationships: Vec::new(),
         denies: Vec::new(),

@@ -8,10 +8,11 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use countersign::audit::{DecisionId, Record};
-use countersign::clock::FrozenClock;
-use countersign::ledger::{Ledger, Spent};
+use countersign::audit::{DecisionId, Happening, Record};
+use countersign::clock::{FrozenClock, UnixTime};
+use countersign::ledger::{Ledger, Spend, Spent};
 use countersign::store::{EmbeddedStore, Options, Step};
+use countersign::trust::Names;
 
 use super::fixture::*;
 
@@ -26,11 +27,39 @@ fn image(from: &Path, to: &Path) {
     }
 }
 
-/// Whether the token is spent and whether its record is there.
+/// A use of a token that pins ids to names of its own.
+fn pinning(name: &str) -> Spend {
+    once_as(name, wish(names(name), &[("owner-id", name)]))
+}
+
+/// Whether the token is spent and whether its record is there. The pin is there if and only if the record is.
 fn found(store: &EmbeddedStore, name: &str, id: DecisionId) -> (bool, bool) {
     let recorded = wait(store.decision(id)).unwrap().is_some();
+    let states = wait(store.name_states(vec![names(name)])).unwrap();
+    let pin = states
+        .get(&names(name))
+        .and_then(|state| state.pin.as_ref());
+    let by = pin.map(|pin| pin.decision_id.clone());
+    assert_eq!(by, recorded.then(|| id.to_string()), "{name}");
     let spent = wait(store.spend(once(name), record())).unwrap();
     (spent == Spent::Exhausted, recorded)
+}
+
+/// Each pin has its event, and each event its pin.
+fn assert_pins_are_on_record(store: &EmbeddedStore) {
+    let pins = wait(store.pins(None)).unwrap().into_iter();
+    let mut pinned: Vec<Names> = pins.map(|pin| pin.names).collect();
+    let events = wait(store.events_since(UnixTime::EPOCH, None, 1_000_000)).unwrap();
+    let events = events.into_iter().map(|event| event.what);
+    let mut made: Vec<Names> = events
+        .map(|what| match what {
+            Happening::PinMade { names, .. } => names,
+            other @ Happening::PinReset { .. } => panic!("{other:?}"),
+        })
+        .collect();
+    pinned.sort();
+    made.sort();
+    assert_eq!(pinned, made);
 }
 
 /// A store that keeps an image of its folder at each step of each commit.
@@ -64,13 +93,14 @@ fn a_stop_between_any_two_steps_leaves_token_and_record_both_or_neither() {
     let records: Vec<Record> = [0, 12_000, 150_000].map(large_record).into();
     for (number, record) in records.iter().enumerate() {
         let name = format!("token {number}");
-        wait(store.spend(once(&name), record.clone())).unwrap();
+        wait(store.spend(pinning(&name), record.clone())).unwrap();
     }
     store.close();
     let taken = taken.lock().unwrap();
     assert_eq!(taken.len(), 3 * 4);
     for (moment, (step, path)) in taken.iter().enumerate() {
         let store = open(path);
+        assert_pins_are_on_record(&store);
         for (number, record) in records.iter().enumerate() {
             let name = format!("token {number}");
             let (spent, recorded) = found(&store, &name, record.decision_id);
@@ -106,9 +136,9 @@ fn a_step_that_fails_leaves_both_or_neither_and_the_next_commit_succeeds() {
         let name = |what: &str| format!("{what} {failing:?}");
         let (before, during) = (large_record(20_000), large_record(20_000));
         let [first, second] = [&before, &during].map(|record| record.decision_id);
-        wait(store.spend(once(&name("before")), before)).unwrap();
+        wait(store.spend(pinning(&name("before")), before)).unwrap();
         fails.store(true, Ordering::SeqCst);
-        let failed = wait(store.spend(once(&name("during")), during)).unwrap_err();
+        let failed = wait(store.spend(pinning(&name("during")), during)).unwrap_err();
         assert!(failed.to_string().contains("the disk is broken"));
 
         assert_eq!(
@@ -119,6 +149,7 @@ fn a_step_that_fails_leaves_both_or_neither_and_the_next_commit_succeeds() {
         let (spent, recorded) = found(&store, &name("during"), second);
         assert_eq!(spent, recorded, "{failing:?}");
         assert_eq!(spent, failing != Step::Decided, "{failing:?}");
+        assert_pins_are_on_record(&store);
         store.close();
     }
 }
@@ -148,9 +179,9 @@ fn a_commit_of_which_only_some_blocks_reached_the_disk_is_there_whole_or_not_at_
     let images = tempfile::tempdir().unwrap();
     let (store, taken) = open_with_images(&fixture, images.path());
     let acknowledged = large_record(30_000);
-    wait(store.spend(once("acknowledged"), acknowledged.clone())).unwrap();
+    wait(store.spend(pinning("acknowledged"), acknowledged.clone())).unwrap();
     let cut_off = large_record(30_000);
-    wait(store.spend(once("cut off"), cut_off.clone())).unwrap();
+    wait(store.spend(pinning("cut off"), cut_off.clone())).unwrap();
     store.close();
     let taken = taken.lock().unwrap();
     let (before, after) = (&taken[3].1, &taken[6].1);
@@ -178,6 +209,7 @@ fn a_commit_of_which_only_some_blocks_reached_the_disk_is_there_whole_or_not_at_
         assert_eq!(first, (true, true), "subset {number}");
         let (spent, recorded) = found(&store, "cut off", cut_off.decision_id);
         assert_eq!(spent, recorded, "subset {number}");
+        assert_pins_are_on_record(&store);
         *outcomes.entry(spent).or_insert(0) += 1;
     }
     assert!(outcomes.len() == 2, "both ends are seen: {outcomes:?}");
@@ -235,6 +267,7 @@ fn what_was_acknowledged_survives_a_kill() {
     }
     let store = fixture.open();
     assert!(acknowledged.len() > 400);
+    assert_pins_are_on_record(&store);
     for id in acknowledged {
         let found = found(&store, &id.to_string(), id);
         assert_eq!(found, (true, true), "{id} was acknowledged");
@@ -264,7 +297,7 @@ fn spend_until_killed(folder: &Path) {
                     let record = large_record(thread * 1500);
                     let id = record.decision_id;
                     say("tries", id);
-                    let spent = wait(store.spend(once(&id.to_string()), record)).unwrap();
+                    let spent = wait(store.spend(pinning(&id.to_string()), record)).unwrap();
                     assert_eq!(spent, Spent::Nth(1));
                     say("spent", id);
                 }

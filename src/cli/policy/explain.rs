@@ -10,9 +10,13 @@ use serde_json::{Map, Value};
 
 use super::super::{DONE, REFUSED, USAGE};
 use super::judge::{judge, suppose};
-use super::say;
-use super::setting::{ConfigArgs, Setting, policy_of, project, report_problems};
+use super::setting::{
+    ConfigArgs, Setting, ledger, ledger_fault, policy_of, project, report_problems,
+};
+use super::{pretty, recorded, say};
+use crate::audit::{DecisionId, Record};
 use crate::clock::{Clock as _, SystemClock};
+use crate::directory::read_policies;
 use crate::subject::{InvalidToken, SubjectToken, VerifiedClaims, faults_of, parse_strictly};
 use crate::trust::{Explanation, ProjectPath, ProjectPolicy, Verdict, Wish};
 
@@ -21,13 +25,13 @@ use crate::trust::{Explanation, ProjectPath, ProjectPolicy, Verdict, Wish};
 /// The answer shows every relationship with every condition, what was wanted and what was found, the nearest first. Exit
 /// code 0 says allowed, 1 denied.
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("whom").required(true), group = clap::ArgGroup::new("what").required(true))]
+#[command(group = clap::ArgGroup::new("what").required(true))]
 pub(super) struct ExplainArgs {
-    /// The project, as organization/project.
-    #[arg(long, value_name = "PROJECT", group = "whom", value_parser = project)]
+    /// The project, as organization/project. A decision is about its own unless this says otherwise.
+    #[arg(long, value_name = "PROJECT", value_parser = project, required_unless_present_any = ["all", "decision"])]
     project: Option<ProjectPath>,
     /// Every project of the folder; those that let the job in come first.
-    #[arg(long, group = "whom")]
+    #[arg(long, conflicts_with = "project")]
     all: bool,
     /// A file with the claims of a token as JSON; `-` is standard input. Judged as if genuine and in time.
     #[arg(long, value_name = "FILE", group = "what")]
@@ -35,6 +39,9 @@ pub(super) struct ExplainArgs {
     /// A file with an identity token; `-` is standard input. It may be expired: to explain is not to admit.
     #[arg(long, value_name = "FILE", group = "what")]
     token_file: Option<PathBuf>,
+    /// A decision of the service, by the id that its caller was told.
+    #[arg(long, value_name = "ID", group = "what", value_parser = decision)]
+    decision: Option<DecisionId>,
     /// The folder of the policies. Without it, that of the configuration.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -57,6 +64,10 @@ struct Subject {
     notes: Vec<String>,
 }
 
+fn decision(text: &str) -> Result<DecisionId, String> {
+    DecisionId::parse(text).map_err(|fault| fault.to_string())
+}
+
 /// Explains.
 pub(super) async fn run(arguments: &ExplainArgs) -> u8 {
     match explained(arguments).await {
@@ -68,7 +79,16 @@ pub(super) async fn run(arguments: &ExplainArgs) -> u8 {
 async fn explained(arguments: &ExplainArgs) -> Result<Vec<Explanation>, u8> {
     let setting = Setting::load(&arguments.config)?;
     let folder = setting.folder(arguments.dir.as_deref());
-    let subject = subject(arguments, &setting)?;
+    let subject = match arguments.decision {
+        None => subject(arguments, &setting)?,
+        Some(id) => {
+            let record = record(&setting, id).await?;
+            if !arguments.all && is_about(&record, arguments.project.as_ref()) {
+                return Ok(vec![of_record(&record, &setting, folder)]);
+            }
+            of_another_project(&record, &setting)
+        }
+    };
     let read = setting.policies(folder)?;
     let policies = if let Some(project) = &arguments.project {
         vec![policy_of(&read, folder, project)?]
@@ -101,6 +121,78 @@ fn explain_one(policy: &ProjectPolicy, subject: &Subject, setting: &Setting) -> 
     Explanation {
         notes: subject.notes.clone(),
         ..explanation
+    }
+}
+
+/// Finds the record of a decision.
+async fn record(setting: &Setting, id: DecisionId) -> Result<Record, u8> {
+    let ledger = ledger(setting).await?;
+    let found = ledger.decision(id).await;
+    ledger.close().await;
+    match found {
+        Ok(Some(record)) => Ok(record),
+        Ok(None) => Err(usage(&format!("there is no decision `{id}` in the ledger"))),
+        Err(fault) => Err(ledger_fault(&fault)),
+    }
+}
+
+fn is_about(record: &Record, project: Option<&ProjectPath>) -> bool {
+    let own = record.project.as_deref().unwrap_or(&record.audience);
+    project.is_none_or(|project| project.as_str() == own)
+}
+
+/// What the service decided. A record of an allowed exchange keeps no judgements, so the policy of today is asked for
+/// them, and it is said whether that is still the one that decided.
+fn of_record(record: &Record, setting: &Setting, folder: &Path) -> Explanation {
+    let mut explanation = recorded::explain(record);
+    if explanation.outcome == Verdict::Denied || !explanation.relationships.is_empty() {
+        return explanation;
+    }
+    let policy = read_policies(folder, &setting.registry)
+        .ok()
+        .and_then(|read| {
+            let mut policies = read.policies.into_iter();
+            policies.find(|policy| policy.path().as_str() == explanation.project)
+        });
+    let claims = suppose(setting, record.claims.clone());
+    let (Some(policy), Ok(claims)) = (policy, claims) else {
+        return explanation;
+    };
+    let wish = Wish {
+        scopes: None,
+        resource: record.resource.clone(),
+    };
+    let now = Explanation::new(
+        &explanation.project,
+        &judge(&policy, &claims, &wish, setting.limits()),
+    );
+    explanation.relationships = now.relationships;
+    explanation.denies = now.denies;
+    let same = record.policy_digest.as_deref() == Some(policy.digest());
+    explanation.notes.push(if same {
+        "the policy that decided is still in force; what it says of each condition was judged again"
+            .to_owned()
+    } else {
+        "the policy has changed since; what is said of each condition is by the one of today"
+            .to_owned()
+    });
+    explanation
+}
+
+/// The claims of a record, to be judged by another project's policy.
+fn of_another_project(record: &Record, setting: &Setting) -> Subject {
+    let claims = if record.verified {
+        suppose(setting, record.claims.clone())
+    } else {
+        Err(InvalidToken::SignatureInvalid)
+    };
+    let own = record.project.as_deref().unwrap_or(&record.audience);
+    Subject {
+        claims,
+        notes: vec![format!(
+            "the claims are those of decision {} about {own}; pinned ids were not judged",
+            record.decision_id
+        )],
     }
 }
 
@@ -232,9 +324,4 @@ fn every_project(explanations: &[Explanation]) -> String {
         let _ = writeln!(text, "note: {note}");
     }
     text
-}
-
-fn pretty(value: &impl Serialize) -> String {
-    let text = serde_json::to_string_pretty(value).unwrap_or_default();
-    format!("{text}\n")
 }

@@ -2,17 +2,22 @@
 
 mod case;
 mod check;
+mod diff;
 mod explain;
 mod judge;
 mod junit;
+mod pin;
+mod pin_write;
 mod recorded;
 mod report;
+mod schema;
 mod setting;
 mod test;
 
 use std::io::Write as _;
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
 pub(super) use recorded::in_words as record_in_words;
 
@@ -28,6 +33,9 @@ enum PolicyVerb {
     Check(check::CheckArgs),
     Test(test::TestArgs),
     Explain(explain::ExplainArgs),
+    Diff(diff::DiffArgs),
+    Schema(schema::SchemaArgs),
+    Pin(pin::PinArgs),
 }
 
 /// Writes an answer. Nobody may be reading any more: then there is nobody to tell.
@@ -36,11 +44,20 @@ fn say(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
+/// The answer for programs.
+fn pretty(value: &impl Serialize) -> String {
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    format!("{text}\n")
+}
+
 /// Does what the verb says.
 pub(super) async fn run(arguments: &PolicyArgs) -> u8 {
     match &arguments.verb {
         PolicyVerb::Check(arguments) => check::run(arguments),
         PolicyVerb::Test(arguments) => test::run(arguments),
+        PolicyVerb::Diff(arguments) => diff::run(arguments).await,
+        PolicyVerb::Schema(arguments) => schema::run(arguments),
         PolicyVerb::Explain(arguments) => explain::run(arguments).await,
+        PolicyVerb::Pin(arguments) => pin::run(arguments).await,
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::audit::{Outcome, Record};
 use crate::clock::UnixTime;
-use crate::trust::{Explanation, Verdict};
+use crate::trust::{Explanation, Recorded, Verdict};
 
 /// The record's decision, explained with what the record keeps.
 pub(super) fn explain(record: &Record) -> Explanation {
@@ -23,6 +23,12 @@ pub(super) fn explain(record: &Record) -> Explanation {
             record.denies.clone(),
         ),
     };
+    let subject = record.issuer.as_ref().zip(record.subject.as_ref());
+    explanation.decision = Some(Recorded {
+        id: record.decision_id.to_string(),
+        at: UnixTime::from_millis(record.at_millis).to_string(),
+        subject: subject.map(|(issuer, subject)| format!("{issuer} says: {subject}")),
+    });
     explanation.relationships_not_listed = record.relationships_not_listed;
     let shadow: Vec<String> = record
         .shadow_trust
@@ -39,17 +45,7 @@ pub(super) fn explain(record: &Record) -> Explanation {
     explanation
 }
 
-/// Which decision it is: its id, its moment, and whose token it was about.
-pub(super) fn heading(record: &Record) -> String {
-    let moment = UnixTime::from_millis(record.at_millis);
-    let who = match (&record.issuer, &record.subject) {
-        (Some(issuer), Some(subject)) => format!("\n  {issuer} says: {subject}"),
-        _ => String::new(),
-    };
-    format!("decision {} at {moment}{who}\n", record.decision_id)
-}
-
 /// The whole record in lines: what came of it, and every relationship with every condition, the nearest first.
 pub(in crate::cli) fn in_words(record: &Record) -> String {
-    heading(record) + &explain(record).in_words()
+    explain(record).in_words()
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::super::USAGE;
+use super::super::ledger_access::{AccessError, LedgerAccess};
+use super::super::{UNAVAILABLE, USAGE};
 use crate::config::Config;
 use crate::directory::{ReadPolicies, read_policies};
 use crate::issuer::Registry;
@@ -58,6 +59,21 @@ impl Setting {
             eprintln!("{fault}");
             USAGE
         })
+    }
+}
+
+/// The ledger of the configuration, or on standard error why it cannot be had.
+pub(super) async fn ledger(setting: &Setting) -> Result<LedgerAccess, u8> {
+    let opened = LedgerAccess::open(&setting.config).await;
+    opened.map_err(|fault| ledger_fault(&fault))
+}
+
+/// Says on standard error why the ledger does not answer.
+pub(super) fn ledger_fault(fault: &AccessError) -> u8 {
+    eprintln!("{fault}");
+    match fault {
+        AccessError::NoLedger(_) => USAGE,
+        _ => UNAVAILABLE,
     }
 }
 

@@ -107,6 +107,35 @@ impl<'a> Draft<'a> {
         Ok((!pieces.is_empty()).then(|| pieces.into_iter().flat_map(|(_, piece)| piece).collect()))
     }
 
+    /// Every text whose key begins with `prefix`, with its key, in order, as it will be after the commit.
+    pub(super) fn texts(&self, prefix: &[u8]) -> Result<Vec<Entry>, sled::Error> {
+        let mut texts = Vec::new();
+        for (piece, value) in self.scan(prefix)? {
+            join_piece(&mut texts, &piece, value);
+        }
+        Ok(texts)
+    }
+
+    /// At most `limit` texts whose keys begin with `kind` and are not below `from`, with their keys, in order. What the
+    /// commit in the making writes is not among them.
+    pub(super) fn stored_texts(
+        &self,
+        kind: u8,
+        from: Vec<u8>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, sled::Error> {
+        let mut texts = Vec::new();
+        for entry in self.tree.range(from..vec![kind + 1]) {
+            let (piece, value) = entry?;
+            join_piece(&mut texts, &piece, value.to_vec());
+            if texts.len() > limit {
+                texts.truncate(limit);
+                break;
+            }
+        }
+        Ok(texts)
+    }
+
     /// Forgets at most `limit` spent tokens and denials whose time is over.
     ///
     /// The time is looked up under the key itself: an entry of the index that no longer agrees with it is dropped, and
@@ -148,6 +177,15 @@ impl<'a> Draft<'a> {
 
     pub(super) fn into_writes(self) -> Writes {
         self.writes
+    }
+}
+
+/// Adds a piece to the text that it belongs to. Pieces come in order.
+fn join_piece(texts: &mut Vec<Entry>, piece: &[u8], value: Vec<u8>) {
+    let key = piece.split_last_chunk::<2>().map_or(piece, |(key, _)| key);
+    match texts.last_mut() {
+        Some((last, text)) if last == key => text.extend(value),
+        _ => texts.push((key.to_vec(), value)),
     }
 }
 

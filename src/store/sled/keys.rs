@@ -12,6 +12,8 @@
 //! | `a` hour (time), issuer's length (u16), issuer, reason | count (u64) |
 //! | `k` SHA-256 of the issuer, piece (u16) | when fetched (time), the key set |
 //! | `g` SHA-256 of the `kid`, piece (u16) | length of the `kid` (u16), the `kid`, the sealed key |
+//! | `f` SHA-256 of the project, SHA-256 of the names, piece (u16) | JSON of the names and of what is remembered of them |
+//! | `e` event id, piece (u16) | JSON of the event |
 //! | `p` path of a project | its text id |
 //! | `i` text id | the path |
 //!
@@ -19,7 +21,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use crate::audit::DecisionId;
+use crate::audit::{DecisionId, EventId};
 use crate::clock::UnixTime;
 use crate::ledger::DenialKey;
 use crate::subject::SpentKey;
@@ -42,6 +44,12 @@ pub(super) const INDEX: u8 = b'x';
 pub(super) const AGGREGATE: u8 = b'a';
 /// Signing keys begin with this.
 pub(super) const SIGNING_KEY: u8 = b'g';
+/// Records of decisions begin with this.
+pub(super) const RECORD: u8 = b'r';
+/// Events begin with this.
+pub(super) const EVENT: u8 = b'e';
+/// Names without ids begin with this.
+pub(super) const NAMES: u8 = b'f';
 
 pub(super) fn spent(key: &SpentKey) -> Vec<u8> {
     join(&[b"s", key.as_bytes()])
@@ -52,7 +60,33 @@ pub(super) fn denial(key: &DenialKey) -> Vec<u8> {
 }
 
 pub(super) fn record(id: DecisionId) -> Vec<u8> {
-    join(&[b"r", id.as_bytes()])
+    join(&[&[RECORD], id.as_bytes()])
+}
+
+pub(super) fn event(id: EventId) -> Vec<u8> {
+    join(&[&[EVENT], id.as_bytes()])
+}
+
+/// What the keys of decisions or events at `since` and later begin with, or come after: their names begin with the
+/// milliseconds, in 48 bits (RFC 9562, section 5.7).
+pub(super) fn named_since(kind: u8, since: UnixTime) -> Vec<u8> {
+    let [_, _, millis @ ..] = time(since);
+    join(&[&[kind], &millis])
+}
+
+/// What comes after every piece of the text under `key`.
+pub(super) fn after_text(key: &[u8]) -> Vec<u8> {
+    join(&[key, &[0xFF; 3]])
+}
+
+/// What the keys of all names of a project begin with.
+pub(super) fn names_of(project: &str) -> Vec<u8> {
+    join(&[&[NAMES], digest(&SHA256, project.as_bytes()).as_ref()])
+}
+
+/// The key of the names of `project` that read `json`.
+pub(super) fn names(project: &str, json: &[u8]) -> Vec<u8> {
+    join(&[&names_of(project), digest(&SHA256, json).as_ref()])
 }
 
 pub(super) fn archived_keys(issuer: &str) -> Vec<u8> {

@@ -4,6 +4,7 @@ mod counts;
 mod draft;
 mod instance;
 mod keys;
+mod names;
 mod place;
 mod promises;
 mod queue;
@@ -23,7 +24,7 @@ use tokio::sync::oneshot;
 use crate::clock::Clock;
 use crate::ledger::{Aggregate, StoreUnavailable};
 use counts::Counts;
-use draft::{Draft, Fault};
+use draft::{Draft, Entry, Fault};
 use instance::Instance;
 use place::Place;
 use queue::{Queue, Share, Task};
@@ -75,8 +76,8 @@ impl Options {
 }
 
 /// A store in a folder of this machine. It keeps the promises of [`Ledger`](crate::ledger::Ledger),
-/// [`KeyArchive`](crate::discovery::KeyArchive), [`SigningKeyStore`](crate::project_token::SigningKeyStore) and
-/// [`ProjectIds`](crate::directory::ProjectIds).
+/// [`KeyArchive`](crate::discovery::KeyArchive), [`SigningKeyStore`](crate::project_token::SigningKeyStore),
+/// [`ProjectIds`](crate::directory::ProjectIds) and [`FirstLoads`](crate::directory::FirstLoads).
 ///
 /// No call blocks: writes are done by one thread and reads by another, and the futures only wait for them. They need no
 /// particular runtime. What was asked for happens also if its future is dropped after it was first polled.
@@ -161,23 +162,41 @@ impl EmbeddedStore {
         T: Send + 'static,
         F: FnOnce(&Draft<'_>, &[u8]) -> Result<Option<T>, String> + Send + 'static,
     {
-        async move { arrived(self.0.hand_in(key, read)?).await }.boxed()
+        async move {
+            let asked = self.0.with_reader(|reader| reader.durable(key, read));
+            arrived(asked?).await
+        }
+        .boxed()
+    }
+
+    /// Lets the reader read several texts, each of which `parse` understands.
+    fn read_texts<T, F>(
+        &self,
+        read: F,
+        parse: fn(&Entry) -> Result<T, String>,
+    ) -> BoxFuture<'_, Result<Vec<T>, StoreUnavailable>>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Draft<'_>) -> Result<Vec<Entry>, ::sled::Error> + Send + 'static,
+    {
+        async move {
+            let asked = self.0.with_reader(|reader| reader.durable_texts(read));
+            let found = arrived(asked?).await?;
+            let parsed: Result<_, _> = found.iter().map(parse).collect();
+            parsed.map_err(StoreUnavailable)
+        }
+        .boxed()
     }
 }
 
 impl Running {
-    fn hand_in<T, F>(
+    fn with_reader<T>(
         &self,
-        key: Vec<u8>,
-        read: F,
-    ) -> Result<oneshot::Receiver<Result<Option<T>, StoreUnavailable>>, StoreUnavailable>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Draft<'_>, &[u8]) -> Result<Option<T>, String> + Send + 'static,
-    {
+        ask: impl FnOnce(&Reader) -> Result<T, StoreUnavailable>,
+    ) -> Result<T, StoreUnavailable> {
         let reader = self.reader.read().unwrap_or_else(PoisonError::into_inner);
         let closed = || StoreUnavailable("the store is closed".into());
-        reader.as_ref().ok_or_else(closed)?.durable(key, read)
+        ask(reader.as_ref().ok_or_else(closed)?)
     }
 
     fn close(&self) {

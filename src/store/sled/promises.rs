@@ -1,22 +1,26 @@
 //! What each promise reads and writes.
 
+use std::collections::HashMap;
+
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 
 use super::draft::{Draft, Entry, Fault};
 use super::keys::{self, Denied, Uses};
+use super::names;
 use super::queue::Share;
 use super::{EmbeddedStore, counts};
-use crate::audit::{DecisionId, Record};
+use crate::audit::{DecisionId, Event, EventId, Record};
 use crate::clock::UnixTime;
-use crate::directory::ProjectIds;
+use crate::directory::{FirstLoads, ProjectIds};
 use crate::discovery::{ArchivedKeys, KeyArchive};
 use crate::issuer::Issuer;
 use crate::ledger::{
-    Aggregate, Denial, DenialKey, Ledger, Spend, Spent, StoreUnavailable, Unrecorded,
+    Aggregate, Denial, DenialKey, Ledger, RememberedNames, Spend, Spent, StoreUnavailable,
+    Unrecorded,
 };
 use crate::project_token::{SigningKeyStore, StoredKey};
-use crate::trust::ProjectPath;
+use crate::trust::{NameState, Names, ProjectPath};
 
 impl Ledger for EmbeddedStore {
     fn spend(
@@ -25,7 +29,7 @@ impl Ledger for EmbeddedStore {
         record: Record,
     ) -> BoxFuture<'_, Result<Spent, StoreUnavailable>> {
         self.ask(Share::Whole, move |draft| {
-            spend_and_record(draft, spend, record)
+            spend_and_record(draft, &spend, record)
         })
     }
 
@@ -61,6 +65,75 @@ impl Ledger for EmbeddedStore {
         })
     }
 
+    fn decisions_since(
+        &self,
+        since: UnixTime,
+        after: Option<DecisionId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Record>, StoreUnavailable>> {
+        let from = page(keys::RECORD, since, after.map(keys::record));
+        let read = move |draft: &Draft<'_>| draft.stored_texts(keys::RECORD, from, limit);
+        self.read_texts(read, |(_, json)| {
+            serde_json::from_slice(json).map_err(|error| format!("a record is damaged: {error}"))
+        })
+    }
+
+    fn events_since(
+        &self,
+        since: UnixTime,
+        after: Option<EventId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Event>, StoreUnavailable>> {
+        let from = page(keys::EVENT, since, after.map(keys::event));
+        let read = move |draft: &Draft<'_>| draft.stored_texts(keys::EVENT, from, limit);
+        self.read_texts(read, |(_, json)| {
+            serde_json::from_slice(json).map_err(|error| format!("an event is damaged: {error}"))
+        })
+    }
+
+    fn name_states(
+        &self,
+        names: Vec<Names>,
+    ) -> BoxFuture<'_, Result<HashMap<Names, NameState>, StoreUnavailable>> {
+        let keys: Result<Vec<_>, _> = names.iter().map(names::key).collect();
+        async move {
+            let keys = keys.map_err(StoreUnavailable)?;
+            let read = move |draft: &Draft<'_>| names::stored(draft, keys);
+            let found = self.read_texts(read, names::parse).await?;
+            let states = found.into_iter().map(|found| (found.names, found.state));
+            Ok(states.collect())
+        }
+        .boxed()
+    }
+
+    fn pins(
+        &self,
+        project: Option<String>,
+    ) -> BoxFuture<'_, Result<Vec<RememberedNames>, StoreUnavailable>> {
+        async move {
+            let prefix = match &project {
+                Some(project) => keys::names_of(project),
+                None => vec![keys::NAMES],
+            };
+            let read = move |draft: &Draft<'_>| draft.texts(&prefix);
+            let mut found = self.read_texts(read, names::parse).await?;
+            found.sort_by(|one, other| one.names.cmp(&other.names));
+            Ok(found)
+        }
+        .boxed()
+    }
+
+    fn reset_pin(
+        &self,
+        names: Names,
+        by: String,
+        now: UnixTime,
+    ) -> BoxFuture<'_, Result<Option<Event>, StoreUnavailable>> {
+        self.ask(Share::Whole, move |draft| {
+            names::reset(draft, names, by, now)
+        })
+    }
+
     fn check(&self) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
         self.ask(Share::Whole, |draft| {
             draft.need_room();
@@ -71,9 +144,13 @@ impl Ledger for EmbeddedStore {
 
 fn spend_and_record(
     draft: &mut Draft<'_>,
-    spend: Spend,
+    spend: &Spend,
     mut record: Record,
 ) -> Result<Spent, Fault> {
+    let pinned = match names::compare(draft, &spend.pins, &record)? {
+        Ok(pinned) => pinned,
+        Err(differ) => return Ok(Spent::IdentityChanged(differ)),
+    };
     let key = keys::spent(&spend.key);
     let before = match draft.get(&key)? {
         Some(value) => Some(Uses::read(&value).ok_or_else(damaged)?),
@@ -86,6 +163,7 @@ fn spend_and_record(
     let number = used + 1;
     record.use_number = Some(number);
     write_record(draft, &record)?;
+    names::write(draft, pinned, &record)?;
     let until = before.map_or(spend.until, |uses| uses.until.max(spend.until));
     if let Some(before) = before {
         draft.remove(keys::index(before.until, &key));
@@ -118,8 +196,14 @@ fn write_record(draft: &mut Draft<'_>, record: &Record) -> Result<(), Fault> {
     draft.put_text(&key, &json)
 }
 
+/// Where a page of decisions or events begins: after `last`, but not before `since`.
+fn page(kind: u8, since: UnixTime, last: Option<Vec<u8>>) -> Vec<u8> {
+    let after = last.map(|last| keys::after_text(&last));
+    keys::named_since(kind, since).max(after.unwrap_or_default())
+}
+
 /// A value that this program did not write: the key is taken for spent, and nothing is promised.
-fn damaged() -> Fault {
+pub(super) fn damaged() -> Fault {
     Fault::Refused("an entry of the store is damaged".into())
 }
 
@@ -171,14 +255,8 @@ impl KeyArchive for EmbeddedStore {
 impl SigningKeyStore for EmbeddedStore {
     fn signing_keys(&self) -> BoxFuture<'_, Result<Vec<StoredKey>, StoreUnavailable>> {
         self.ask(Share::Whole, |draft| {
-            let mut texts: Vec<Vec<u8>> = Vec::new();
-            for (key, piece) in draft.scan(&[keys::SIGNING_KEY])? {
-                match texts.last_mut() {
-                    Some(text) if !key.ends_with(&[0, 0]) => text.extend(piece),
-                    _ => texts.push(piece),
-                }
-            }
-            let read = |text: &Vec<u8>| read_signing_key(text).ok_or_else(damaged);
+            let texts = draft.texts(&[keys::SIGNING_KEY])?;
+            let read = |(_, text): &Entry| read_signing_key(text).ok_or_else(damaged);
             texts.iter().map(read).collect()
         })
     }
@@ -225,6 +303,19 @@ impl ProjectIds for EmbeddedStore {
     ) -> BoxFuture<'_, Result<Vec<String>, StoreUnavailable>> {
         self.ask(Share::Whole, move |draft| {
             paths.iter().map(|path| id_of(draft, path)).collect()
+        })
+    }
+}
+
+impl FirstLoads for EmbeddedStore {
+    fn note_names(
+        &self,
+        names: Vec<Names>,
+        now: UnixTime,
+    ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
+        self.ask(Share::Whole, move |draft| {
+            let mut each = names.into_iter();
+            each.try_for_each(|names| names::note(draft, names, now))
         })
     }
 }

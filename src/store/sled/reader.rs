@@ -10,8 +10,9 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use super::draft::Draft;
+use super::draft::{Draft, Entry};
 use super::instance::guarded;
+use super::keys;
 use super::writer::Shared;
 use crate::ledger::StoreUnavailable;
 
@@ -45,14 +46,43 @@ impl Reader {
         T: Send + 'static,
         F: FnOnce(&Draft<'_>, &[u8]) -> Result<Option<T>, String> + Send + 'static,
     {
+        self.hand_in(move |shared| {
+            let instance = shared.instance().ok_or("the database is not open")?;
+            let found = read(&Draft::over(instance.tree()?), &key)?;
+            // Asked after the read: what was in no commit then, or is in none now, is on disk.
+            Ok(found.filter(|_| !shared.in_flight(&key)))
+        })
+    }
+
+    /// Those of the texts that `read` finds, with their keys, which are not being written.
+    pub(super) fn durable_texts<F>(
+        &self,
+        read: F,
+    ) -> Result<oneshot::Receiver<Result<Vec<Entry>, StoreUnavailable>>, StoreUnavailable>
+    where
+        F: FnOnce(&Draft<'_>) -> Result<Vec<Entry>, sled::Error> + Send + 'static,
+    {
+        self.hand_in(move |shared| {
+            let instance = shared.instance().ok_or("the database is not open")?;
+            let found = read(&Draft::over(instance.tree()?));
+            let mut found = found.map_err(|error| error.to_string())?;
+            // All pieces are of one commit.
+            found.retain(|(key, _)| !shared.in_flight(&keys::piece(key, 0)));
+            Ok(found)
+        })
+    }
+
+    fn hand_in<T, F>(
+        &self,
+        read: F,
+    ) -> Result<oneshot::Receiver<Result<T, StoreUnavailable>>, StoreUnavailable>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Shared) -> Result<T, String> + Send + 'static,
+    {
         let (waiter, answer) = oneshot::channel();
         let task = move |shared: &Shared| {
-            let found = guarded(|| {
-                let instance = shared.instance().ok_or("the database is not open")?;
-                let found = read(&Draft::over(instance.tree()?), &key)?;
-                // Asked after the read: what was in no commit then, or is in none now, is on disk.
-                Ok(found.filter(|_| !shared.in_flight(&key)))
-            });
+            let found = guarded(|| read(shared));
             let _ = waiter.send(found.map_err(StoreUnavailable));
         };
         let reads = self.reads.as_ref();

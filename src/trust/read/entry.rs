@@ -17,6 +17,7 @@ use crate::trust::entry::{
     requirement_in_words,
 };
 use crate::trust::fault::Problem;
+use crate::trust::names::ids_to_pin;
 use crate::trust::place::Place;
 
 /// The names that are taken, with their places.
@@ -89,6 +90,7 @@ impl<'t> Reader<'_, 't> {
             name: name?.into(),
             issuer: issuer.name.clone(),
             profile,
+            ids_to_pin: ids_to_pin(profile, &questions),
             questions,
             scopes: scopes?,
             lifetime,

@@ -113,38 +113,6 @@ impl<'t> Reader<'_, 't> {
                 );
             }
         }
-        let ids: Vec<&IdentityField> = profile
-            .fields
-            .iter()
-            .filter(|field| field.kind == FieldKind::Id && field.always)
-            .collect();
-        if !ids.is_empty() && !ids.iter().any(|id| has(id.name)) {
-            let names: Vec<&str> = ids.iter().map(|id| id.name).collect();
-            let places: Vec<String> = ids
-                .iter()
-                .map(|id| {
-                    format!(
-                        "`{} = \"…\"`: {}; it is the claim `{}`",
-                        id.name,
-                        id.found_at,
-                        id.source.claim()
-                    )
-                })
-                .collect();
-            self.report(
-                Problem::new(
-                    "id-missing",
-                    header.into(),
-                    format!(
-                        "no id is given ({}): a name alone can be given up, \
-                        and registered by somebody else",
-                        listed(&names)
-                    ),
-                    "names alone",
-                )
-                .mend(format!("add at least one.\n{}", places.join("\n"))),
-            );
-        }
     }
 
     /// What is written for a field: one value, a list, or a glob, as far as the field takes them.

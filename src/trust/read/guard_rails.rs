@@ -11,9 +11,8 @@ use super::suggest::nearest;
 use super::words::shown;
 use crate::issuer::TrustedIssuer;
 use crate::trust::Scopes;
-use crate::trust::entry::{Deny, Silence};
 use crate::trust::fault::Problem;
-use crate::trust::guard_rails::Require;
+use crate::trust::guard_rails::{Rails, Require};
 use crate::trust::place::Place;
 
 const REQUIRE_KEYS: &[&str] = &[
@@ -24,13 +23,6 @@ const REQUIRE_KEYS: &[&str] = &[
     "lifetime-at-most",
     "silence",
 ];
-
-/// What stands in a file of guard rails.
-pub(super) struct Rails {
-    pub(super) denies: Vec<Deny>,
-    pub(super) requires: Vec<Require>,
-    pub(super) silence: Vec<Silence>,
-}
 
 impl<'t> Reader<'_, 't> {
     /// The whole file.
@@ -173,12 +165,11 @@ impl<'t> Reader<'_, 't> {
                 pin.push((self.shared(word), at.into()));
                 continue;
             }
-            let mend = match nearest(word, known.iter().copied()) {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => {
-                    let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
-                    format!("there are {}", names.join(", "))
-                }
+            let mend = if let Some(meant) = nearest(word, known.iter().copied()) {
+                format!("did you mean `{meant}`?")
+            } else {
+                let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+                format!("there are {}", names.join(", "))
             };
             self.report(
                 Problem::new(

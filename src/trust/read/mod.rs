@@ -18,9 +18,9 @@ pub(super) use suggest::nearest;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use self::guard_rails::Rails;
 use self::keys::{Key, Keys};
 use super::fault::{PolicyFault, Problem};
 use super::glob::Globs;
@@ -40,8 +40,11 @@ pub fn read_policy(
     registry: &Registry,
 ) -> Result<ProjectPolicy, PolicyFault> {
     let file = PolicyFile::new(file, text);
-    let entries = read(&file, text, registry, |reader, keys| reader.file(keys))?;
-    Ok(ProjectPolicy::new(path, file, entries))
+    let tree = parse(&file)?;
+    let mut reader = Reader::new(registry);
+    let entries = reader.file(Keys::of(tree.get_ref(), 0..0));
+    reader.end(&file)?;
+    Ok(ProjectPolicy::new(path, file.clone(), entries))
 }
 
 /// Reads the guard rails of `organization`, whose text is `text`. `file` is what errors call it.
@@ -52,48 +55,20 @@ pub fn read_guard_rails(
     registry: &Registry,
 ) -> Result<GuardRails, PolicyFault> {
     let file = PolicyFile::new(file, text);
-    let rails = read(&file, text, registry, |reader, keys| {
-        reader.guard_rails(keys)
-    })?;
-    let Rails {
-        denies,
-        requires,
-        silence,
-    } = rails;
-    Ok(GuardRails::new(
-        organization,
-        file,
-        denies,
-        requires,
-        silence,
-    ))
+    let tree = parse(&file)?;
+    let mut reader = Reader::new(registry);
+    let rails = reader.guard_rails(Keys::of(tree.get_ref(), 0..0));
+    reader.end(&file)?;
+    Ok(GuardRails::new(organization, file.clone(), rails))
 }
 
-/// Parses `text`, and hands its tables to `entries`.
-fn read<T>(
-    file: &PolicyFile,
-    text: &str,
-    registry: &Registry,
-    entries: impl for<'r, 't> FnOnce(&mut Reader<'r, 't>, Keys<'t>) -> T,
-) -> Result<T, PolicyFault> {
-    let (tree, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        let problems = errors.iter().take(MOST_SYNTAX_ERRORS).map(syntax_error);
-        return Err(PolicyFault::new(file.clone(), problems.collect()));
+fn parse(file: &PolicyFile) -> Result<Spanned<DeTable<'_>>, PolicyFault> {
+    let (tree, errors) = DeTable::parse_recoverable(file.text());
+    if errors.is_empty() {
+        return Ok(tree);
     }
-    let mut reader = Reader {
-        registry,
-        problems: Vec::new(),
-        globs: Globs::default(),
-        shared: HashSet::new(),
-        text: std::marker::PhantomData,
-    };
-    let entries = entries(&mut reader, Keys::of(tree.get_ref(), 0..0));
-    if reader.problems.is_empty() {
-        Ok(entries)
-    } else {
-        Err(PolicyFault::new(file.clone(), reader.problems))
-    }
+    let problems = errors.iter().take(MOST_SYNTAX_ERRORS).map(syntax_error);
+    Err(PolicyFault::new(file.clone(), problems.collect()))
 }
 
 fn syntax_error(error: &toml::de::Error) -> Problem {
@@ -112,7 +87,26 @@ struct Reader<'r, 't> {
     text: std::marker::PhantomData<&'t str>,
 }
 
-impl<'t> Reader<'_, 't> {
+impl<'r, 't> Reader<'r, 't> {
+    fn new(registry: &'r Registry) -> Self {
+        Self {
+            registry,
+            problems: Vec::new(),
+            globs: Globs::default(),
+            shared: HashSet::new(),
+            text: std::marker::PhantomData,
+        }
+    }
+
+    /// What came of reading `file`.
+    fn end(self, file: &PolicyFile) -> Result<(), PolicyFault> {
+        if self.problems.is_empty() {
+            Ok(())
+        } else {
+            Err(PolicyFault::new(file.clone(), self.problems))
+        }
+    }
+
     fn report(&mut self, problem: Problem) {
         self.problems.push(problem);
     }

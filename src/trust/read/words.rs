@@ -192,7 +192,7 @@ impl<'t> Reader<'_, 't> {
         for member in members {
             match member.get_ref() {
                 DeValue::Table(table) => {
-                    silence.extend(self.silenced(Keys::of(table, member.span())))
+                    silence.extend(self.silenced(Keys::of(table, member.span())));
                 }
                 _ => self.report(no_silence(&key, member)),
             }

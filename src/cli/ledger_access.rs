@@ -1,0 +1,148 @@
+//! The ledger for commands that run beside the service, or while it is stopped.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::audit::{DecisionId, Event, Record};
+use crate::client::{AdminClient, AdminError};
+use crate::clock::{Clock as _, SystemClock, UnixTime};
+use crate::config::{Config, StoreLocation};
+use crate::ledger::{Ledger as _, RememberedNames, StoreUnavailable};
+use crate::store::{EmbeddedStore, OpenError, Options};
+use crate::trust::Names;
+
+/// The ledger of a configuration: opened if no process has it open, else asked of that process.
+pub enum LedgerAccess {
+    /// The service is stopped. As long as this is open it cannot start.
+    Store(EmbeddedStore),
+    /// The service runs.
+    Service(AdminClient),
+}
+
+/// The ledger cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// No service has ever run with this configuration.
+    #[error(
+        "there is no ledger in `{folder}` yet; give the configuration of the service with `--config`",
+        folder = .0.display()
+    )]
+    NoLedger(PathBuf),
+    /// The data folder cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The store would be left with files that its service cannot open.
+    #[error(
+        "the data folder `{folder}` belongs to the user with uid {owner}, and no service answers in it: run this as that user",
+        folder = .folder.display()
+    )]
+    OtherUser {
+        /// The folder.
+        folder: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
+    /// The store cannot answer.
+    #[error(transparent)]
+    Unavailable(#[from] StoreUnavailable),
+    /// The service that has the data folder open cannot be asked.
+    #[error("{0}; is it an older version, or just starting or stopping?")]
+    Service(#[from] AdminError),
+    /// A thread of the program ended where it should not.
+    #[error("opening the data folder was interrupted")]
+    Interrupted,
+}
+
+impl LedgerAccess {
+    /// Opens the store of `config`, or finds the service that has it open.
+    pub async fn open(config: &Config) -> Result<Self, AccessError> {
+        let StoreLocation::Embedded(folder) = &config.store;
+        // A command that only looks makes no data folder where a service was expected.
+        if !folder.join("db").exists() {
+            return Err(AccessError::NoLedger(folder.clone()));
+        }
+        let socket = config.store.admin_socket();
+        let owner = folder.metadata().map(|folder| folder.uid());
+        let me = rustix::process::getuid().as_raw();
+        if let Some(owner) = owner.ok().filter(|owner| *owner != me) {
+            if !socket.exists() {
+                let folder = folder.clone();
+                return Err(AccessError::OtherUser { folder, owner });
+            }
+            return Ok(Self::Service(AdminClient::new(&socket)?));
+        }
+        let place = folder.clone();
+        let opening = tokio::task::spawn_blocking(move || {
+            EmbeddedStore::open(&place, Arc::new(SystemClock), Options::default())
+        });
+        match opening.await.map_err(|_| AccessError::Interrupted)? {
+            Ok(store) => Ok(Self::Store(store)),
+            Err(OpenError::InUse(_)) => Ok(Self::Service(AdminClient::new(&socket)?)),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    /// The record of a decision.
+    pub async fn decision(&self, id: DecisionId) -> Result<Option<Record>, AccessError> {
+        match self {
+            Self::Store(store) => Ok(store.decision(id).await?),
+            Self::Service(service) => Ok(service.get(&format!("/decisions/{id}"), &[]).await?),
+        }
+    }
+
+    /// At most `limit` records of decisions at or after `since` and named after `after`, oldest first; fewer than
+    /// `limit`, but not none, if the service gives smaller pages.
+    pub async fn decisions_since(
+        &self,
+        since: UnixTime,
+        after: Option<DecisionId>,
+        limit: usize,
+    ) -> Result<Vec<Record>, AccessError> {
+        let service = match self {
+            Self::Store(store) => return Ok(store.decisions_since(since, after, limit).await?),
+            Self::Service(service) => service,
+        };
+        let (since, limit) = (since.millis().to_string(), limit.to_string());
+        let after = after.map(|id| id.to_string());
+        let mut parameters = vec![("since_millis", since.as_str()), ("limit", limit.as_str())];
+        parameters.extend(after.as_deref().map(|id| ("after", id)));
+        let page = service.get("/decisions", &parameters).await?;
+        Ok(page.unwrap_or_default())
+    }
+
+    /// The names without ids of `project`, or of every project, and what is pinned to them.
+    pub async fn pins(&self, project: Option<&str>) -> Result<Vec<RememberedNames>, AccessError> {
+        match self {
+            Self::Store(store) => Ok(store.pins(project.map(str::to_owned)).await?),
+            Self::Service(service) => {
+                let project = project.map(|project| ("project", project));
+                let parameters: Vec<_> = project.into_iter().collect();
+                let listed = service.get("/pins", &parameters).await?;
+                Ok(listed.unwrap_or_default())
+            }
+        }
+    }
+
+    /// Forgets what is pinned to `names`, on record as done by the user of this process. `None` if nothing is known of
+    /// these names.
+    pub async fn reset_pin(&self, names: Names) -> Result<Option<Event>, AccessError> {
+        let by = format!("uid {}", rustix::process::getuid().as_raw());
+        match self {
+            Self::Store(store) => Ok(store.reset_pin(names, by, SystemClock.now()).await?),
+            Self::Service(service) => {
+                let body = json!({"names": names, "by": by});
+                Ok(service.post("/pins/reset", &body).await?)
+            }
+        }
+    }
+
+    /// Lets go of the ledger, so that the service can start.
+    pub async fn close(self) {
+        if let Self::Store(store) = self {
+            let _ = tokio::task::spawn_blocking(move || store.close()).await;
+        }
+    }
+}

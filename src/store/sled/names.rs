@@ -1,0 +1,178 @@
+//! Names without ids: when they were first loaded, and which ids their first use pinned.
+
+use std::collections::BTreeMap;
+
+use super::draft::{Draft, Entry, Fault};
+use super::keys;
+use super::promises::damaged;
+use crate::audit::{Event, Happening, Record};
+use crate::clock::UnixTime;
+use crate::ledger::RememberedNames;
+use crate::trust::{NameState, Names, Pin, PinWish};
+
+/// What a commit pins.
+pub(super) struct Pinned {
+    /// What will be remembered.
+    now: RememberedNames,
+    /// The ids that are new in it.
+    added: BTreeMap<String, String>,
+}
+
+/// Where `names` are kept.
+pub(super) fn key(names: &Names) -> Result<Vec<u8>, String> {
+    let json = serde_json::to_vec(names).map_err(|error| error.to_string())?;
+    Ok(keys::names(&names.project, &json))
+}
+
+/// Reads what is kept.
+pub(super) fn parse((_, json): &Entry) -> Result<RememberedNames, String> {
+    serde_json::from_slice(json).map_err(|error| format!("a pin is damaged: {error}"))
+}
+
+/// What is kept under `keys`.
+pub(super) fn stored(draft: &Draft<'_>, keys: Vec<Vec<u8>>) -> Result<Vec<Entry>, sled::Error> {
+    let mut found = Vec::new();
+    for key in keys {
+        let text = draft.text(&key)?;
+        found.extend(text.map(|text| (key, text)));
+    }
+    Ok(found)
+}
+
+/// Remembers that a policy with these names was loaded, unless one was before.
+pub(super) fn note(draft: &mut Draft<'_>, names: Names, now: UnixTime) -> Result<(), Fault> {
+    if state(draft, &names)?.is_some() {
+        return Ok(());
+    }
+    let state = fresh(now);
+    put(draft, &RememberedNames { names, state })
+}
+
+/// What the wishes of `record` would change; or the first names to which other ids are pinned.
+pub(super) fn compare(
+    draft: &Draft<'_>,
+    wishes: &[PinWish],
+    record: &Record,
+) -> Result<Result<Vec<Pinned>, Names>, Fault> {
+    let mut pinned: BTreeMap<&Names, Pinned> = BTreeMap::new();
+    for wish in wishes {
+        if !pinned.contains_key(&wish.names) {
+            let unknown = || fresh(UnixTime::from_millis(record.at_millis));
+            let known = Pinned {
+                now: RememberedNames {
+                    names: wish.names.clone(),
+                    state: state(draft, &wish.names)?.unwrap_or_else(unknown),
+                },
+                added: BTreeMap::new(),
+            };
+            pinned.insert(&wish.names, known);
+        }
+        let agrees = pinned.get_mut(&wish.names);
+        if !agrees.is_some_and(|pinned| pinned.pin(&wish.ids, record)) {
+            return Ok(Err(wish.names.clone()));
+        }
+    }
+    Ok(Ok(pinned.into_values().collect()))
+}
+
+impl Pinned {
+    /// Adds those of `ids` that are not pinned yet. Answers false if a pinned one differs, or is left out.
+    fn pin(&mut self, ids: &BTreeMap<String, String>, record: &Record) -> bool {
+        let pin = self.now.state.pin.get_or_insert_with(|| Pin {
+            ids: BTreeMap::new(),
+            since_millis: record.at_millis,
+            decision_id: record.decision_id.to_string(),
+        });
+        if pin.ids.iter().any(|(field, id)| ids.get(field) != Some(id)) {
+            return false;
+        }
+        // Names that were used without ids are pinned by the first use that has some.
+        if pin.ids.is_empty() && !ids.is_empty() {
+            pin.since_millis = record.at_millis;
+            pin.decision_id = record.decision_id.to_string();
+        }
+        for (field, id) in ids {
+            if pin.ids.insert(field.clone(), id.clone()).is_none() {
+                self.added.insert(field.clone(), id.clone());
+            }
+        }
+        true
+    }
+}
+
+/// Adds to the commit of `record` what it pins, and an event for each.
+pub(super) fn write(
+    draft: &mut Draft<'_>,
+    pinned: Vec<Pinned>,
+    record: &Record,
+) -> Result<(), Fault> {
+    let now = UnixTime::from_millis(record.at_millis);
+    for Pinned { now: kept, added } in pinned {
+        if state(draft, &kept.names)?.as_ref() == Some(&kept.state) {
+            continue;
+        }
+        put(draft, &kept)?;
+        if !added.is_empty() {
+            let made = Happening::PinMade {
+                names: kept.names,
+                ids: added,
+                decision_id: record.decision_id,
+            };
+            put_event(draft, &Event::new(made, now))?;
+        }
+    }
+    Ok(())
+}
+
+/// Forgets the ids and lets the window begin anew.
+pub(super) fn reset(
+    draft: &mut Draft<'_>,
+    names: Names,
+    by: String,
+    now: UnixTime,
+) -> Result<Option<Event>, Fault> {
+    let Some(before) = state(draft, &names)? else {
+        return Ok(None);
+    };
+    let what = Happening::PinReset {
+        names: names.clone(),
+        ids: before.pin.map(|pin| pin.ids).unwrap_or_default(),
+        by,
+    };
+    let state = fresh(now);
+    put(draft, &RememberedNames { names, state })?;
+    let event = Event::new(what, now);
+    put_event(draft, &event)?;
+    Ok(Some(event))
+}
+
+fn fresh(now: UnixTime) -> NameState {
+    NameState {
+        first_loaded_millis: now.millis(),
+        pin: None,
+    }
+}
+
+fn state(draft: &Draft<'_>, names: &Names) -> Result<Option<NameState>, Fault> {
+    let key = key(names).map_err(Fault::Refused)?;
+    let Some(text) = draft.text(&key)? else {
+        return Ok(None);
+    };
+    // A pin that cannot be read lets nobody in.
+    let kept = parse(&(key, text)).map_err(|_| damaged())?;
+    Ok(Some(kept.state))
+}
+
+fn put(draft: &mut Draft<'_>, kept: &RememberedNames) -> Result<(), Fault> {
+    let key = key(&kept.names).map_err(Fault::Refused)?;
+    draft.replace_text(&key, &json(kept)?)
+}
+
+fn put_event(draft: &mut Draft<'_>, event: &Event) -> Result<(), Fault> {
+    draft.put_text(&keys::event(event.event_id), &json(event)?)
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Fault> {
+    serde_json::to_vec(value)
+        .map_err(|error| Fault::Refused(format!("it cannot be written: {error}")))
+}
