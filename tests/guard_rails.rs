@@ -42,7 +42,10 @@ async fn a_guard_rail_acts_at_once_when_it_is_written_tightened_or_deleted() {
     let service = TestService::start().await;
     assert_eq!(asks(&service).await, "allowed");
     service.policy("acme/_organization", NO_PUSHES).await;
-    assert_eq!(asks(&service).await, "denied-by-rule");
+    let token = service.token("github-push", &[]);
+    let answer = service.exchange(&token, "acme/api").await;
+    assert_eq!(answer.reason(), "denied-by-rule");
+    assert!(service.record(&answer).await.guard_rails_digest.is_some());
     let loose = NO_PUSHES.replace("\"push\"", "\"schedule\"");
     service.policy("acme/_organization", &loose).await;
     assert_eq!(asks(&service).await, "allowed");

@@ -103,6 +103,9 @@ pub struct Record {
     /// The digest of the policy that decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_digest: Option<String>,
+    /// The digest of the organization's guard rails that decided with it, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard_rails_digest: Option<String>,
     /// The names of the relationships that held, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trust: Vec<String>,

@@ -106,6 +106,10 @@ impl<'a> Witness<'a> {
             policy_digest: self
                 .project
                 .map(|project| project.policy.digest().to_owned()),
+            guard_rails_digest: self
+                .project
+                .and_then(|project| project.policy.guard_rails())
+                .map(|guard_rails| guard_rails.digest().to_owned()),
             trust: Vec::new(),
             relationships: Vec::new(),
             denies: Vec::new(),

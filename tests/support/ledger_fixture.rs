@@ -158,6 +158,7 @@ pub fn record() -> Record {
         project: Some("acme/api".into()),
         project_id: None,
         policy_digest: None,
+        guard_rails_digest: None,
         trust: vec!["release".into()],
         relationships: Vec::new(),
         denies: Vec::new(),

@@ -602,9 +602,14 @@ fn every_example_in_the_page_on_the_language_loads() {
         .skip(1)
         .map(|rest| rest.split("```").next().unwrap())
         .collect();
-    assert_eq!(examples.len(), 3);
+    assert_eq!(examples.len(), 6);
     for example in examples {
-        if let Err(fault) = read(example) {
+        let fault = if example.contains("[[require]]") {
+            read_guard_rails("acme", "acme/_organization.toml", example, &registry()).err()
+        } else {
+            read(example).err()
+        };
+        if let Some(fault) = fault {
             panic!("{}", fault.render(false));
         }
     }
