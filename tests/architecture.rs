@@ -107,7 +107,7 @@ const LIBRARIES: [(&str, &[&str]); 16] = [
     ("regex_automata", &["trust"]),
     ("regex_syntax", &["trust"]),
     ("rustix", &["cli", "store"]),
-    ("tempfile", &["cli"]),
+    ("tempfile", &["cli", "http"]),
     ("toml_edit", &["cli"]),
     ("tracing_subscriber", &["cli"]),
 ];

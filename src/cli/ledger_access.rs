@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::audit::{DecisionId, Event, Record};
 use crate::client::{AdminClient, AdminError};
-use crate::clock::{Clock as _, SystemClock, UnixTime};
+use crate::clock::{Clock as _, FrozenClock, SystemClock, UnixTime};
 use crate::config::{Config, StoreLocation};
 use crate::ledger::{Ledger as _, RememberedNames, StoreUnavailable};
 use crate::store::{EmbeddedStore, OpenError, Options};
@@ -75,8 +75,10 @@ impl LedgerAccess {
             return Ok(Self::Service(AdminClient::new(&socket)?));
         }
         let place = folder.clone();
+        // A command that looks into the store forgets nothing there: for it, no time passes.
+        let no_time = Arc::new(FrozenClock::at(UnixTime::EPOCH));
         let opening = tokio::task::spawn_blocking(move || {
-            EmbeddedStore::open(&place, Arc::new(SystemClock), Options::default())
+            EmbeddedStore::open(&place, no_time, Options::default())
         });
         match opening.await.map_err(|_| AccessError::Interrupted)? {
             Ok(store) => Ok(Self::Store(store)),
