@@ -72,7 +72,6 @@ pub(super) struct EntryPlaces {
     pub(super) issuer: Option<Place>,
     pub(super) scopes: Option<Place>,
     pub(super) lifetime: Option<Place>,
-    pub(super) mode: Option<Place>,
 }
 
 /// What a deny asks, and of whom.

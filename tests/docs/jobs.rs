@@ -216,9 +216,16 @@ fn every_command_of_ours_in_a_document_is_one_that_the_program_knows() {
             // Help is shown only if everything before it was understood.
             let asked = format!("\"$0\" {command} --help");
             let program = env!("CARGO_BIN_EXE_countersign");
-            let ran = Command::new("sh").args(["-c", &asked, program]).output().unwrap();
+            let ran = Command::new("sh")
+                .args(["-c", &asked, program])
+                .output()
+                .unwrap();
             let complaint = String::from_utf8_lossy(&ran.stderr);
-            assert!(ran.status.success(), "{}: {command}\n{complaint}", block.place);
+            assert!(
+                ran.status.success(),
+                "{}: {command}\n{complaint}",
+                block.place
+            );
         }
     }
     assert!(commands > 2, "only {commands} commands were found");

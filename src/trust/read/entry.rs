@@ -371,7 +371,6 @@ fn places(keys: &Keys<'_>) -> EntryPlaces {
         issuer: of("issuer"),
         scopes: of("scopes"),
         lifetime: of("lifetime"),
-        mode: of("mode"),
     }
 }
 
