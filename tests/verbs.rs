@@ -299,7 +299,7 @@ fn explain_over_all_projects_finds_the_one_that_the_job_is_about() {
     let said = out(&output);
     assert!(said.starts_with("acme/mobile: allowed by `test`"), "{said}");
     assert!(
-        said.contains("4 other projects have no relationship for this job"),
+        said.contains("no relationship for this job in 4 other projects"),
         "{said}"
     );
 }
