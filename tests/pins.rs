@@ -2,9 +2,13 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use countersign::audit::{Event, Happening};
 use countersign::clock::{Seconds, UnixTime};
+use countersign::http::admin::AdminServer;
+use countersign::store::Options;
 use serde_json::{Value, json};
 
 use crate::support::service::{Answer, Settings, TestService};
@@ -286,6 +290,72 @@ async fn a_buildkite_job_that_leaves_a_pinned_id_out_is_told_which_claim_to_ask_
 }
 
 #[tokio::test]
+async fn a_full_disk_keeps_nobody_from_changing_a_policy_and_its_names_are_noted_later() {
+    let free = Arc::new(AtomicU64::new(1 << 30));
+    let settings = Settings {
+        store: Options {
+            free_space: Some({
+                let free = free.clone();
+                Arc::new(move || Ok(free.load(Ordering::SeqCst)))
+            }),
+            ..Options::default()
+        },
+        ..Settings::default()
+    };
+    let service = TestService::with(settings).await;
+    let push = async || {
+        let token = service.token("github-push", &[]);
+        service.exchange(&token, "acme/api").await.reason()
+    };
+    let ledger = &service.parts.service.exchange.ledger;
+    free.store(0, Ordering::SeqCst);
+    let stricter = BY_NAME.replace("refs/heads/main", "refs/heads/stable");
+    service.policy("acme/api", &stricter).await;
+    assert_eq!(push().await, "not-trusted");
+    service.policy("acme/api", BY_NAME).await;
+    assert_eq!(push().await, "store-unavailable");
+    assert!(ledger.pins(None).await.unwrap().is_empty());
+
+    free.store(1 << 30, Ordering::SeqCst);
+    let directory = &service.parts.service.exchange.directory;
+    directory.reload().await.unwrap();
+    assert_eq!(ledger.pins(None).await.unwrap().len(), 1);
+    assert_eq!(push().await, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pins_are_listed_reset_and_written_while_the_service_runs() {
+    let service = start(BY_NAME).await;
+    let socket = service.folder.path().join("data/admin.sock");
+    let admin = AdminServer::start(&socket, service.parts.service.clone()).unwrap();
+    assert_allowed(&push(&service, &[]).await);
+    let run = async |arguments: &'static [&'static str]| {
+        let folder = service.folder.path().to_owned();
+        let output = tokio::task::spawn_blocking(move || command(&folder, arguments));
+        let output = output.await.unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        said(&output)
+    };
+    let listed = run(&["--project", "acme/named"]).await;
+    assert!(listed.contains("owner-id = \"65\""), "{listed}");
+    run(&[
+        "--project",
+        "acme/named",
+        "--reset",
+        "--name",
+        "owner=octo-org",
+    ])
+    .await;
+    assert_allowed(&push(&service, &of_another_owner()).await);
+    let written = run(&["--write"]).await;
+    assert!(written.contains("+ owner-id = \"66\""), "{written}");
+    let directory = &service.parts.service.exchange.directory;
+    directory.reload().await.unwrap();
+    assert_allowed(&push(&service, &of_another_owner()).await);
+    admin.stop().await;
+}
+
+#[tokio::test]
 async fn pinned_ids_are_listed_and_written_into_the_file_with_its_comments() {
     let service = start(BY_NAME).await;
     service.policy("acme/unused", BY_NAME).await;
@@ -323,4 +393,41 @@ async fn pinned_ids_are_listed_and_written_into_the_file_with_its_comments() {
     assert_allowed(&push(&service, &[]).await);
     let refused = push(&service, &of_another_owner()).await;
     assert_eq!(refused.reason(), "not-trusted");
+}
+
+/// The blocks of `language` in the section about names of the page about policies.
+fn documented(language: &str) -> Vec<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/policies.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let section = page.split("\n## Names without ids\n").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let begin = format!("```{language}\n");
+    let blocks = section.split(&begin).skip(1);
+    blocks
+        .map(|block| block.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn what_the_page_about_policies_shows_of_names_works() {
+    let service = TestService::start().await;
+    let [policy] = documented("toml").try_into().unwrap();
+    service.policy("acme/web", &policy).await;
+    let token = service.token("github-push", &[]);
+    assert_allowed(&service.exchange(&token, "acme/web").await);
+    let folder = service.stop().await;
+    let blocks = documented("console");
+    assert_eq!(blocks.len(), 3);
+    for block in blocks {
+        let (line, shown) = block.split_once('\n').unwrap();
+        let arguments = line.strip_prefix("$ countersign policy pin ").unwrap();
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        let output = command(folder.path(), &arguments);
+        assert!(output.status.success(), "{}", said(&output));
+        for shown in shown.lines() {
+            // What differs each time is cut short, and so are the paths above.
+            let shown = shown.split(", since").next().unwrap();
+            assert!(said(&output).contains(shown), "{shown}\n{}", said(&output));
+        }
+    }
 }

@@ -81,3 +81,39 @@ impl Event {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_flat_object_that_says_its_kind() {
+        let names = Names {
+            project: "acme/api".into(),
+            issuer: "github".into(),
+            names: [("owner".to_owned(), "octo-org".to_owned())].into(),
+        };
+        let reset = Happening::PinReset {
+            names,
+            ids: [("owner-id".to_owned(), "65".to_owned())].into(),
+            by: "uid 7".into(),
+        };
+        let event = Event::new(reset, UnixTime::from_seconds(1));
+        let json = serde_json::to_value(&event).unwrap();
+        let expected = serde_json::json!({
+            "version": 1,
+            "event_id": event.event_id.to_string(),
+            "at_millis": 1000,
+            "kind": "pin-reset",
+            "names": {
+                "project": "acme/api",
+                "issuer": "github",
+                "names": {"owner": "octo-org"},
+            },
+            "ids": {"owner-id": "65"},
+            "by": "uid 7",
+        });
+        assert_eq!(json, expected);
+        assert_eq!(serde_json::from_value::<Event>(json).unwrap(), event);
+    }
+}

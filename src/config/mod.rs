@@ -1,6 +1,6 @@
 //! Reads `countersign.toml` once, into checked types.
 //!
-//! The file is read raw, the environment is laid over it, and every rule about a key stands in [`check`]. What is wrong
+//! The file is read raw, the environment is laid over it, and every rule about a key stands in `check`. What is wrong
 //! is said with its place and what to write instead, and the program does not start.
 
 mod check;

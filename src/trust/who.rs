@@ -9,7 +9,9 @@ use super::identity::Named;
 use super::language::{Found, Member};
 use super::{Limits, ProjectPolicy, Scopes};
 use crate::clock::Seconds;
-use crate::issuer::profile::{FieldKind, Form, PullRequests, Requirement, SituationKind};
+use crate::issuer::profile::{
+    FieldKind, Form, PullRequests, Requirement, Situation, SituationKind,
+};
 
 /// Who could get in by one relationship.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -387,7 +389,15 @@ fn pull_requests(relationship: &Relationship, asks: &[Ask<'_>], lens: &mut Lens)
             } else {
                 of_forks
             };
+            let situation = relationship.profile.situation(SituationKind::PullRequest);
+            let named = situation
+                .and_then(|situation| from_named_ref(relationship, asks, situation))
+                .map(|refs| refs.join(", "));
             match lens.situation(relationship, asks, SituationKind::PullRequest) {
+                Some(Inside::Yes(_)) if named.is_some() => Inclusion::yes(format!(
+                    "only those that come from `{}` itself; {of_forks}",
+                    named.unwrap_or_default()
+                )),
                 Some(Inside::No(claim)) => Inclusion::no(format!("`{claim}` keeps them out")),
                 Some(Inside::Yes(_)) => {
                     Inclusion::yes(format!("nothing keeps them out; {of_forks}"))
@@ -421,6 +431,23 @@ fn pull_requests(relationship: &Relationship, asks: &[Ask<'_>], lens: &mut Lens)
         )),
         PullRequests::Unknown => Inclusion::untold("nothing is known of this issuer's claims"),
     }
+}
+
+/// The refs that a relationship names whole, where the claims of a pull request do not say what its ref is: then it is
+/// that of the branch which it comes from.
+pub(super) fn from_named_ref<'a>(
+    relationship: &Relationship,
+    asks: &[Ask<'a>],
+    situation: &Situation,
+) -> Option<Vec<&'a str>> {
+    let said = |ask: &Ask<'_>| {
+        let mut claims = situation.claims.iter();
+        claims.any(|(claim, _)| ask.subject == Subject::Claim(claim))
+    };
+    let refs = asks
+        .iter()
+        .find(|ask| form(relationship, ask) == Form::FullRef && !said(ask))?;
+    refs.exact().filter(|_| !lifts_forks(relationship))
 }
 
 /// Whether the relationship takes merge requests of forks, by the key that lifts the requirement.

@@ -198,11 +198,19 @@ fn write(arguments: &PinArgs, setting: &Setting, folder: &Path, pins: &[Remember
             .collect();
         let file = folder.join(format!("{path}.toml"));
         match fix(&file, path, &ours, &setting.registry) {
-            Ok(Some(Fixed { changed })) => {
-                written += 1;
-                say(&format!("{}\n{changed}", file.display()));
+            Ok(Fixed { changed, left }) => {
+                if !changed.is_empty() {
+                    written += 1;
+                    say(&format!("{}\n{changed}", file.display()));
+                }
+                for names in left {
+                    say(&format!(
+                        "{}: the ids of {} stay in the ledger: give each name a relationship of its own to write them\n",
+                        file.display(),
+                        in_words(&names.names)
+                    ));
+                }
             }
-            Ok(None) => {}
             Err(fault) => {
                 eprintln!("{}: not changed: {fault}", file.display());
                 code = REFUSED;
@@ -210,7 +218,7 @@ fn write(arguments: &PinArgs, setting: &Setting, folder: &Path, pins: &[Remember
         }
     }
     if written == 0 {
-        say("no file was changed: no pinned names stand in the policies without their ids\n");
+        say("no file was changed\n");
     }
     code
 }

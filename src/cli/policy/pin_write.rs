@@ -9,12 +9,14 @@ use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value};
 use crate::issuer::Registry;
 use crate::issuer::profile::Profile;
 use crate::ledger::RememberedNames;
-use crate::trust::{ProjectPath, read_policy};
+use crate::trust::{Names, ProjectPath, read_policy};
 
-/// A file that was changed.
+/// What became of a file.
 pub(super) struct Fixed {
-    /// The lines that are new or other than before, with their numbers.
+    /// The lines that are new or other than before, with their numbers; empty if there was nothing to write.
     pub(super) changed: String,
+    /// Pinned names whose ids could not all be written: relationships that give several names at once.
+    pub(super) left: Vec<Names>,
 }
 
 /// Why a file was not changed.
@@ -29,26 +31,30 @@ pub(super) enum WriteError {
 }
 
 /// Writes into `file` the ids of `pins` wherever a relationship gives their names alone. The file is replaced as a whole,
-/// and only if it loads afterwards; `None` if there is nothing to write.
+/// and only if it loads afterwards.
 pub(super) fn fix(
     file: &Path,
     project: &ProjectPath,
     pins: &[&RememberedNames],
     registry: &Registry,
-) -> Result<Option<Fixed>, WriteError> {
+) -> Result<Fixed, WriteError> {
     // What stands behind a link is replaced, not the link.
     let file = file.canonicalize()?;
     let before = std::fs::read_to_string(&file)?;
     let after = with_ids(&before, pins, registry)?;
-    if after == before {
-        return Ok(None);
-    }
     let name = format!("{project}.toml");
-    read_policy(project.clone(), &name, &after, registry)
+    let policy = read_policy(project.clone(), &name, &after, registry)
         .map_err(|fault| WriteError::WouldNotLoad(fault.render(false)))?;
-    replace(&file, &after)?;
+    if after != before {
+        replace(&file, &after)?;
+    }
+    let mut left = policy.names_without_ids();
+    left.retain(|names| {
+        pins.iter()
+            .any(|pin| pin.names == *names && ids(pin).next().is_some())
+    });
     let changed = changes(&before, &after);
-    Ok(Some(Fixed { changed }))
+    Ok(Fixed { changed, left })
 }
 
 /// The text of a policy with the ids of `pins` in it.
@@ -236,7 +242,7 @@ fn changes(before: &str, after: &str) -> String {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::trust::{NameState, Names, Pin};
+    use crate::trust::{NameState, Pin};
 
     fn registry() -> Registry {
         let config = Config::load(None, &std::collections::BTreeMap::new()).unwrap();
@@ -414,6 +420,21 @@ owner = "octo-org"
     }
 
     #[test]
+    fn names_of_a_list_are_said_to_stay_in_the_ledger() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("api.toml");
+        let several = POLICY.replace("\"octo-repo\"", "[\"octo-repo\", \"other\"]");
+        std::fs::write(&file, &several).unwrap();
+        let project = ProjectPath::parse("acme/api").unwrap();
+        let fixed = fix(&file, &project, &[&octo_repo()], &registry()).unwrap();
+        assert_eq!(fixed.left, [octo_repo().names]);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), several);
+        std::fs::write(&file, POLICY).unwrap();
+        let fixed = fix(&file, &project, &[&octo_repo()], &registry()).unwrap();
+        assert_eq!(fixed.left, []);
+    }
+
+    #[test]
     fn a_link_stays_a_link_and_a_second_time_there_is_nothing_to_write() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
@@ -423,8 +444,8 @@ owner = "octo-org"
         std::os::unix::fs::symlink(&real, &link).unwrap();
         let project = ProjectPath::parse("acme/api").unwrap();
         let write = || fix(&link, &project, &[&octo_repo()], &registry()).unwrap();
-        assert!(write().is_some());
-        assert!(write().is_none());
+        assert!(!write().changed.is_empty());
+        assert!(write().changed.is_empty());
         assert!(link.symlink_metadata().unwrap().is_symlink());
         let mode = real.metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o640);

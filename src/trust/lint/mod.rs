@@ -154,9 +154,8 @@ impl<'r> Linter<'r> {
                 asks: asks_of(relationship),
             })
             .collect();
-        let denies: Vec<&Deny> = policy.all_denies().collect();
         let mut overlap =
-            overlap::find(&seen, &denies, &mut self.lens, self.limits.default_lifetime);
+            overlap::find(&seen, policy, &mut self.lens, self.limits.default_lifetime);
         for (at, one) in seen.iter().enumerate() {
             let mut found = self.of_trust(one, policy);
             found.extend(overlap.remove(&at));

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::super::FindingKind;
 use super::super::asks::{Lens, deny_questions};
 use super::super::condition::Sense;
 use super::super::entry::{Deny, Mode, Relationship};
 use super::super::fault::{Problem, Severity};
+use super::super::{FindingKind, ProjectPolicy};
 use super::Seen;
 use crate::clock::Seconds;
 
@@ -16,7 +16,7 @@ type Anchor = (String, String, String);
 /// The findings, by the place of their relationship in the list.
 pub(super) fn find(
     seen: &[Seen<'_>],
-    denies: &[&Deny],
+    policy: &ProjectPolicy,
     lens: &mut Lens,
     default_lifetime: Seconds,
 ) -> HashMap<usize, Problem> {
@@ -26,12 +26,10 @@ pub(super) fn find(
         if one.relationship.mode == Mode::Shadow {
             continue;
         }
-        let deny = denies
-            .iter()
-            .copied()
-            .find(|deny| always_holds(deny, one, lens));
+        let mut denies = policy.all_denies();
+        let deny = denies.find(|deny| always_holds(deny, one, lens));
         if let Some(deny) = deny {
-            found.insert(at, denied(one.relationship, deny));
+            found.insert(at, denied(one.relationship, deny, policy));
             continue;
         }
         let other = filed.candidates(one).into_iter().find(|&other| {
@@ -51,8 +49,8 @@ pub(super) fn find(
     found
 }
 
-fn denied(relationship: &Relationship, deny: &Deny) -> Problem {
-    Problem::new(
+fn denied(relationship: &Relationship, deny: &Deny, policy: &ProjectPolicy) -> Problem {
+    let problem = Problem::new(
         "always-denied",
         relationship.at.name.into(),
         format!(
@@ -62,9 +60,16 @@ fn denied(relationship: &Relationship, deny: &Deny) -> Problem {
         "always denied",
     )
     .of(Severity::Warning)
-    .earlier(deny.at.name.into(), "this deny wins")
     .because("a deny wins over every trust, in any order")
-    .mend("take out the relationship, or let the deny ask for more")
+    .mend("take out the relationship, or let the deny ask for more");
+    let above = policy.guard_rails().filter(|above| {
+        let mut denies = above.denies.iter();
+        denies.any(|own| std::ptr::eq(own, deny))
+    });
+    match above {
+        Some(above) => problem.elsewhere(above.file(), deny.at.name, "this deny wins"),
+        None => problem.earlier(deny.at.name.into(), "this deny wins"),
+    }
 }
 
 fn shadowed(relationship: &Relationship, other: &Relationship) -> Problem {

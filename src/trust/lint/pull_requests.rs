@@ -5,7 +5,7 @@ use super::super::condition::Scalar;
 use super::super::entry::{Relationship, Test};
 use super::super::fault::{Problem, Severity};
 use super::super::place::Place;
-use super::super::who::{lifts_forks, stranger_event};
+use super::super::who::{from_named_ref, lifts_forks, stranger_event};
 use super::{Seen, writing};
 use crate::issuer::profile::{FieldKind, PullRequests, Requirement, SituationKind};
 
@@ -110,13 +110,17 @@ fn open(seen: &Seen<'_>, lens: &mut Lens, of_forks: &str) -> Option<Problem> {
         return None;
     };
     let situation = relationship.profile.situation(SituationKind::PullRequest)?;
+    // One that comes from a branch that is named whole comes from whoever may push there.
+    if from_named_ref(relationship, &seen.asks, situation).is_some() {
+        return None;
+    }
     let (claim, values) = situation.claims.first()?;
     let value = values.first()?;
     let forks = lifts_forks(relationship);
     let guarded = relationship
         .questions
         .iter()
-        .any(|question| &*question.claim == "environment");
+        .any(|question| question.claim.starts_with("environment"));
     let severity = match (forks, guarded) {
         (true, _) => Severity::Error,
         (false, true) => Severity::Note,
