@@ -223,8 +223,8 @@ fn only_issuer(
 /// The issuer that the policy names, if it is one.
 fn only_named(setting: &Setting, policy: &ProjectPolicy) -> Result<Arc<TrustedIssuer>, String> {
     let names = policy.issuers_named();
-    let mut named = names.iter().filter_map(|name| setting.registry.named(name));
-    match (named.next(), named.next()) {
+    let mut issuers = names.iter().filter_map(|name| setting.registry.named(name));
+    match (issuers.next(), issuers.next()) {
         (Some(only), None) => Ok(only.clone()),
         _ => Err("the claims have no `iss`, and the policy does not name one issuer".to_owned()),
     }

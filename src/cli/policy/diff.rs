@@ -16,7 +16,7 @@ use super::{pretty, say};
 use crate::audit::Record;
 use crate::clock::{Clock as _, Seconds, SystemClock, UnixTime};
 use crate::subject::VerifiedClaims;
-use crate::trust::{Explanation, ProjectPolicy, Verdict, Wish};
+use crate::trust::{Explanation, ProjectPolicy, Verdict, Wish, printable};
 
 /// How many records are asked for at once.
 const PAGE: usize = 500;
@@ -254,7 +254,6 @@ fn change(
             .cloned()
     };
     match (allowed(old), allowed(new)) {
-        (None, None) => None,
         (None, Some(now)) => Some((
             Change::NewlyAllowed,
             now.trust.clone(),
@@ -275,7 +274,7 @@ fn change(
             );
             Some((Change::OtherScopes, now.trust, why))
         }
-        (Some(_), Some(_)) => None,
+        (None, None) | (Some(_), Some(_)) => None,
     }
 }
 
@@ -290,7 +289,7 @@ fn job(claims: &VerifiedClaims) -> String {
     } else {
         known.join(" ")
     };
-    format!("{} {what}", trusted.name)
+    format!("{} {}", trusted.name, printable(&what))
 }
 
 fn in_words(report: &Report) -> String {

@@ -2,7 +2,7 @@
 
 use crate::audit::{Outcome, Record};
 use crate::clock::UnixTime;
-use crate::trust::{Explanation, Recorded, Verdict};
+use crate::trust::{Explanation, Recorded, Verdict, printable};
 
 /// The record's decision, explained with what the record keeps.
 pub(super) fn explain(record: &Record) -> Explanation {
@@ -27,7 +27,7 @@ pub(super) fn explain(record: &Record) -> Explanation {
     explanation.decision = Some(Recorded {
         id: record.decision_id.to_string(),
         at: UnixTime::from_millis(record.at_millis).to_string(),
-        subject: subject.map(|(issuer, subject)| format!("{issuer} says: {subject}")),
+        subject: subject.map(|(issuer, subject)| format!("{issuer} says: {}", printable(subject))),
     });
     explanation.relationships_not_listed = record.relationships_not_listed;
     let shadow: Vec<String> = record

@@ -10,7 +10,7 @@ use clap::Args;
 use super::super::ledger_access::{AccessError, LedgerAccess};
 use super::super::{UNAVAILABLE, USAGE};
 use crate::config::Config;
-use crate::directory::{ReadPolicies, read_policies};
+use crate::directory::{FileProblem, ReadPolicies, read_policies};
 use crate::issuer::Registry;
 use crate::trust::{Limits, ProjectPath, ProjectPolicy};
 
@@ -96,7 +96,9 @@ pub(super) fn policy_of(
         return Ok(policy.clone());
     }
     let file = format!("{project}.toml");
-    match read.problems.iter().find(|problem| problem.file == file) {
+    let above = format!("{}/_organization.toml", project.organization());
+    let stops = |problem: &&FileProblem| problem.file == file || problem.file == above;
+    match read.problems.iter().find(stops) {
         Some(problem) => eprintln!("{}: {}", problem.file, problem.message),
         None => eprintln!(
             "there is no project `{project}`: `{}` is not there",

@@ -3,11 +3,15 @@
 //! They are made from the same profiles that loading reads. A schema cannot say everything: it refuses wrong shapes, and
 //! what it lets through `policy check` may still refuse.
 
+mod values;
+
 use serde_json::{Map, Value, json};
 
-use crate::issuer::profile::{
-    Claim, ClaimType, FieldKind, IdentityField, Many, Profile, Required, Requirement,
+use values::{
+    claims, condition, conditions, field as field_schema, glob_needs_id, reference, required,
 };
+
+use crate::issuer::profile::Requirement;
 use crate::issuer::{Registry, TrustedIssuer};
 
 /// Where the language of JSON Schema is defined.
@@ -246,7 +250,7 @@ fn keys_of(issuer: &TrustedIssuer) -> Map<String, Value> {
         reference(&format!("claims-{}", profile.name)),
     );
     for field in profile.fields {
-        keys.insert(field.name.to_owned(), self::field(field));
+        keys.insert(field.name.to_owned(), field_schema(field));
     }
     if profile.tenant_claims_configured {
         keys.insert(
@@ -255,152 +259,6 @@ fn keys_of(issuer: &TrustedIssuer) -> Map<String, Value> {
         );
     }
     keys
-}
-
-/// That a field is given, if it must be.
-fn required(field: &IdentityField) -> Option<Value> {
-    match field.required {
-        Required::No => None,
-        Required::Yes => Some(json!({"required": [field.name]})),
-        Required::UnlessIds(ids) => {
-            Some(json!({"anyOf": [{"required": [field.name]}, {"required": ids}]}))
-        }
-    }
-}
-
-/// That a glob of names has the id beside it that keeps strangers out.
-fn glob_needs_id(field: &IdentityField) -> Option<Value> {
-    let Many::GlobWith(id) = field.many else {
-        return None;
-    };
-    Some(json!({
-        "if": {"properties": {field.name: {"type": "object"}}, "required": [field.name]},
-        "then": {"required": [id]},
-    }))
-}
-
-fn field(field: &IdentityField) -> Value {
-    let value = match field.kind {
-        FieldKind::Id => json!({"anyOf": [
-            {"type": "string", "pattern": "^[^\\s/]+$"},
-            {"type": "integer", "minimum": 0},
-        ]}),
-        FieldKind::Name => json!({"type": "string", "pattern": "^[^/]+$"}),
-        FieldKind::Path => json!({"type": "string", "pattern": "^[^/]+(/[^/]+)+$"}),
-        FieldKind::Opaque => json!({"type": "string", "minLength": 1}),
-        FieldKind::Uuid(_) => json!({
-            "type": "string",
-            "pattern": "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$",
-        }),
-        FieldKind::FullRef => json!({"type": "string", "pattern": "^refs/.*[^/]$"}),
-        FieldKind::WorkflowFile => json!({"type": "string", "pattern": "^[^/]+\\.ya?ml$"}),
-        FieldKind::ReusableWorkflow => {
-            json!({"type": "string", "pattern": "^[^/@]+/[^/@]+/[^@]+(@.+)?$"})
-        }
-    };
-    let description = match field.kind {
-        FieldKind::Uuid(hint) => hint.to_owned(),
-        _ if field.found_at.is_empty() => format!("The claim `{}`.", field.source.claim()),
-        _ => format!("The claim `{}`; {}.", field.source.claim(), field.found_at),
-    };
-    let glob = json!({
-        "type": "object",
-        "required": ["glob"],
-        "additionalProperties": false,
-        "properties": {"glob": reference("globs")},
-    });
-    let list = json!({"type": "array", "items": value, "minItems": 1});
-    let mut forms = vec![value];
-    if field.many != Many::One {
-        forms.push(list);
-    }
-    if matches!(field.many, Many::ListOrGlob | Many::GlobWith(_)) {
-        forms.push(glob);
-    }
-    json!({"anyOf": forms, "description": description})
-}
-
-/// The table `claims` of a profile: what it knows by type, and any other claim by any value.
-fn claims(profile: &Profile) -> Value {
-    let mut known: Map<String, Value> = Map::new();
-    for claim in profile.claims {
-        let mut condition = condition_on(claim);
-        if let Some(members) = condition.as_object_mut() {
-            members.insert("description".to_owned(), json!(claim.meaning));
-        }
-        known.insert(claim.name.to_owned(), condition);
-    }
-    json!({
-        "type": "object",
-        "description": "Every line must hold. A list means one of.",
-        "properties": known,
-        "additionalProperties": reference("any-condition"),
-    })
-}
-
-/// A condition on a claim of this type, by the name of its definition.
-fn condition_on(claim: &Claim) -> Value {
-    let kind = match claim.kind {
-        ClaimType::Text | ClaimType::TextList | ClaimType::BooleanText => "text",
-        ClaimType::Id => "id",
-        ClaimType::Number => "number",
-        ClaimType::Boolean => "boolean",
-        ClaimType::Object => return reference("absence"),
-    };
-    let absence = if claim.always { "" } else { "-or-absence" };
-    reference(&format!("{kind}-condition{absence}"))
-}
-
-/// The conditions on claims of each type, with and without `absent`.
-fn conditions() -> Map<String, Value> {
-    let mut conditions = Map::new();
-    let id = json!({"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]});
-    for (kind, value, texts) in [
-        ("text", json!({"type": "string"}), true),
-        ("id", id, true),
-        ("number", json!({"type": "number"}), false),
-        ("boolean", json!({"type": "boolean"}), false),
-    ] {
-        let name = format!("{kind}-condition");
-        conditions.insert(format!("{name}-or-absence"), condition(&value, texts, true));
-        conditions.insert(name, condition(&value, texts, false));
-    }
-    conditions
-}
-
-/// A value, a list of values, or a table of `glob`, `not` and `absent`.
-fn condition(value: &Value, texts: bool, may_be_absent: bool) -> Value {
-    let glob = json!({
-        "type": "object",
-        "required": ["glob"],
-        "additionalProperties": false,
-        "properties": {"glob": reference("globs")},
-    });
-    let mut kept_out = vec![value.clone()];
-    let mut members = Map::new();
-    if texts {
-        members.insert("glob".to_owned(), reference("globs"));
-        kept_out.push(glob);
-    }
-    let kept_out = json!({"anyOf": kept_out});
-    members.insert(
-        "not".to_owned(),
-        json!({"anyOf": [kept_out, {"type": "array", "items": kept_out, "minItems": 1}]}),
-    );
-    let mut forms = vec![
-        value.clone(),
-        json!({"type": "array", "items": value, "minItems": 1}),
-        json!({
-            "type": "object",
-            "minProperties": 1,
-            "additionalProperties": false,
-            "properties": members,
-        }),
-    ];
-    if may_be_absent {
-        forms.push(reference("absence"));
-    }
-    json!({"anyOf": forms})
 }
 
 fn case(claim_sets: &[&str]) -> Value {
@@ -481,10 +339,6 @@ fn require(registry: &Registry) -> Value {
     })
 }
 
-fn reference(definition: &str) -> Value {
-    json!({"$ref": format!("#/$defs/{definition}")})
-}
-
 fn list_of(definition: &str, description: &str) -> Value {
     json!({"type": "array", "items": reference(definition), "description": description})
 }
@@ -501,141 +355,4 @@ fn word() -> Value {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use std::sync::LazyLock;
-
-    use super::*;
-    use crate::trust::tests::registry;
-    use crate::trust::{ProjectPath, read_policy};
-
-    static VALIDATOR: LazyLock<jsonschema::Validator> =
-        LazyLock::new(|| jsonschema::validator_for(&policy_schema(&registry(), &[])).unwrap());
-
-    /// What the schema says against a file; nothing if it fits.
-    pub(in crate::trust) fn faults(text: &str) -> Vec<String> {
-        let instance: Value = toml::from_str(text).unwrap();
-        let errors = VALIDATOR.iter_errors(&instance);
-        errors
-            .map(|error| format!("{}: {error}", error.instance_path()))
-            .collect()
-    }
-
-    fn loads(text: &str) -> bool {
-        let path = ProjectPath::parse("acme/api").unwrap();
-        read_policy(path, "acme/api.toml", text, &registry()).is_ok()
-    }
-
-    const GOOD: &str = r#"
-[[trust]]
-name = "release"
-issuer = "github"
-owner = "acme"
-owner-id = "65"
-repository = "api"
-repository-id = 74
-scopes = ["read_registry"]
-lifetime = "1h 30m"
-resources = ["https://api.example"]
-mode = "shadow"
-silence = [{ code = "x", because = "y" }]
-[trust.claims]
-event_name = ["push", "release"]
-ref = { glob = ["refs/tags/v*"], not = [{ glob = "refs/tags/v0*" }, "refs/tags/v1"] }
-environment = { absent = true }
-repo_property_team = "payments"
-"/odd/claim" = 1.5
-
-[[deny]]
-name = "nobody"
-claims = { runner_environment = { not = "github-hosted" } }
-
-[[case]]
-name = "a push"
-from = "github-push"
-claims = { ref = "refs/heads/x" }
-expect = "denied"
-because = ["ref"]
-"#;
-
-    #[test]
-    fn a_file_that_loads_fits_the_schema() {
-        assert!(loads(GOOD));
-        assert_eq!(faults(GOOD), Vec::<String>::new());
-    }
-
-    #[test]
-    fn what_loading_refuses_for_its_shape_the_schema_refuses_too() {
-        for (line, instead) in [
-            ("name = \"release\"\n", ""),
-            ("name = \"release\"\n", "name = \"\"\n"),
-            ("issuer = \"github\"\n", ""),
-            ("issuer = \"github\"\n", "issuer = \"githup\"\n"),
-            ("issuer = \"github\"\n", "issuer = \"gitlab\"\n"),
-            ("owner = \"acme\"\nowner-id", "onwer = \"acme\"\nowner-id"),
-            ("owner = \"acme\"", "owner = [\"acme\"]"),
-            ("owner = \"acme\"", "owner = \"acme/x\""),
-            ("repository-id = 74", "repository-id = 7.4"),
-            ("repository-id = 74", "repository-id = [74]"),
-            ("repository = \"api\"", "repository = []"),
-            (
-                "owner-id = \"65\"\nrepository = \"api\"",
-                "repository = { glob = \"a*\" }",
-            ),
-            ("repository = \"api\"", "repository = { glop = \"a*\" }"),
-            ("scopes = [\"read_registry\"]\n", ""),
-            ("scopes = [\"read_registry\"]", "scopes = \"read_registry\""),
-            ("scopes = [\"read_registry\"]", "scopes = []"),
-            ("scopes = [\"read_registry\"]", "scopes = [\"a b\"]"),
-            ("scopes = [\"read_registry\"]", "scopes = [\"a\", \"a\"]"),
-            ("lifetime = \"1h 30m\"", "lifetime = 30"),
-            ("lifetime = \"1h 30m\"", "lifetime = \"30\""),
-            ("mode = \"shadow\"", "mode = \"off\""),
-            ("https://api.example", "api.example"),
-            (", because = \"y\"", ""),
-            ("because = \"y\"", "because = \" \""),
-            ("event_name = [\"push\", \"release\"]", "event_name = []"),
-            ("event_name = [\"push\", \"release\"]", "event_name = 1"),
-            (
-                "event_name = [\"push\", \"release\"]",
-                "event_name = { absent = true }",
-            ),
-            (
-                "event_name = [\"push\", \"release\"]",
-                "ref_protected = true",
-            ),
-            ("event_name = [\"push\", \"release\"]", "event_name = {}"),
-            ("not = [{ glob", "nto = [{ glob"),
-            (
-                "{ glob = \"refs/tags/v0*\" }",
-                "{ not = \"refs/tags/v0*\" }",
-            ),
-            ("absent = true", "absent = false"),
-            ("absent = true", "absent = true, glob = \"x\""),
-            (
-                "claims = { runner_environment = { not = \"github-hosted\" } }\n",
-                "",
-            ),
-            (
-                "claims = { runner_environment",
-                "owner = \"x\"\nclaims = { runner_environment",
-            ),
-            ("expect = \"denied\"\n", ""),
-            ("expect = \"denied\"", "expect = \"release\""),
-            ("expect = \"denied\"", "expect = []"),
-            (
-                "from = \"github-push\"\nclaims = { ref = \"refs/heads/x\" }\n",
-                "",
-            ),
-            (
-                "from = \"github-push\"",
-                "from = \"github-push\"\nclaims-file = \"x.json\"",
-            ),
-            ("[[case]]", "[[cases]]"),
-        ] {
-            let text = GOOD.replacen(line, instead, 1);
-            assert_ne!(text, GOOD, "{line} is not in the file");
-            assert!(!loads(&text), "loads with `{instead}`");
-            assert_ne!(faults(&text), Vec::<String>::new(), "fits with `{instead}`");
-        }
-    }
-}
+pub(super) mod tests;
