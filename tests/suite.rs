@@ -9,11 +9,13 @@
 mod administration;
 mod architecture;
 mod claims;
+mod claims_page;
 mod discovery;
 mod exchange;
 mod fake_ci;
 mod guard_rails;
 mod ledger;
+mod lint;
 mod pins;
 mod process;
 mod refusals;

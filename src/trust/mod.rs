@@ -5,7 +5,8 @@
 //! audit record, the explanation and the error text are renderings of that one value.
 //!
 //! `read/` turns text into entries, `entry` judges by them, `condition` and `identity` are the questions they ask, and
-//! `glob` is the only file that knows what a glob matches.
+//! `glob` is the only file that knows what a glob matches. `asks` sees a question as a set of texts and `language` answers
+//! questions about such sets: `lint` and `who` think in them.
 
 mod asks;
 mod case;

@@ -621,6 +621,10 @@ fn what_no_token_satisfies() {
             ),
         ],
     );
+}
+
+#[test]
+fn values_in_a_wrong_case_and_claims_that_nobody_sends() {
     table(
         "wrong-case",
         &[
@@ -631,7 +635,10 @@ fn what_no_token_satisfies() {
             ),
             (reading("ref = \"Refs/heads/main\""), Some(Warning)),
             (
-                BUILDKITE.replace("acme-inc", "Acme-Inc") + READ,
+                BUILDKITE
+                    .replace("acme-inc", "Acme-Inc")
+                    .replace("organization-id", "#")
+                    + READ,
                 Some(Warning),
             ),
             (
