@@ -168,7 +168,7 @@ fn no_reason_stands_in_the_page_on_the_exchange_that_is_never_told() {
         assert!(code.contains(&format!("\"{reason}\"")), "{reason}");
         reasons += 1;
     }
-    assert_eq!(reasons, 20);
+    assert_eq!(reasons, 22);
 }
 
 #[test]
@@ -188,8 +188,15 @@ fn the_map_of_rooms_has_every_room() {
 #[test]
 fn documents_can_be_read_in_a_narrow_window() {
     for document in documents() {
+        // What a program printed stands as it printed it.
+        let mut printed = false;
         for (number, line) in document.text.lines().enumerate() {
-            let long = line.chars().count() > 120 && !line.starts_with('|');
+            match line {
+                "```" => printed = false,
+                "```console" | "```text" => printed = true,
+                _ => {}
+            }
+            let long = line.chars().count() > 120 && !line.starts_with('|') && !printed;
             assert!(!long, "{}:{}", document.name, number + 1);
         }
     }

@@ -299,7 +299,7 @@ fn explain_over_all_projects_finds_the_one_that_the_job_is_about() {
     let said = out(&output);
     assert!(said.starts_with("acme/mobile: allowed by `test`"), "{said}");
     assert!(
-        said.contains("4 other projects have no relationship for this job"),
+        said.contains("no relationship for this job in 4 other projects"),
         "{said}"
     );
 }
@@ -687,4 +687,106 @@ async fn each_refusal_leads_to_a_page_that_says_how_to_mend_it() {
     assert_eq!(service.get("/errors").await.status, 200);
     assert_eq!(service.get("/errors/nothing").await.status, 404);
     assert_eq!(answer(service.post(path)).await.status, 405);
+}
+
+/// The commands of the page on policies, each with what the page shows of its answer.
+fn commands_of_the_page() -> Vec<(String, Vec<String>)> {
+    let page = fs::read_to_string(repository().join("docs/policies.md")).unwrap();
+    let mut commands = Vec::new();
+    for block in page.split("```console\n").skip(1) {
+        for line in block.split("```").next().unwrap().lines() {
+            match line.strip_prefix("$ ") {
+                Some(command) => commands.push((command.to_owned(), Vec::new())),
+                None => commands.last_mut().unwrap().1.push(line.to_owned()),
+            }
+        }
+    }
+    commands
+}
+
+/// Whether `line` is what the page shows, where `…` stands for anything.
+fn shows(line: &str, shown: &str) -> bool {
+    let mut rest = line;
+    for part in shown.split('…') {
+        let Some((_, after)) = rest.split_once(part) else {
+            return false;
+        };
+        rest = after;
+    }
+    rest.is_empty() || shown.ends_with('…')
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_page_on_policies_answer_as_it_shows() {
+    let service = TestService::start().await;
+    let dev = [("ref", json!("refs/heads/dev"))];
+    let (main, dev) = (
+        service.token("github-push", &[]),
+        service.token("github-push", &dev),
+    );
+    assert_eq!(service.exchange(&main, "acme/api").await.status, 200);
+    let denied = service.exchange(&dev, "acme/api").await.json();
+    let decision = denied["decision_id"].as_str().unwrap();
+    let folder = service.stop().await;
+    let folder = folder.path();
+    fs::copy(
+        claims("github-push-feature-branch"),
+        folder.join("claims.json"),
+    )
+    .unwrap();
+    copy_policies(&folder.join("new-policies"));
+    let new = folder.join("new-policies/acme/api.toml");
+    let text = fs::read_to_string(&new).unwrap();
+    let text = text.replacen(
+        "ref = \"refs/heads/main\"",
+        "ref = \"refs/heads/stable\"",
+        1,
+    );
+    fs::write(new, text).unwrap();
+
+    let sample = "019aa2f3-1c5e-7b1f-8c8e-0123456789ab";
+    let ours = ["schema", "test", "explain", "diff"];
+    let mut seen = 0;
+    for (command, shown) in commands_of_the_page() {
+        let command = command
+            .split(" > ")
+            .next()
+            .unwrap()
+            .replace(sample, decision);
+        let words: Vec<&str> = command.split(' ').skip(2).collect();
+        if !ours.contains(&words[0]) {
+            continue;
+        }
+        let output = policy(folder, &words);
+        assert!(
+            matches!(output.status.code(), Some(0 | 1)),
+            "{command}: {}",
+            err(&output)
+        );
+        for wanted in shown {
+            let wanted = wanted.replace(sample, decision);
+            let said = out(&output);
+            assert!(
+                said.lines().any(|line| shows(line, &wanted)),
+                "{command}: {wanted}\n{said}"
+            );
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, 7, "the page has commands of every verb");
+}
+
+#[test]
+fn the_example_of_the_page_on_policies_passes_its_own_cases() {
+    let page = fs::read_to_string(repository().join("docs/policies.md")).unwrap();
+    let section = page.split("\n## Test it\n").nth(1).unwrap();
+    let example = section.split("```toml\n").nth(1).unwrap();
+    let example = example.split("```").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let organization = folder.path().join("trust-policies/acme");
+    fs::create_dir_all(&organization).unwrap();
+    fs::write(organization.join("api.toml"), example).unwrap();
+    let output = policy(folder.path(), &["test"]);
+    assert_code(&output, 0);
+    assert!(out(&output).ends_with("2 cases: 2 as expected, 0 not\n"));
 }

@@ -12,7 +12,7 @@ use super::super::ledger_access::LedgerAccess;
 use super::super::{DONE, REFUSED};
 use super::judge::{judge, suppose};
 use super::setting::{ConfigArgs, Setting, ledger, ledger_fault, report_problems};
-use super::{pretty, say};
+use super::{count, pretty, say};
 use crate::audit::Record;
 use crate::clock::{Clock as _, Seconds, SystemClock, UnixTime};
 use crate::subject::VerifiedClaims;
@@ -322,14 +322,15 @@ fn in_words(report: &Report) -> String {
     }
     let _ = writeln!(
         text,
-        "\n{} recorded decisions since {} were judged by both folders",
-        report.judged, report.since
+        "\njudged by both folders: {}, recorded since {}",
+        count(report.judged, "decision"),
+        report.since
     );
     if report.not_judged > 0 {
         let _ = writeln!(
             text,
-            "{} were not, because their issuer is not configured any more",
-            report.not_judged
+            "not judged, because their issuer is not configured any more: {}",
+            count(report.not_judged, "decision")
         );
     }
     text

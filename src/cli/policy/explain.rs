@@ -13,7 +13,7 @@ use super::judge::{judge, suppose};
 use super::setting::{
     ConfigArgs, Setting, ledger, ledger_fault, policy_of, project, report_problems,
 };
-use super::{pretty, recorded, say};
+use super::{count, pretty, recorded, say};
 use crate::audit::{DecisionId, Record};
 use crate::clock::{Clock as _, SystemClock};
 use crate::directory::read_policies;
@@ -316,8 +316,8 @@ fn every_project(explanations: &[Explanation]) -> String {
         let others = if near.is_empty() { "" } else { "other " };
         let _ = writeln!(
             text,
-            "{} {others}projects have no relationship for this job ({reason})",
-            far.len()
+            "no relationship for this job in {} ({reason})",
+            count(far.len(), &format!("{others}project"))
         );
     }
     for note in explanations.first().iter().flat_map(|first| &first.notes) {

@@ -8,8 +8,8 @@ use clap::Args;
 use super::super::{DONE, REFUSED, UNAVAILABLE};
 use super::case::{self, Tried};
 use super::junit;
-use super::say;
 use super::setting::{ConfigArgs, Setting, report_problems};
+use super::{count, say};
 use crate::trust::{Case, ProjectPolicy};
 
 /// Run the cases of every policy with the judge that the service uses.
@@ -130,9 +130,12 @@ fn tested(arguments: &TestArgs) -> Result<u8, u8> {
 
 fn summary(cases: usize, failures: usize, broken: usize) -> String {
     let passed = cases - failures;
-    let mut text = format!("{cases} cases: {passed} as expected, {failures} not");
+    let mut text = format!(
+        "{}: {passed} as expected, {failures} not",
+        count(cases, "case")
+    );
     if broken > 0 {
-        let _ = write!(text, "; {broken} files do not load");
+        let _ = write!(text, "; not loaded: {}", count(broken, "file"));
     }
     text
 }
