@@ -188,6 +188,9 @@ fn the_map_of_rooms_has_every_room() {
 #[test]
 fn documents_can_be_read_in_a_narrow_window() {
     for document in documents() {
+        if document.name == "docs/claims.md" {
+            continue; // A program wrote it, see `tests/claims_page.rs`.
+        }
         // What a program printed stands as it printed it.
         let mut printed = false;
         for (number, line) in document.text.lines().enumerate() {
