@@ -4,10 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use countersign::trust::LINTS;
+
+use crate::support::service::{Settings, TestService};
 
 /// A relationship that is as narrow as one would wish.
 const NARROW: &str = r#"[[trust]]
@@ -330,6 +332,48 @@ fn a_configuration_brings_its_own_issuers_and_is_looked_at_too() {
     assert_eq!(output.status.code(), Some(0), "{answer}");
     assert_eq!(answer["findings"][0]["code"], "issuer-trailing-slash");
     assert_eq!(answer["findings"][0]["line"], 6);
+}
+
+#[tokio::test]
+async fn names_that_the_last_job_no_longer_had_are_told_from_the_ledger() {
+    let service = TestService::start().await;
+    let job = |name: &str, jti: &str| {
+        let changes = [
+            ("repository", json!(format!("octo-org/{name}"))),
+            ("jti", json!(jti)),
+        ];
+        service.token("github-push", &changes)
+    };
+    let renamed = job("octo-renamed", "one");
+    assert_eq!(service.exchange(&renamed, "acme/api").await.status, 200);
+    let plain = job("octo-repo", "two");
+    let folder = service.stop().await;
+    let checked = |folder: &TempDir| {
+        let output = Command::new(env!("CARGO_BIN_EXE_countersign"))
+            .current_dir(folder.path())
+            .env_remove("COUNTERSIGN_CONFIG")
+            .args(["policy", "check", "trust-policies", "--format", "json"])
+            // The clock of the service stands still, and that of the command does not.
+            .args(["--since", "3000d", "--config", "countersign.toml"])
+            .output()
+            .unwrap();
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let findings = answer["findings"].as_array().unwrap().clone();
+        let of_names = findings
+            .into_iter()
+            .filter(|found| found["code"] == "label-differs");
+        of_names
+            .map(|found| found["message"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let found = checked(&folder);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("`octo-org/octo-renamed`"), "{found:?}");
+
+    let service = TestService::in_folder(folder, Settings::default()).await;
+    assert_eq!(service.exchange(&plain, "acme/api").await.status, 200);
+    let folder = service.stop().await;
+    assert_eq!(checked(&folder), [""; 0]);
 }
 
 #[test]

@@ -8,8 +8,11 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 
 use super::super::{DONE, REFUSED, USAGE};
+use super::diff::span;
+use super::renamed::renamed;
 use super::report::{self, Checked, Findings};
 use super::setting::{ConfigArgs, Setting, policy_of, project};
+use crate::clock::Seconds;
 use crate::directory::FileProblem;
 use crate::fake_ci::{claim_set, claim_sets};
 use crate::trust::{
@@ -31,6 +34,10 @@ pub(super) struct CheckArgs {
     /// other owners are inside.
     #[arg(long, value_name = "PROJECT", value_parser = project)]
     who: Option<ProjectPath>,
+    /// Compare the names beside ids with those of the jobs that the ledger remembers, so far back. This needs the
+    /// configuration of the service, on its machine.
+    #[arg(long, value_name = "SPAN", value_parser = span, requires = "config")]
+    since: Option<Seconds>,
     /// For people, for programs, or for code hosts.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -48,13 +55,13 @@ enum Format {
 }
 
 /// Checks the folder.
-pub(super) fn run(arguments: &CheckArgs) -> u8 {
-    match checked(arguments) {
+pub(super) async fn run(arguments: &CheckArgs) -> u8 {
+    match checked(arguments).await {
         Ok(code) | Err(code) => code,
     }
 }
 
-fn checked(arguments: &CheckArgs) -> Result<u8, u8> {
+async fn checked(arguments: &CheckArgs) -> Result<u8, u8> {
     let setting = Setting::load(&arguments.config)?;
     let folder = setting.folder(arguments.dir.as_deref());
     if !folder.is_dir() {
@@ -76,6 +83,9 @@ fn checked(arguments: &CheckArgs) -> Result<u8, u8> {
     }
     let policies = read.policies.iter().map(|policy| &**policy);
     let mut linter = Linter::new(policies, &setting.registry, setting.limits());
+    if let Some(since) = arguments.since {
+        linter.compare_with(renamed(&setting, &read, since).await?);
+    }
     let mut rails: BTreeMap<&str, &Arc<GuardRails>> = BTreeMap::new();
     for policy in &read.policies {
         if let Some(above) = policy.guard_rails() {

@@ -50,7 +50,7 @@ enum Format {
 }
 
 /// Reads a span of time, such as `30d`.
-fn span(text: &str) -> Result<Seconds, String> {
+pub(super) fn span(text: &str) -> Result<Seconds, String> {
     let span = humantime::parse_duration(text).map_err(|fault| fault.to_string())?;
     let seconds = u32::try_from(span.as_secs());
     seconds.map(Seconds).map_err(|_| "is too long".to_owned())

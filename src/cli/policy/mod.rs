@@ -9,6 +9,7 @@ mod junit;
 mod pin;
 mod pin_write;
 mod recorded;
+mod renamed;
 mod report;
 mod schema;
 mod setting;
@@ -59,7 +60,7 @@ fn pretty(value: &impl Serialize) -> String {
 /// Does what the verb says.
 pub(super) async fn run(arguments: &PolicyArgs) -> u8 {
     match &arguments.verb {
-        PolicyVerb::Check(arguments) => check::run(arguments),
+        PolicyVerb::Check(arguments) => check::run(arguments).await,
         PolicyVerb::Test(arguments) => test::run(arguments),
         PolicyVerb::Diff(arguments) => diff::run(arguments).await,
         PolicyVerb::Schema(arguments) => schema::run(arguments),

@@ -11,7 +11,26 @@ use super::Name;
 
 /// The first name that the policies give an id, and where.
 #[derive(Default)]
-pub(super) struct Labels(HashMap<(Name, &'static str, Box<str>), Label>);
+pub(super) struct Labels {
+    first: HashMap<(Name, &'static str, Box<str>), Label>,
+    /// By project, relationship and field, what a job called it of late.
+    recorded: HashMap<(String, String, String), Renamed>,
+}
+
+/// A name that a job had, and that differs from the one in the policy while the id agrees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renamed {
+    /// The project's path.
+    pub project: String,
+    /// The relationship that held.
+    pub relationship: String,
+    /// The identity field.
+    pub field: String,
+    /// What the token had.
+    pub name: String,
+    /// The decision in which it was seen.
+    pub decision_id: String,
+}
 
 struct Label {
     name: Box<str>,
@@ -33,7 +52,7 @@ impl Labels {
         let mut labels = Self::default();
         for policy in policies {
             for pair in policy.relationships.iter().flat_map(pairs) {
-                labels.0.entry(pair.key).or_insert_with(|| Label {
+                labels.first.entry(pair.key).or_insert_with(|| Label {
                     name: pair.name.into(),
                     file: policy.file().clone(),
                     at: pair.at,
@@ -43,13 +62,60 @@ impl Labels {
         labels
     }
 
+    pub(super) fn compare_with(&mut self, renamed: Vec<Renamed>) {
+        for renamed in renamed {
+            let key = (
+                renamed.project.clone(),
+                renamed.relationship.clone(),
+                renamed.field.clone(),
+            );
+            self.recorded.insert(key, renamed);
+        }
+    }
+
+    /// The name that a job had of late for what the relationship names otherwise.
+    fn of_late(
+        &self,
+        relationship: &Relationship,
+        policy: &ProjectPolicy,
+        pair: &Pair<'_>,
+    ) -> Option<Problem> {
+        let key = (
+            policy.path().to_string(),
+            relationship.name.to_string(),
+            pair.field.to_owned(),
+        );
+        let renamed = self.recorded.get(&key)?;
+        let (_, id_field, id) = &pair.key;
+        Some(
+            Problem::new(
+                "label-differs",
+                pair.at.into(),
+                format!(
+                    "`{id_field}` {id} is called `{}` here, and its jobs say `{}`",
+                    pair.name, renamed.name
+                ),
+                "renamed",
+            )
+            .of(Severity::Warning)
+            .because(format!(
+                "the id decides, so the job was let in (decision {}); whoever reads the policy is misled",
+                renamed.decision_id
+            ))
+            .mend(format!("write the new `{}`", pair.field)),
+        )
+    }
+
     pub(super) fn check(
         &self,
         relationship: &Relationship,
         policy: &ProjectPolicy,
     ) -> Vec<Problem> {
         let found = pairs(relationship).into_iter().filter_map(|pair| {
-            let known = self.0.get(&pair.key)?;
+            if let Some(problem) = self.of_late(relationship, policy, &pair) {
+                return Some(problem);
+            }
+            let known = self.first.get(&pair.key)?;
             let same = *known.name == *pair.name
                 || (pair.fold && known.name.eq_ignore_ascii_case(pair.name));
             if same {

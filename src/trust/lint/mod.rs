@@ -107,6 +107,8 @@ pub const LINTS: &[(&str, &str)] = &[
     ("silence-unused", "what is silenced does not occur"),
 ];
 
+pub use labels::Renamed;
+
 /// Reads the policies of a folder once, and then reports what is to be said of each.
 pub struct Linter<'r> {
     registry: &'r Registry,
@@ -135,6 +137,11 @@ impl<'r> Linter<'r> {
             lens: Lens::default(),
             labels: Labels::of(policies),
         }
+    }
+
+    /// Takes the names that jobs had of late: those that differ are reported as `label-differs` too.
+    pub fn compare_with(&mut self, renamed: Vec<Renamed>) {
+        self.labels.compare_with(renamed);
     }
 
     /// What is to be said of one policy, without what it silences, and in what it breaks a guard rail.

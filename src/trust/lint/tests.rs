@@ -948,3 +948,22 @@ fn every_finding_says_why_it_matters_and_what_to_write_instead() {
         }
     }
 }
+
+#[test]
+fn a_name_that_jobs_no_longer_have_is_told_with_the_decision_that_saw_it() {
+    let registry = registry();
+    let policy = policy(&on_main(""));
+    let mut linter = Linter::new([&policy], &registry, LIMITS);
+    linter.compare_with(vec![Renamed {
+        project: "acme/api".to_owned(),
+        relationship: "build".to_owned(),
+        field: "repository".to_owned(),
+        name: "octo-org/octo-renamed".to_owned(),
+        decision_id: "019aa2f3-1c5e-7b1f-8c8e-0123456789ab".to_owned(),
+    }]);
+    let report = linter.check(&policy, &|_| None);
+    let problem = &report.problems()[0];
+    assert_eq!(problem.code(), "label-differs");
+    assert!(problem.message().contains("octo-org/octo-renamed"));
+    assert!(problem.why().unwrap().contains("019aa2f3"));
+}
