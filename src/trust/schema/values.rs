@@ -73,7 +73,8 @@ pub(super) fn claims(profile: &Profile) -> Value {
     for claim in profile.claims {
         let mut condition = condition_on(claim);
         if let Some(members) = condition.as_object_mut() {
-            members.insert("description".to_owned(), json!(claim.meaning));
+            let said = format!("{} ({})", claim.meaning, claim.trust.in_words());
+            members.insert("description".to_owned(), json!(said));
         }
         known.insert(claim.name.to_owned(), condition);
     }
