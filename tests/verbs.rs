@@ -790,3 +790,20 @@ fn the_example_of_the_page_on_policies_passes_its_own_cases() {
     assert_code(&output, 0);
     assert!(out(&output).ends_with("2 cases: 2 as expected, 0 not\n"));
 }
+
+#[test]
+fn no_edit_of_a_relationship_is_offered_while_a_deny_holds_too() {
+    let folder = shipped();
+    let set = fs::read_to_string(claims("github-self-hosted-runner")).unwrap();
+    let mut set: Value = serde_json::from_str(&set).unwrap();
+    set["ref"] = json!("refs/heads/dev");
+    fs::write(folder.path().join("claims.json"), set.to_string()).unwrap();
+    let output = explain(folder.path(), &["--claims", "claims.json"]);
+    assert_code(&output, 1);
+    let said = out(&output);
+    assert!(
+        said.contains("and the deny `no self-hosted runners` holds too"),
+        "{said}"
+    );
+    assert!(!said.contains("one edit would let it in"), "{said}");
+}

@@ -158,13 +158,24 @@ impl Explanation {
             ..Self::refused(project, reason, description.unwrap_or_default())
         };
         if let Some(nearest) = explanation.nearest_failed() {
-            (explanation.summary, explanation.edit) =
-                (Some(falls_short(nearest)), edit_of(nearest));
+            (explanation.summary, explanation.edit) = explanation.said_of(nearest);
         } else if let Some(deny) = explanation.denies.iter().find(|deny| deny.holds) {
             explanation.summary = Some(keeps_out(&explanation.relationships, deny));
-            explanation.edit = Some(narrower(deny));
+            explanation.edit = narrower(&explanation.denies);
         }
         explanation
+    }
+
+    /// What is said of the nearest relationship. Where a deny holds too, no one edit of the relationship lets the job in.
+    fn said_of(&self, nearest: &Judgement) -> (Option<String>, Option<String>) {
+        let summary = falls_short(nearest);
+        match self.denies.iter().find(|deny| deny.holds) {
+            None => (Some(summary), edit_of(nearest)),
+            Some(deny) => {
+                let too = format!("; and the deny `{}` holds too", deny.name);
+                (Some(summary + &too), None)
+            }
+        }
     }
 
     fn say_what_stopped_it(&mut self, refusal: &Refusal) {
@@ -173,14 +184,14 @@ impl Explanation {
             | Refusal::IdentityChanged { .. }
             | Refusal::RelationshipExpired(_) => match self.nearest_failed() {
                 Some(nearest) => {
-                    (self.summary, self.edit) = (Some(falls_short(nearest)), edit_of(nearest));
+                    (self.summary, self.edit) = self.said_of(nearest);
                 }
                 None => self.summary = Some("the project has no trust relationship".to_owned()),
             },
             Refusal::DeniedByRule(name) => {
                 if let Some(deny) = self.denies.iter().find(|deny| deny.name == *name) {
-                    let said = (keeps_out(&self.relationships, deny), narrower(deny));
-                    (self.summary, self.edit) = (Some(said.0), Some(said.1));
+                    self.summary = Some(keeps_out(&self.relationships, deny));
+                    self.edit = narrower(&self.denies);
                 }
             }
             Refusal::ScopeExceedsGrant { exceeding, granted } => {

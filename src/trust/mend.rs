@@ -100,11 +100,16 @@ pub(super) fn keeps_out(relationships: &[Judgement], deny: &Judgement) -> String
     )
 }
 
-pub(super) fn narrower(deny: &Judgement) -> String {
-    format!(
+/// The edit of the deny that keeps a job out, if it is the only one.
+pub(super) fn narrower(denies: &[Judgement]) -> Option<String> {
+    let mut holding = denies.iter().filter(|deny| deny.holds);
+    let (only, None) = (holding.next()?, holding.next()) else {
+        return None;
+    };
+    Some(format!(
         "narrow the deny `{}`, so that it does not apply to this job",
-        deny.name
-    )
+        only.name
+    ))
 }
 
 /// What an edit would have to mend. What the profile wants of a claim is left out where the relationship asks for that claim
