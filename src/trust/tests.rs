@@ -10,6 +10,7 @@ mod guard_rails;
 mod nearness;
 mod other_issuers;
 mod pins;
+mod properties;
 mod shadow;
 
 use std::fs;
