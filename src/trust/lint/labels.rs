@@ -7,12 +7,14 @@ use super::super::fault::{Problem, Severity};
 use super::super::identity::{FieldTest, Named};
 use super::super::place::Place;
 use super::super::{PolicyFile, ProjectPolicy};
-use super::Name;
+
+/// The issuer, the field of the id, and the id.
+type Key<'p> = (&'p str, &'static str, &'p str);
 
 /// The first name that the policies give an id, and where.
 #[derive(Default)]
-pub(super) struct Labels {
-    first: HashMap<(Name, &'static str, Box<str>), Label>,
+pub(super) struct Labels<'p> {
+    first: HashMap<Key<'p>, Label<'p>>,
     /// By project, relationship and field, what a job called it of late.
     recorded: HashMap<(String, String, String), Renamed>,
 }
@@ -32,29 +34,29 @@ pub struct Renamed {
     pub decision_id: String,
 }
 
-struct Label {
-    name: Box<str>,
-    file: PolicyFile,
+struct Label<'p> {
+    name: &'p str,
+    file: &'p PolicyFile,
     at: Place,
 }
 
-/// A name with its id: the issuer, the field of the id, the id, and the name with its place.
+/// A name with its id, and its place.
 struct Pair<'a> {
-    key: (Name, &'static str, Box<str>),
+    key: Key<'a>,
     field: &'static str,
     fold: bool,
     name: &'a str,
     at: Place,
 }
 
-impl Labels {
-    pub(super) fn of<'p>(policies: impl IntoIterator<Item = &'p ProjectPolicy>) -> Self {
+impl<'p> Labels<'p> {
+    pub(super) fn of(policies: impl IntoIterator<Item = &'p ProjectPolicy>) -> Self {
         let mut labels = Self::default();
         for policy in policies {
             for pair in policy.relationships.iter().flat_map(pairs) {
                 labels.first.entry(pair.key).or_insert_with(|| Label {
-                    name: pair.name.into(),
-                    file: policy.file().clone(),
+                    name: pair.name,
+                    file: policy.file(),
                     at: pair.at,
                 });
             }
@@ -116,7 +118,7 @@ impl Labels {
                 return Some(problem);
             }
             let known = self.first.get(&pair.key)?;
-            let same = *known.name == *pair.name
+            let same = known.name == pair.name
                 || (pair.fold && known.name.eq_ignore_ascii_case(pair.name));
             if same {
                 return None;
@@ -138,7 +140,7 @@ impl Labels {
             Some(if known.file.name() == policy.file().name() {
                 problem.earlier(known.at.into(), label)
             } else {
-                problem.elsewhere(&known.file, known.at, label)
+                problem.elsewhere(known.file, known.at, label)
             })
         });
         found.collect()
@@ -147,10 +149,6 @@ impl Labels {
 
 /// The names that stand beside their ids.
 fn pairs(relationship: &Relationship) -> Vec<Pair<'_>> {
-    let exact = |test: &FieldTest| match &test.named {
-        Named::Exact(values) => <[Box<str>; 1]>::try_from(values.clone()).ok(),
-        _ => None,
-    };
     let questions = relationship.questions.iter();
     let labels = questions.filter_map(|question| match &question.test {
         Test::Field(test) => Some((question, test, test.label_of?)),
@@ -165,17 +163,22 @@ fn pairs(relationship: &Relationship) -> Vec<Pair<'_>> {
                     Test::Field(own) if own.field.name == id.name => Some(own),
                     _ => None,
                 })?;
-            let [id_value] = exact(of_id)?;
-            let Named::Exact(names) = &test.named else {
-                return None;
-            };
+            let id_value = only_value(of_id)?;
             Some(Pair {
-                key: (relationship.issuer.clone(), id.name, id_value),
+                key: (&relationship.issuer, id.name, id_value),
                 field: test.field.name,
                 fold: test.field.fold,
-                name: names.first()?,
+                name: only_value(test)?,
                 at: question.at.value,
             })
         })
         .collect()
+}
+
+/// The value, if the policy names one alone.
+fn only_value(test: &FieldTest) -> Option<&str> {
+    match &test.named {
+        Named::Exact(values) if values.len() == 1 => values.first().map(|value| &**value),
+        _ => None,
+    }
 }

@@ -14,8 +14,6 @@ mod pull_requests;
 mod pushers;
 mod silenced;
 
-use std::sync::Arc;
-
 use self::labels::Labels;
 use super::asks::{Ask, Lens, asks_of};
 use super::entry::{Deny, DenyAsks, Relationship, Silence};
@@ -114,7 +112,7 @@ pub struct Linter<'r> {
     registry: &'r Registry,
     limits: Limits,
     lens: Lens,
-    labels: Labels,
+    labels: Labels<'r>,
 }
 
 /// A relationship with what it asks.
@@ -126,8 +124,8 @@ struct Seen<'a> {
 impl<'r> Linter<'r> {
     /// A linter for these policies, which are looked at together where one name has to agree with another. `limits` says
     /// how long tokens live where a relationship does not.
-    pub fn new<'p>(
-        policies: impl IntoIterator<Item = &'p ProjectPolicy>,
+    pub fn new(
+        policies: impl IntoIterator<Item = &'r ProjectPolicy>,
         registry: &'r Registry,
         limits: Limits,
     ) -> Self {
@@ -264,9 +262,6 @@ fn silences(silence: &[Silence], code: &str) -> Option<usize> {
 fn codes() -> impl Iterator<Item = &'static str> {
     LINTS.iter().map(|(code, _)| *code)
 }
-
-/// Names are shared among entries.
-type Name = Arc<str>;
 
 #[cfg(test)]
 mod tests;
