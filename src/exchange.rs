@@ -93,12 +93,8 @@ impl Exchange {
     /// has said yes, so that a refused one can be tried again when the policy is mended.
     pub async fn run(&self, request: ExchangeRequest) -> Result<Issued, Refused> {
         let now = self.clock.now();
-        let project = self.directory.find(&request.project);
-        let mut witness = Witness::new(&request, project.as_deref());
-        match self
-            .steps(&request, project.as_deref(), now, &mut witness)
-            .await
-        {
+        let mut witness = Witness::new(&request, self.directory.find(&request.project));
+        match self.steps(&request, now, &mut witness).await {
             Ok(issued) => Ok(issued),
             Err(error) => Err(self.refuse(error, witness, now).await),
         }
@@ -108,12 +104,13 @@ impl Exchange {
     async fn steps(
         &self,
         request: &ExchangeRequest,
-        project: Option<&Project>,
         now: UnixTime,
         witness: &mut Witness<'_>,
     ) -> Result<Issued, ExchangeError> {
         let claims = self.verify(request, now, witness).await?;
-        let project = project.ok_or_else(ExchangeError::no_such_project)?;
+        // Only now, since keys may have been waited for: a policy that was tightened meanwhile acts at once.
+        let project = witness.asked_for(self.directory.find(&request.project));
+        let project = &*project.ok_or_else(ExchangeError::no_such_project)?;
         for _ in 0..MOST_DECISIONS {
             let circumstances = self.circumstances(project, &claims, now).await?;
             let grant = self.decide(project, &claims, &request.wish, &circumstances, witness)?;

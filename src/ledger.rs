@@ -69,17 +69,20 @@ pub struct Denial {
     pub record: Record,
 }
 
-/// What makes two denials the same: the token, the reason and the project asked for.
+/// What makes two denials the same: the token, the reason, the project asked for and the policy that answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DenialKey([u8; 32]);
 
 impl DenialKey {
-    /// The key of a denial of `token` for `reason` where `audience` was asked for.
-    pub fn new(token: &SpentKey, reason: &str, audience: &str) -> Self {
+    /// The key of a denial of `token` for `reason` where `audience` was asked for and the policy with the digest `policy`
+    /// answered. Only the operator can change that one: a caller who tries again after a change is answered the name of a
+    /// record of the new policy, and one who varies the request gets no more records.
+    pub fn new(token: &SpentKey, reason: &str, audience: &str, policy: Option<&str>) -> Self {
         let parts = [
             token.as_bytes().as_slice(),
             reason.as_bytes(),
             audience.as_bytes(),
+            policy.unwrap_or_default().as_bytes(),
         ];
         Self(sha256_of_parts(&parts))
     }

@@ -302,6 +302,21 @@ async fn a_denial_is_recorded_once_and_explained_to_the_operator_in_full() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_denial_by_another_version_of_the_policy_has_a_record_of_its_own() {
+    let service = TestService::start().await;
+    let token = service.token("github-push", &[("ref", json!("refs/heads/dev"))]);
+    let before = service.exchange(&token, "acme/api").await;
+    let text = std::fs::read_to_string("trust-policies/acme/api.toml").unwrap();
+    let text = text.replace("refs/heads/main", "refs/heads/stable");
+    service.policy("acme/api", &text).await;
+    let after = service.exchange(&token, "acme/api").await;
+    assert_ne!(
+        service.record(&before).await.policy_digest,
+        service.record(&after).await.policy_digest
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_would_have_passed_is_not_told_to_the_caller() {
     let service = TestService::start().await;
     let token = service.token("github-push", &[("ref", json!("refs/heads/dev"))]);

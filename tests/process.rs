@@ -312,6 +312,7 @@ async fn the_log_has_one_line_a_request_and_never_a_token() {
         (&"/oauth/token".into(), &200.into())
     );
     assert_eq!(requests[1]["reason"], "token-spent");
+    assert_eq!(requests[1]["project"], "acme/api");
     for secret in [token.as_str(), issued.as_str()] {
         for part in secret.split('.') {
             assert!(!log.contains(part), "a part of a token is in the log");

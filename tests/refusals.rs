@@ -298,6 +298,8 @@ async fn what_is_not_there_or_asked_in_another_way_is_said_so() {
     assert_eq!(service.get("/oauth/token").await.status, 405);
     assert_eq!(service.get("/oauth/token").await.headers["allow"], "POST");
     assert_eq!(service.get("/nothing").await.status, 404);
+    let head = service.head("/healthz").await;
+    assert_eq!((head.status, head.text.as_str()), (200, ""));
     let posted = crate::support::service::answer(service.post("/healthz")).await;
     assert_eq!(posted.status, 405);
 }

@@ -27,6 +27,9 @@ const SECTIONS: [&str; 10] = [
     "issuer",
 ];
 
+/// Those of them that hold keys of their own.
+const TABLES: [&str; 4] = ["store", "token", "audit", "issuer"];
+
 /// Problems, with the names of the variables that were laid over the file.
 type Faults = (Vec<ConfigProblem>, Vec<String>);
 
@@ -46,14 +49,25 @@ pub(super) fn merge<'a>(
             .split("__")
             .map(|word| word.to_ascii_lowercase().replace('_', "-"))
             .collect();
-        if !path
-            .first()
-            .is_some_and(|first| SECTIONS.contains(&first.as_str()))
-        {
+        let first = path.first().map(String::as_str).unwrap_or_default();
+        let section = TABLES.iter().find_map(|table| {
+            let key = first.strip_prefix(table)?.strip_prefix('-')?;
+            Some((table, key))
+        });
+        if !SECTIONS.contains(&first) && section.is_none() {
             continue;
         }
         let at = text.len() + 1 + names.len();
         names.push(name.clone());
+        if let Some((table, key)) = section {
+            let (table, key) = (table.to_uppercase(), key.to_uppercase().replace('-', "_"));
+            let problem = ConfigProblem {
+                message: "a key of a table is set with one underscore".to_owned(),
+                mend: Some(format!("write `{PREFIX}{table}__{key}`, with two")),
+                span: Some(at..at),
+            };
+            return Err((vec![problem], names));
+        }
         if let Err(message) = set(table.get_mut(), &path, value, at) {
             let span = Some(at..at);
             return Err((

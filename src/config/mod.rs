@@ -313,6 +313,10 @@ mod tests {
             shown.contains("environment variable `COUNTERSIGN_LISTEN`"),
             "{shown}"
         );
+        let shown = load("", &[("COUNTERSIGN_STORE_URL", "sled:x")])
+            .unwrap_err()
+            .render(false);
+        assert!(shown.contains("`COUNTERSIGN_STORE__URL`"), "{shown}");
         let shown = load("", &[("COUNTERSIGN_TOKEN__LIFETIME", "1h")])
             .unwrap_err()
             .render(false);

@@ -32,7 +32,7 @@ pub(super) enum Stage {
 /// What an exchange has seen so far, for its record.
 pub(super) struct Witness<'a> {
     request: &'a ExchangeRequest,
-    project: Option<&'a Project>,
+    project: Option<Arc<Project>>,
     stage: Stage,
     relationships: Vec<Judgement>,
     denies: Vec<Judgement>,
@@ -44,7 +44,7 @@ pub(super) struct Witness<'a> {
 }
 
 impl<'a> Witness<'a> {
-    pub(super) fn new(request: &'a ExchangeRequest, project: Option<&'a Project>) -> Self {
+    pub(super) fn new(request: &'a ExchangeRequest, project: Option<Arc<Project>>) -> Self {
         Self {
             request,
             project,
@@ -61,6 +61,12 @@ impl<'a> Witness<'a> {
     /// Notes that the exchange came so far.
     pub(super) fn reached(&mut self, stage: Stage) {
         self.stage = stage;
+    }
+
+    /// Notes the project that is asked for, as it stands now, and hands it on.
+    pub(super) fn asked_for(&mut self, project: Option<Arc<Project>>) -> Option<Arc<Project>> {
+        self.project.clone_from(&project);
+        project
     }
 
     /// Keeps what the policy answered, and hands on what came of it.
@@ -101,13 +107,18 @@ impl<'a> Witness<'a> {
             subject: claims.get("sub").and_then(Value::as_str).map(str::to_owned),
             claims,
             audience: self.request.audience.clone(),
-            project: self.project.map(|project| project.path.to_string()),
-            project_id: self.project.map(|project| project.id.clone()),
+            project: self
+                .project
+                .as_ref()
+                .map(|project| project.path.to_string()),
+            project_id: self.project.as_ref().map(|project| project.id.clone()),
             policy_digest: self
                 .project
+                .as_ref()
                 .map(|project| project.policy.digest().to_owned()),
             guard_rails_digest: self
                 .project
+                .as_ref()
                 .and_then(|project| project.policy.guard_rails())
                 .map(|guard_rails| guard_rails.digest().to_owned()),
             trust: Vec::new(),
@@ -151,7 +162,9 @@ impl<'a> Witness<'a> {
             Stage::Signed(signed) => (signed.content_key(), longest),
             Stage::Verified(claims) => (claims.spent_key(), claims.expires()),
         };
-        let key = DenialKey::new(&token, reason, &self.request.audience);
+        let policy = self.project.as_ref();
+        let policy = policy.map(|project| project.policy.digest());
+        let key = DenialKey::new(&token, reason, &self.request.audience, policy);
         (key, remember_until(expires))
     }
 

@@ -96,20 +96,24 @@ pub(super) fn malformed(request: &HttpRequest, error: &RequestError) -> HttpResp
 }
 
 /// The answer to an exchange that was refused.
-pub(super) fn refused(request: &HttpRequest, refused: &Refused) -> HttpResponse {
+pub(super) fn refused(request: &HttpRequest, refused: &Refused, project: String) -> HttpResponse {
     let row = row_of_exchange(&refused.error);
     // What is behind a failure of ours is for the log; the caller learns that it will pass.
     if let ExchangeError::Unavailable(fault) = &refused.error {
         tracing::error!(%fault, "an exchange could not be recorded");
     }
     let decision = refused.decision_id.map(|id| id.to_string());
-    answer(
+    let response = answer(
         request,
         &row,
         &refused.error.to_string(),
         decision,
         refused.error.retry_after(),
-    )
+    );
+    if let Some(noted) = request.extensions_mut().get_mut::<Noted>() {
+        noted.project = Some(project);
+    }
+    response
 }
 
 fn answer(

@@ -14,8 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
+use actix_web::guard;
 use actix_web::middleware::from_fn;
-use actix_web::web::{Data, ServiceConfig, get, post, resource};
+use actix_web::web::{Data, ServiceConfig, post, resource};
 use actix_web::{App, HttpServer};
 use ipnet::IpNet;
 
@@ -49,6 +50,11 @@ pub fn serve(listener: TcpListener, service: Arc<Service>) -> std::io::Result<Se
     Ok(server.run())
 }
 
+/// A route for reading: GET, and HEAD, which asks for the same without the body (RFC 9110, section 9.3.2).
+fn read() -> actix_web::Route {
+    actix_web::web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
 /// Every path we answer. What is asked in another way is told which way is right.
 fn routes(config: &mut ServiceConfig) {
     let only = |path: &str, route: actix_web::Route, method: &'static str| {
@@ -60,18 +66,22 @@ fn routes(config: &mut ServiceConfig) {
         .service(only("/oauth/token", post().to(oauth::token), "POST"))
         .service(only(
             "/.well-known/oauth-authorization-server",
-            get().to(oauth::metadata),
+            read().to(oauth::metadata),
             "GET",
         ))
         .service(only(
             "/.well-known/openid-configuration",
-            get().to(oauth::discovery),
+            read().to(oauth::discovery),
             "GET",
         ))
-        .service(only("/.well-known/jwks.json", get().to(oauth::keys), "GET"))
-        .service(only("/errors", get().to(errors::all), "GET"))
-        .service(only("/errors/{reason}", get().to(errors::one), "GET"))
-        .service(only("/healthz", get().to(health::alive), "GET"))
-        .service(only("/readyz", get().to(health::ready), "GET"))
+        .service(only(
+            "/.well-known/jwks.json",
+            read().to(oauth::keys),
+            "GET",
+        ))
+        .service(only("/errors", read().to(errors::all), "GET"))
+        .service(only("/errors/{reason}", read().to(errors::one), "GET"))
+        .service(only("/healthz", read().to(health::alive), "GET"))
+        .service(only("/readyz", read().to(health::ready), "GET"))
         .default_service(actix_web::web::to(error::no_such_path));
 }

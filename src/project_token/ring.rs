@@ -1,6 +1,7 @@
 //! The keys in use: one that signs, one that will, and those whose tokens may still be about.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use base64::Engine as _;
@@ -52,7 +53,7 @@ struct DatedKey {
     key: SigningKey,
     signs_from: UnixTime,
     /// Whether it lies in the store as the configuration asks for.
-    sealed_as_configured: bool,
+    sealed_as_configured: AtomicBool,
     private: Zeroizing<Vec<u8>>,
 }
 
@@ -100,7 +101,9 @@ impl KeyRing {
         let added = self.missing(&keys, now)?;
         removed.extend(drop_keys(&mut keys, |key, all| self.is_over(key, all, now)));
 
-        let sealed_otherwise = keys.iter().filter(|key| !key.sealed_as_configured);
+        let sealed_otherwise = keys
+            .iter()
+            .filter(|key| !key.sealed_as_configured.load(Ordering::Relaxed));
         let to_store: Vec<&Arc<DatedKey>> = added.iter().chain(sealed_otherwise).collect();
         if to_store.is_empty() && removed.is_empty() {
             return Ok(());
@@ -112,6 +115,9 @@ impl KeyRing {
             tracing::info!(kid = key.key.id(), signs_from = %key.signs_from, "signing key made");
         }
         keys.extend(added);
+        for key in &keys {
+            key.sealed_as_configured.store(true, Ordering::Relaxed);
+        }
         self.keys.store(Arc::new(keys));
         Ok(())
     }
@@ -182,7 +188,7 @@ impl KeyRing {
         Ok(Arc::new(DatedKey {
             key,
             signs_from,
-            sealed_as_configured: true,
+            sealed_as_configured: AtomicBool::new(true),
             private,
         }))
     }
@@ -230,7 +236,7 @@ fn read(encryption: Option<&KeyEncryptionKey>, stored: &StoredKey) -> Result<Dat
     Ok(DatedKey {
         key: SigningKey::read(content.algorithm, &private)?,
         signs_from: UnixTime::from_millis(content.signs_from),
-        sealed_as_configured: is_encrypted(&stored.sealed) == encryption.is_some(),
+        sealed_as_configured: (is_encrypted(&stored.sealed) == encryption.is_some()).into(),
         private,
     })
 }

@@ -1,6 +1,6 @@
 //! Claims that were verified.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::{Map, Value};
 
@@ -89,10 +89,18 @@ fn pointed_to<'a>(claims: &'a Map<String, Value>, pointer: &str) -> Option<&'a V
     let first = claims.get(&tokens.next()?)?;
     tokens.try_fold(first, |value, token| match value {
         Value::Object(members) => members.get(&token),
-        Value::Array(list) => token.parse::<usize>().ok().and_then(|at| list.get(at)),
-        _ => None,
+        Value::Array(list) => match token.parse::<usize>() {
+            Ok(at) => list.get(at),
+            Err(_) => Some(&*OF_ANOTHER_TYPE),
+        },
+        Value::Null => None,
+        _ => Some(&*OF_ANOTHER_TYPE),
     })
 }
+
+/// What stands where a pointer leads through a value that has no members: something of a type that no condition asks for.
+/// Were it absent, a deny on a member could be escaped by a claim that is no object.
+static OF_ANOTHER_TYPE: LazyLock<Value> = LazyLock::new(|| Value::Object(Map::new()));
 
 /// The customer whom claims name, for limits per customer; empty if they name none.
 pub(super) fn tenant(trusted: &TrustedIssuer, claims: &Map<String, Value>) -> String {

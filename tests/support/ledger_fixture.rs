@@ -134,7 +134,7 @@ pub fn denial(token_name: &str, reason: &str) -> Denial {
     record.outcome = Outcome::Denied;
     record.reason = Some(reason.into());
     Denial {
-        key: DenialKey::new(&token(token_name), reason, "acme/api"),
+        key: DenialKey::new(&token(token_name), reason, "acme/api", None),
         until: noon().plus(Seconds(3600)),
         record,
     }

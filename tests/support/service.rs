@@ -149,6 +149,10 @@ impl TestService {
         answer(self.http.get(format!("{}{path}", self.base))).await
     }
 
+    pub async fn head(&self, path: &str) -> Answer {
+        answer(self.http.head(format!("{}{path}", self.base))).await
+    }
+
     pub fn post(&self, path: &str) -> reqwest::RequestBuilder {
         self.http.post(format!("{}{path}", self.base))
     }

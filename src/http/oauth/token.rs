@@ -52,7 +52,7 @@ pub(in crate::http) async fn token(
     let project = exchange_request.audience.clone();
     match service.exchange.run(exchange_request).await {
         Ok(issued) => answer(&request, issued, project),
-        Err(refusal) => refused(&request, &refusal),
+        Err(refusal) => refused(&request, &refusal, project),
     }
 }
 

@@ -70,6 +70,17 @@ fn a_deny_wins_and_does_not_fail_open() {
             push(&[]),
             true,
         ),
+        // What stands where a member should be is odd, not absent.
+        (
+            "claims = { \"/made_up/member\" = \"x\" }",
+            push(&[("made_up", json!("y"))]),
+            true,
+        ),
+        (
+            "claims = { \"/made_up/member\" = \"x\" }",
+            push(&[("made_up", json!({}))]),
+            false,
+        ),
         ("claims = { repository_id = 74 }", push(&[]), true),
         ("claims = { repository_id = 75 }", push(&[]), false),
         ("claims = { build_branch = \"MAIN\" }", build(&[]), false),
