@@ -204,7 +204,7 @@ fn unmarked(seen: &Seen<'_>) -> Problem {
         .filter(|field| !(gives(field.name) || field.name == "branch" && asks_for_a_branch(seen)))
         .map(|field| format!("`{} = \"…\"`", field.name))
         .collect();
-    let severity = if missing.is_empty() || writing(&relationship.scopes).is_empty() {
+    let severity = if missing.is_empty() {
         Severity::Note
     } else {
         Severity::Warning

@@ -287,7 +287,7 @@ fn buildkite_marks_no_pull_request_which_is_a_note_once_all_else_is_given() {
             (format!("{BUILDKITE}{WRITE}branch = \"main\"\n"), Some(Note)),
             (format!("{BUILDKITE}{WRITE}claims = {{ build_branch = {{ glob = \"release-*\" }} }}\n"), Some(Note)),
             (format!("{BUILDKITE}{WRITE}"), Some(Warning)),
-            (format!("{BUILDKITE}{READ}"), Some(Note)),
+            (format!("{BUILDKITE}{READ}"), Some(Warning)),
             (
                 "[[trust]]\nname = \"x\"\nissuer = \"buildkite\"\norganization = \"acme\"\npipeline = \"api\"\nbranch = \"main\"\nscopes = [\"write_registry\"]\n".to_owned(),
                 Some(Warning),
