@@ -9,9 +9,7 @@ use serde::Serialize;
 use super::DirectoryError;
 use super::listing::{GUARD_RAILS, Seen, Stamp, list, read_text};
 use crate::issuer::Registry;
-use crate::trust::{
-    GuardRails, PolicyFault, ProjectPath, ProjectPolicy, read_guard_rails, read_policy,
-};
+use crate::trust::{GuardRails, PolicyFault, ProjectPath, ProjectPolicy, Shared};
 
 /// One file that is not in force as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -52,6 +50,8 @@ pub(super) struct Scan {
 pub(super) struct Folder {
     path: PathBuf,
     registry: Arc<Registry>,
+    /// What the files have in common.
+    shared: Shared,
     projects: BTreeMap<ProjectPath, ReadFile<ProjectPolicy>>,
     guard_rails: BTreeMap<String, ReadFile<GuardRails>>,
     problems: Vec<FileProblem>,
@@ -90,6 +90,7 @@ impl Folder {
         Self {
             path,
             registry,
+            shared: Shared::default(),
             projects: BTreeMap::new(),
             guard_rails: BTreeMap::new(),
             problems: Vec::new(),
@@ -162,6 +163,9 @@ impl Folder {
         self.projects = projects;
         self.problems.clone_from(&problems);
         self.scanned_before = true;
+        if changed {
+            self.shared.forget_unused();
+        }
         Ok(Scan {
             changed,
             policies,
@@ -170,14 +174,15 @@ impl Folder {
     }
 
     fn read_project(
-        &self,
+        &mut self,
         project: &ProjectPath,
         seen: &Seen,
         before: Option<InForce<ProjectPolicy>>,
     ) -> ReadFile<ProjectPolicy> {
         let name = format!("{project}.toml");
+        let (shared, registry) = (&mut self.shared, &self.registry);
         let read = read(seen, &name, |text| {
-            read_policy(project.clone(), &name, text, &self.registry)
+            shared.read_policy(project.clone(), &name, text, registry)
         });
         match read {
             Ok(policy) => {
@@ -197,14 +202,15 @@ impl Folder {
     /// Reads guard rails. Where there were none before, those that are broken leave the organization as it was; if it was
     /// not there either, nobody knows what it would allow, so it is disabled.
     fn read_guard_rails(
-        &self,
+        &mut self,
         organization: &str,
         seen: &Seen,
         before: Option<InForce<GuardRails>>,
     ) -> ReadFile<GuardRails> {
         let name = format!("{organization}/{GUARD_RAILS}");
+        let (shared, registry) = (&mut self.shared, &self.registry);
         let read = read(seen, &name, |text| {
-            read_guard_rails(organization, &name, text, &self.registry)
+            shared.read_guard_rails(organization, &name, text, registry)
         });
         let was_there = || {
             let mut projects = self.projects.iter();

@@ -360,7 +360,7 @@ impl Lens {
             }
             if relationship.questions.iter().any(|question| {
                 matches!(&question.test, Test::Requirement(requirement, named)
-                    if requirement.claim() == claim && !is_met_by(*requirement, named, globs))
+                    if requirement.claim() == claim && !is_met_by(**requirement, named, globs))
             }) {
                 return Some(Inside::No(claim));
             }
@@ -386,7 +386,7 @@ impl Lens {
         match &question.test {
             Test::Issuer(name) => *name == relationship.issuer,
             Test::Requirement(requirement, named) => {
-                meets_requirement(*requirement, named, relationship)
+                meets_requirement(**requirement, named, relationship)
             }
             Test::Field(test) => match (test.label_of, &test.named) {
                 (Some(id), _) if sense == Sense::Deny => id.always || gives(id.name),
@@ -454,7 +454,7 @@ fn meets_requirement(
 ) -> bool {
     relationship.questions.iter().any(|own| {
         matches!(&own.test, Test::Requirement(of_own, own_named)
-            if *of_own == requirement
+            if **of_own == requirement
                 && own_named.iter().all(|value| named.contains(value) || lets_in_unasked(requirement, value)))
     })
 }

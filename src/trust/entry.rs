@@ -116,9 +116,9 @@ pub(super) enum Test {
     /// An identity field of the profile.
     Field(FieldTest),
     /// What the profile requires, with the values that the relationship names literally.
-    Requirement(Requirement, Vec<Scalar>),
+    Requirement(&'static Requirement, Vec<Scalar>),
     /// A condition on the claim.
-    Claim(Condition),
+    Claim(Arc<Condition>),
 }
 
 /// A judgement without its words: enough to decide, and to find the nearest relationships among thousands.
@@ -147,7 +147,7 @@ impl Question {
             Test::Issuer(name) => Answer::plain(claims.trusted().name == *name),
             Test::Field(field) => field.answer(claims, sense),
             Test::Requirement(requirement, named) => {
-                Answer::plain(is_met(*requirement, named, claims))
+                Answer::plain(is_met(**requirement, named, claims))
             }
             Test::Claim(condition) => {
                 Answer::plain(condition.holds(claims.get(&self.claim), sense))

@@ -61,6 +61,12 @@ impl Glob {
     }
 }
 
+impl PartialEq for Glob {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text && self.fold == other.fold
+    }
+}
+
 impl fmt::Debug for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Glob({:?})", &self.text)
@@ -71,11 +77,22 @@ impl fmt::Debug for Glob {
 #[derive(Debug, Default)]
 pub(super) struct Globs {
     compiled: HashMap<(Arc<str>, bool), Glob>,
-    /// What the compiled ones take, in bytes.
+    /// What those take that were compiled for the policy at hand, in bytes.
     taken: usize,
 }
 
 impl Globs {
+    /// Lets go of the globs that nobody holds any more.
+    pub(super) fn forget_unused(&mut self) {
+        self.compiled
+            .retain(|_, glob| Arc::strong_count(&glob.regex) > 1);
+    }
+
+    /// Begins another policy, which may take as much memory as the one before.
+    pub(super) fn begin(&mut self) {
+        self.taken = 0;
+    }
+
     /// The glob `text`, compared without ASCII case if `fold` says so.
     pub(super) fn compile(&mut self, text: &str, fold: bool) -> Result<Glob, InvalidGlob> {
         if text.is_empty() {

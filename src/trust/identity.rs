@@ -27,7 +27,7 @@ pub(super) enum Named {
     /// Whatever one of these globs matches.
     Like(Vec<Glob>),
     /// A workflow's file, wherever the field's source is a path with a ref.
-    Workflow(WorkflowPath),
+    Workflow(Box<WorkflowPath>),
 }
 
 /// A reusable workflow as a policy names it: `owner/repository/path[@ref]`.

@@ -33,6 +33,7 @@ mod project;
 mod read;
 mod schema;
 mod scope;
+mod shared;
 mod who;
 
 pub use case::{Case, CaseStart, Expectation};
@@ -52,6 +53,7 @@ pub use project::{InvalidProjectPath, ProjectPath};
 pub use read::{read_guard_rails, read_policy};
 pub use schema::{guard_rails_schema, policy_schema};
 pub use scope::{InvalidScope, Scope, Scopes};
+pub use shared::Shared;
 pub use who::{Inclusion, WhoGetsIn, who};
 
 #[cfg(test)]

@@ -156,7 +156,7 @@ impl ProjectPolicy {
 /// The values of the field that reads the claim which must agree with the organization in `iss`.
 fn organizations(questions: &[Question]) -> impl Iterator<Item = &str> {
     let claim = questions.iter().find_map(|question| match question.test {
-        Test::Requirement(Requirement::OrganizationOfIssuer(claim), _) => Some(claim),
+        Test::Requirement(Requirement::OrganizationOfIssuer(claim), _) => Some(*claim),
         _ => None,
     });
     questions.iter().flat_map(move |question| {

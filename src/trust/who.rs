@@ -457,7 +457,7 @@ pub(super) fn lifts_forks(relationship: &Relationship) -> bool {
         of_profile.filter(|requirement| matches!(requirement, Requirement::SameProject { .. }));
     of_profile.any(|requirement| {
         !relationship.questions.iter().any(
-            |question| matches!(&question.test, Test::Requirement(own, _) if own == requirement),
+            |question| matches!(&question.test, Test::Requirement(own, _) if *own == requirement),
         )
     })
 }

@@ -13,7 +13,7 @@ pub(in crate::trust) enum Scalar {
 }
 
 /// What a claim's value may be: one of these.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(in crate::trust) struct Alternatives {
     pub(in crate::trust) exact: Vec<Scalar>,
     pub(in crate::trust) globs: Vec<Glob>,

@@ -142,6 +142,8 @@ impl<'t> Reader<'_, 't> {
                 .is_some_and(|texts| !texts.iter().any(|text| text.is_empty()));
         claims.identifies |= identifies;
         let name = self.shared(name);
+        let wanted = self.shared(&condition.in_words());
+        let condition = self.shared.condition(&wanted, condition);
         claims.questions.push(Question {
             asked: name.clone(),
             claim: name,
@@ -150,7 +152,7 @@ impl<'t> Reader<'_, 't> {
             } else {
                 FindingKind::Condition
             },
-            wanted: condition.in_words().as_str().into(),
+            wanted,
             test: Test::Claim(condition),
             at: key.places(),
         });

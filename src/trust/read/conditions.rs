@@ -228,7 +228,7 @@ impl<'t> Reader<'_, 't> {
         };
         let mut globs = Vec::new();
         for (text, at) in texts {
-            match self.globs.compile(text, fold) {
+            match self.shared.globs.compile(text, fold) {
                 Ok(glob) => globs.push(glob),
                 Err(fault) => self.report(Problem::new(
                     "glob-invalid",

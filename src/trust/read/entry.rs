@@ -86,6 +86,7 @@ impl<'t> Reader<'_, 't> {
         questions.extend(fields);
         questions.extend(self.requirements(profile, &claims, &lifts, asked_at));
         questions.extend(claims.questions);
+        questions.shrink_to_fit();
         Some(Relationship {
             name: name?.into(),
             issuer: issuer.name.clone(),
@@ -264,15 +265,15 @@ impl<'t> Reader<'_, 't> {
     /// What the profile requires of every token, less what the relationship lifts.
     fn requirements(
         &mut self,
-        profile: &Profile,
+        profile: &'static Profile,
         claims: &Claims,
         lifts: &[&str],
         at: QuestionPlaces,
     ) -> Vec<Question> {
         let mut questions = Vec::new();
-        for &requirement in profile.requirements {
+        for requirement in profile.requirements {
             if let Requirement::SameProject { lifted_by, .. } = requirement
-                && lifts.contains(&lifted_by)
+                && lifts.contains(lifted_by)
             {
                 continue;
             }
@@ -281,7 +282,7 @@ impl<'t> Reader<'_, 't> {
                 asked: self.shared(requirement.claim()),
                 claim: self.shared(requirement.claim()),
                 kind: FindingKind::Profile,
-                wanted: self.shared(&requirement_in_words(requirement)),
+                wanted: self.shared(&requirement_in_words(*requirement)),
                 test: Test::Requirement(requirement, named),
                 at,
             });

@@ -76,7 +76,7 @@ impl<'t> Reader<'_, 't> {
             asked: self.shared(field.name),
             claim: self.shared(field.source.claim()),
             kind,
-            wanted: wanted.as_str().into(),
+            wanted: self.shared(&wanted),
             test: Test::Field(test),
             at: key.places(),
         }
@@ -222,7 +222,7 @@ impl<'t> Reader<'_, 't> {
                 ),
             );
         }
-        path.map(Named::Workflow)
+        path.map(|path| Named::Workflow(Box::new(path)))
     }
 
     /// One exact value, checked for what the field may be.

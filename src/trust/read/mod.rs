@@ -16,7 +16,7 @@ mod words;
 pub(super) use suggest::nearest;
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use toml::Spanned;
@@ -24,9 +24,8 @@ use toml::de::{DeTable, DeValue};
 
 use self::keys::{Key, Keys};
 use super::fault::{PolicyFault, Problem};
-use super::glob::Globs;
 use super::policy::Entries;
-use super::{GuardRails, PolicyFile, ProjectPath, ProjectPolicy};
+use super::{GuardRails, PolicyFile, ProjectPath, ProjectPolicy, Shared};
 use crate::issuer::Registry;
 
 /// The most syntax errors of one file that are shown: after the first, many are only its echo.
@@ -44,12 +43,7 @@ pub fn read_policy(
     text: &str,
     registry: &Registry,
 ) -> Result<ProjectPolicy, PolicyFault> {
-    let file = PolicyFile::new(file, text);
-    let tree = parse(&file)?;
-    let mut reader = Reader::new(registry);
-    let entries = reader.file(Keys::of(tree.get_ref(), 0..0));
-    reader.end(&file)?;
-    Ok(ProjectPolicy::new(path, file.clone(), entries))
+    Shared::default().read_policy(path, file, text, registry)
 }
 
 /// Reads the guard rails of `organization`, whose text is `text`. `file` is what errors call it.
@@ -59,12 +53,41 @@ pub fn read_guard_rails(
     text: &str,
     registry: &Registry,
 ) -> Result<GuardRails, PolicyFault> {
-    let file = PolicyFile::new(file, text);
-    let tree = parse(&file)?;
-    let mut reader = Reader::new(registry);
-    let rails = reader.guard_rails(Keys::of(tree.get_ref(), 0..0));
-    reader.end(&file)?;
-    Ok(GuardRails::new(organization, file.clone(), rails))
+    Shared::default().read_guard_rails(organization, file, text, registry)
+}
+
+impl Shared {
+    /// [`read_policy`], for one of many.
+    pub fn read_policy(
+        &mut self,
+        path: ProjectPath,
+        file: &str,
+        text: &str,
+        registry: &Registry,
+    ) -> Result<ProjectPolicy, PolicyFault> {
+        let file = PolicyFile::new(file, text);
+        let tree = parse(&file)?;
+        let mut reader = Reader::new(registry, self);
+        let entries = reader.file(Keys::of(tree.get_ref(), 0..0));
+        reader.end(&file)?;
+        Ok(ProjectPolicy::new(path, file.clone(), entries))
+    }
+
+    /// [`read_guard_rails`], for one of many.
+    pub fn read_guard_rails(
+        &mut self,
+        organization: &str,
+        file: &str,
+        text: &str,
+        registry: &Registry,
+    ) -> Result<GuardRails, PolicyFault> {
+        let file = PolicyFile::new(file, text);
+        let tree = parse(&file)?;
+        let mut reader = Reader::new(registry, self);
+        let rails = reader.guard_rails(Keys::of(tree.get_ref(), 0..0));
+        reader.end(&file)?;
+        Ok(GuardRails::new(organization, file.clone(), rails))
+    }
 }
 
 fn parse(file: &PolicyFile) -> Result<Spanned<DeTable<'_>>, PolicyFault> {
@@ -86,19 +109,17 @@ fn syntax_error(error: &toml::de::Error) -> Problem {
 struct Reader<'r, 't> {
     registry: &'r Registry,
     problems: Vec<Problem>,
-    globs: Globs,
-    /// Texts that thousands of relationships share.
-    shared: HashSet<Arc<str>>,
+    shared: &'r mut Shared,
     text: std::marker::PhantomData<&'t str>,
 }
 
 impl<'r, 't> Reader<'r, 't> {
-    fn new(registry: &'r Registry) -> Self {
+    fn new(registry: &'r Registry, shared: &'r mut Shared) -> Self {
+        shared.globs.begin();
         Self {
             registry,
             problems: Vec::new(),
-            globs: Globs::default(),
-            shared: HashSet::new(),
+            shared,
             text: std::marker::PhantomData,
         }
     }
@@ -126,12 +147,7 @@ impl<'r, 't> Reader<'r, 't> {
     }
 
     fn shared(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.shared.get(text) {
-            return known.clone();
-        }
-        let new: Arc<str> = text.into();
-        self.shared.insert(new.clone());
-        new
+        self.shared.text(text)
     }
 
     fn file(&mut self, mut keys: Keys<'t>) -> Entries {

@@ -134,7 +134,8 @@ impl<'t> Reader<'_, 't> {
     pub(super) fn scope_set(&mut self, words: Vec<(&'t str, Range<usize>)>) -> Scopes {
         let mut scopes = Vec::new();
         for (word, at) in words {
-            match Scope::parse(word) {
+            let shared = self.shared(word);
+            match Scope::of(shared) {
                 Ok(scope) if scopes.contains(&scope) => self.report(Problem::new(
                     "scope-twice",
                     at,
