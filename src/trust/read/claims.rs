@@ -16,6 +16,9 @@ use crate::trust::condition::{Condition, Scalar};
 use crate::trust::entry::{Question, Test};
 use crate::trust::fault::Problem;
 
+/// The most conditions of one entry: a denial records each of them, and nobody reads more.
+const MOST_CONDITIONS: usize = 256;
+
 /// What is known of the claims that an entry speaks of.
 #[derive(Clone, Copy)]
 pub(super) struct Language<'a> {
@@ -109,7 +112,19 @@ impl<'t> Reader<'_, 't> {
             self.claim(&key, "sub", language, &mut claims);
             seen.insert("sub".to_owned(), key.at.into());
         }
-        for key in table.into_iter().flat_map(Keys::rest) {
+        for (at, key) in table.into_iter().flat_map(Keys::rest).enumerate() {
+            if at == MOST_CONDITIONS {
+                self.report(
+                    Problem::new(
+                        "conditions-too-many",
+                        key.at.into(),
+                        format!("an entry has at most {MOST_CONDITIONS} conditions"),
+                        "one too many",
+                    )
+                    .mend("write several values of one claim as a list"),
+                );
+                break;
+            }
             let Some(name) = self.claim_name(key) else {
                 continue;
             };

@@ -355,6 +355,16 @@ fn each_slip_in_a_condition_has_its_code() {
     }
 }
 
+#[test]
+fn an_entry_has_as_many_conditions_as_a_record_can_hold() {
+    let text = |count: usize| {
+        let conditions: Vec<String> = (0..count).map(|at| format!("c{at} = 'x'")).collect();
+        format!("{GOOD}\n[trust.claims]\n{}\n", conditions.join("\n"))
+    };
+    assert_eq!(codes(&text(256)), "");
+    assert_eq!(codes(&text(10_000)), "conditions-too-many");
+}
+
 /// An issuer, the identity that a relationship for it gives, and the codes of what is said. `UUID` stands for one.
 const IDENTITIES: &str = r"
 github |  => identity-missing identity-missing
