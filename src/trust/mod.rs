@@ -44,7 +44,6 @@ pub use explain::{Explanation, Recorded, Verdict};
 pub use fault::{PolicyFault, Problem, Report, Severity};
 pub use guard_rails::{Breach, GuardRails};
 pub use lint::{LINTS, Linter, Renamed};
-pub use mend::printable;
 pub use pin::{Circumstances, NameState, Names, PIN_WINDOW, Pin, PinWish};
 pub use place::PolicyFile;
 pub use policy::ProjectPolicy;
