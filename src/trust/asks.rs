@@ -44,6 +44,11 @@ pub(super) enum Inside {
     Unknown,
 }
 
+/// The first of `asks` that is about this claim.
+pub(super) fn ask_about<'s, 'a>(asks: &'s [Ask<'a>], claim: &str) -> Option<&'s Ask<'a>> {
+    asks.iter().find(|ask| ask.about == About::Claim(claim))
+}
+
 /// Answers questions about sets of texts, and remembers the answers.
 #[derive(Default)]
 pub(super) struct Lens {

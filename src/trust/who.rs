@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::asks::{About, Ask, Inside, Lens, asks_of};
+use super::asks::{About, Ask, Inside, Lens, ask_about, asks_of};
 use super::entry::{Mode, Question, Relationship, Test};
 use super::identity::Named;
 use super::language::{Found, Member};
@@ -124,7 +124,7 @@ impl Said<'_, '_> {
             return "job".to_owned();
         };
         let asks = self.asks;
-        let ask = asks.iter().find(|ask| ask.about == About::Claim(claim));
+        let ask = ask_about(asks, claim);
         let Some(values) = ask
             .filter(|ask| ask.none_of.is_empty())
             .and_then(Ask::exact)
@@ -145,9 +145,7 @@ impl Said<'_, '_> {
     /// " of a tag matching v*".
     fn reference(&mut self) -> String {
         let asks = self.asks;
-        let of_type = asks
-            .iter()
-            .find(|ask| ask.about == About::Claim("ref_type"));
+        let of_type = ask_about(asks, "ref_type");
         let only = of_type
             .and_then(Ask::exact)
             .filter(|values| values.len() == 1);
@@ -470,7 +468,7 @@ pub(super) fn stranger_event(
 ) -> Option<&'static str> {
     let claim = relationship.profile.wording.started_by?;
     let known = relationship.profile.claim(claim)?;
-    let ask = asks.iter().find(|ask| ask.about == About::Claim(claim))?;
+    let ask = ask_about(asks, claim)?;
     let mut named = known.by_strangers.iter().copied();
     named.find(|event| ask.texts().any(|text| text == *event) && lens.lets_in(ask, event))
 }

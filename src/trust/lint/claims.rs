@@ -1,6 +1,6 @@
 //! Conditions that no token satisfies, or not the tokens that were meant.
 
-use super::super::asks::{About, Ask, Lens};
+use super::super::asks::{About, Ask, Lens, ask_about};
 use super::super::entry::{Question, Relationship, Test};
 use super::super::fault::{Problem, Severity};
 use super::super::identity::Named;
@@ -267,7 +267,7 @@ fn empty(ask: &Ask<'_>, lens: &mut Lens) -> Option<Problem> {
 
 /// Conditions of which each could hold, and not both.
 fn together(seen: &Seen<'_>, lens: &mut Lens) -> Vec<Problem> {
-    let find = |name: &str| seen.asks.iter().find(|ask| ask.about == About::Claim(name));
+    let find = |name: &str| ask_about(&seen.asks, name);
     let mut found = Vec::new();
     for consequence in seen.relationship.profile.consequences {
         let ((when, values), (then, globs)) = (consequence.when, consequence.then);
@@ -318,10 +318,7 @@ fn events(seen: &Seen<'_>, lens: &mut Lens) -> Option<Problem> {
                 _ => None,
             });
     let (claim, values) = requirement?;
-    let ask = seen
-        .asks
-        .iter()
-        .find(|ask| ask.about == About::Claim(claim))?;
+    let ask = ask_about(&seen.asks, claim)?;
     let named: Vec<&str> = ask.texts().collect();
     let mut let_in = values.iter().chain(&named);
     if ask.absent || let_in.any(|value| lens.lets_in(ask, value)) || lens.is_empty(ask) {

@@ -1,6 +1,6 @@
 //! Pull requests: code that nobody reviewed yet.
 
-use super::super::asks::{About, Ask, Inside, Lens};
+use super::super::asks::{About, Ask, Inside, Lens, ask_about};
 use super::super::condition::Scalar;
 use super::super::entry::{Relationship, Test};
 use super::super::fault::{Problem, Severity};
@@ -24,10 +24,7 @@ pub(super) fn check(seen: &Seen<'_>, lens: &mut Lens) -> Vec<Problem> {
 
 /// Where a claim is asked, or else where the entry begins.
 fn place(seen: &Seen<'_>, claim: &str) -> Place {
-    seen.asks
-        .iter()
-        .find(|ask| ask.about == About::Claim(claim))
-        .map_or(seen.relationship.at.header, |ask| ask.question.at.value)
+    ask_about(&seen.asks, claim).map_or(seen.relationship.at.header, |ask| ask.question.at.value)
 }
 
 fn strangers(seen: &Seen<'_>, lens: &mut Lens) -> Option<Problem> {
@@ -131,11 +128,7 @@ fn open(seen: &Seen<'_>, lens: &mut Lens, of_forks: &str) -> Option<Problem> {
     } else {
         "of the repository's own branches"
     };
-    let asked = seen
-        .asks
-        .iter()
-        .find(|ask| ask.about == About::Claim(claim))
-        .filter(|ask| Ask::is_positive(ask));
+    let asked = ask_about(&seen.asks, claim).filter(|ask| Ask::is_positive(ask));
     let mend = match asked {
         Some(_) => format!("take `{value}` out of `{claim}`, or split it off with read scopes"),
         None => format!("add `{claim} = \"push\"` under `[trust.claims]`, or ask for a ref"),
