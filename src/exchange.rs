@@ -47,10 +47,6 @@ pub struct Exchange {
     pub pin_window: Seconds,
 }
 
-/// How often an exchange decides anew because other ids were pinned to its names since it looked. Only resets, each of
-/// them an operator's, can bring it to more than two.
-const MOST_DECISIONS: usize = 4;
-
 /// What a caller asks for, in the form that the wire allows.
 #[derive(Debug)]
 pub struct ExchangeRequest {
@@ -87,6 +83,10 @@ pub struct Issued {
     /// The name of the decision.
     pub decision_id: DecisionId,
 }
+
+/// How often an exchange decides at most: it does so anew if other ids were pinned to its names since it looked. Only
+/// resets, each of them an operator's, can bring it to more than two.
+const MOST_DECISIONS: usize = 4;
 
 impl Exchange {
     /// One exchange. No token leaves before its record is on disk, and the subject token is spent only once the policy

@@ -29,8 +29,8 @@
 //! | [`clock`] | the one source of time |
 //! | [`issuer`] | issuers: their addresses and public keys as data, and profiles, what we know of each CI system |
 //! | [`subject`] | the subject token, from text to claims that were verified |
-//! | [`trust`] | the policy language: read a file, decide, and say why |
-//! | [`audit`] | the record of a decision |
+//! | [`trust`] | the policy language: read a file, decide and say why, warn of what is too wide |
+//! | [`audit`] | the record of a decision, and of what else changed who is let in |
 //! | [`ledger`] | the promise: a subject token spent and a decision recorded, in one durable commit |
 //! | [`discovery`] | the only room that asks issuers for their keys |
 //! | [`project_token`] | a grant becomes a signed token; our signing keys, how they are kept and renewed |
@@ -39,7 +39,7 @@
 //! | [`store`] | the embedded store, which keeps the promises of the rooms above; the only one that knows a database |
 //! | [`fake_ci`] | an issuer on loopback that stands in for the CI systems, for tests and trials |
 //! | [`http`] | the only room that knows actix-web: what the outside sees |
-//! | [`client`] | what asks for an exchange, from outside |
+//! | [`client`] | what asks a service from outside: for an exchange, or beside it for administration |
 //! | [`config`] | `countersign.toml` and the environment, read once into checked types |
 //! | [`cli`] | the command line, one file a verb; it puts the parts together |
 //!

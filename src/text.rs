@@ -14,6 +14,16 @@ pub fn on_one_line(text: &str, most: usize) -> String {
         .collect()
 }
 
+/// The text, with `?` for what a terminal would obey rather than show: whoever names a branch chooses what a token holds.
+pub fn for_terminal(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '?',
+        c if c.is_control() => '?',
+        c => c,
+    };
+    text.chars().map(shown).collect()
+}
+
 /// The first `most` characters of `text`, as `error_description` may have them (RFC 6749, section 5.2): others become `?`.
 pub fn describable(text: &str, most: usize) -> String {
     let allowed = |c: char| matches!(c, '\x20'..='\x21' | '\x23'..='\x5B' | '\x5D'..='\x7E');

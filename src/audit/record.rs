@@ -61,7 +61,7 @@ pub enum Outcome {
     Denied,
 }
 
-/// One decision: when, who, for what, by which rule, and what came of it. Never a token.
+/// One decision: when, who, for what, by which trust relationships, and what came of it. Never a token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
     /// The version of this form.

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::{RequestBuilder, StatusCode};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use url::form_urlencoded::Serializer;
 
 /// How long an answer may take.
@@ -27,8 +27,8 @@ pub struct AdminError {
 }
 
 /// What the service says is wrong.
-#[derive(serde::Deserialize)]
-struct Refusal {
+#[derive(Deserialize)]
+struct Complaint {
     error: String,
 }
 
@@ -89,8 +89,8 @@ impl AdminClient {
         if status.is_success() {
             return serde_json::from_slice(&body).map(Some).map_err(|_| odd());
         }
-        match serde_json::from_slice::<Refusal>(&body) {
-            Ok(refusal) => Err(self.error(format!("says: {}", refusal.error))),
+        match serde_json::from_slice::<Complaint>(&body) {
+            Ok(complaint) => Err(self.error(format!("says: {}", complaint.error))),
             Err(_) => Err(odd()),
         }
     }

@@ -17,7 +17,8 @@ pub(super) async fn alive() -> HttpResponse {
 }
 
 /// Answers 200 if exchanges can be recorded, else 503. What is wrong and does not stop other projects is `degraded`:
-/// files that are not in force as they stand, relationships that a guard rail switched off, issuers whose keys could not be refreshed.
+/// files that are not in force as they stand, relationships that a guard rail switched off, issuers whose keys could not
+/// be refreshed.
 pub(super) async fn ready(service: Data<Service>) -> HttpResponse {
     let exchange = &service.exchange;
     let place = ASKING.acquire().await;

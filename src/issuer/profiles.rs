@@ -596,7 +596,8 @@ mod tests {
             let of_situations = profile.situations.iter().flat_map(|at| at.claims);
             let of_situations = of_situations.map(|(claim, _)| *claim);
             let together = profile.consequences.iter();
-            let together = together.flat_map(|rule| [rule.when.0, rule.then.0]);
+            let together =
+                together.flat_map(|consequence| [consequence.when.0, consequence.then.0]);
             let ids = profile.claims.iter().filter_map(|claim| claim.id);
             for claim in of_situations.chain(together).chain(ids) {
                 assert!(profile.claim(claim).is_some(), "{}: {claim}", profile.name);

@@ -13,7 +13,7 @@ use crate::issuer::profile::{ClaimType, Requirement, SituationKind, Source};
 
 /// What is compared: a claim, or what an identity field puts together from claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Subject<'a> {
+pub(super) enum About<'a> {
     Claim(&'a str),
     Field(&'static str),
 }
@@ -22,7 +22,7 @@ pub(super) enum Subject<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct Ask<'a> {
     pub(super) question: &'a Question,
-    pub(super) subject: Subject<'a>,
+    pub(super) about: About<'a>,
     /// That the claim is absent.
     pub(super) absent: bool,
     /// The texts of which it has to be one; `None` if any will do.
@@ -42,6 +42,11 @@ pub(super) enum Inside {
     Yes(Option<String>),
     /// It would take too long to tell.
     Unknown,
+}
+
+/// The first of `asks` that is about this claim.
+pub(super) fn ask_about<'s, 'a>(asks: &'s [Ask<'a>], claim: &str) -> Option<&'s Ask<'a>> {
+    asks.iter().find(|ask| ask.about == About::Claim(claim))
 }
 
 /// Answers questions about sets of texts, and remembers the answers.
@@ -77,15 +82,15 @@ impl<'a> Ask<'a> {
                 .collect(),
             Named::Workflow(_) => return None,
         };
-        let subject = match test.field.source {
-            Source::Claim(claim) | Source::FullRef { claim, .. } => Subject::Claim(claim),
+        let about = match test.field.source {
+            Source::Claim(claim) | Source::FullRef { claim, .. } => About::Claim(claim),
             Source::Within { .. } | Source::WorkflowFile { .. } | Source::WorkflowPath(_) => {
-                Subject::Field(test.field.name)
+                About::Field(test.field.name)
             }
         };
         Some(Self {
             question,
-            subject,
+            about,
             absent: false,
             one_of: Some(one_of),
             none_of: Vec::new(),
@@ -96,7 +101,7 @@ impl<'a> Ask<'a> {
     fn of_condition(question: &'a Question, condition: &'a Condition) -> Self {
         let mut ask = Self {
             question,
-            subject: Subject::Claim(&question.claim),
+            about: About::Claim(&question.claim),
             absent: false,
             one_of: None,
             none_of: Vec::new(),
@@ -262,7 +267,7 @@ impl Lens {
 
     /// Whether whatever satisfies `narrow` is sure to satisfy `wide`.
     pub(super) fn implies(&mut self, narrow: &Ask<'_>, wide: &Ask<'_>, sense: Sense) -> bool {
-        if narrow.subject != wide.subject {
+        if narrow.about != wide.about {
             return false;
         }
         if narrow.question.wanted == wide.question.wanted {
@@ -348,10 +353,7 @@ impl Lens {
         let situation = relationship.profile.situation(kind)?;
         let mut examples = Vec::new();
         for &(claim, globs) in situation.claims {
-            for ask in asks
-                .iter()
-                .filter(|ask| ask.subject == Subject::Claim(claim))
-            {
+            for ask in asks.iter().filter(|ask| ask.about == About::Claim(claim)) {
                 match self.meets(ask, globs) {
                     Found::No => return Some(Inside::No(claim)),
                     Found::Yes(value) => examples.push(value),

@@ -53,7 +53,6 @@ pub(super) struct CasePlaces {
     pub(super) header: Place,
     /// The value of `claims-file`, `from` or `claims`.
     pub(super) start: Place,
-    pub(super) expect: Place,
 }
 
 impl Case {
@@ -63,12 +62,7 @@ impl Case {
     }
 
     /// Where its file, its set or its claims are named, in bytes.
-    pub fn start_place(&self) -> Range<usize> {
+    pub(super) fn start_place(&self) -> Range<usize> {
         self.at.start.into()
-    }
-
-    /// Where its expectation stands, in bytes.
-    pub fn expect_place(&self) -> Range<usize> {
-        self.at.expect.into()
     }
 }

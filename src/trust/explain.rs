@@ -8,10 +8,10 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::mend::{
-    asked, edit_of, failed, falls_short, keeps_out, listed, missing, narrower, printable,
-    wanted_and_found,
+    asked, edit_of, failed, falls_short, keeps_out, listed, missing, narrower, wanted_and_found,
 };
 use super::{Decision, FindingKind, Judgement, Refusal};
+use crate::text::for_terminal;
 
 /// What came of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -254,7 +254,7 @@ impl Explanation {
             let _ = writeln!(text, "  {summary}");
         }
         if let Some(edit) = &self.edit {
-            let _ = writeln!(text, "  one edit would let it in: {}", printable(edit));
+            let _ = writeln!(text, "  one edit would let it in: {}", for_terminal(edit));
         }
         for (kind, judgements) in [
             ("deny", &self.denies),

@@ -1,4 +1,4 @@
-//! Guard rails: an organization's rules above the policies of its projects.
+//! Guard rails: what an organization asks of all its projects, above their own policies.
 
 use std::sync::Arc;
 

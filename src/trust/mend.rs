@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Finding, FindingKind, Judgement};
+use crate::text::for_terminal;
 
 /// "`release` fails only on `environment`: wanted `production`, the token has none".
 pub(super) fn falls_short(nearest: &Judgement) -> String {
@@ -196,19 +197,9 @@ fn found(finding: &Finding) -> String {
     };
     match &finding.found {
         None => format!("{who} none"),
-        Some(Value::String(text)) if !text.is_empty() => format!("{who} `{}`", printable(text)),
-        Some(value) => format!("{who} {}", printable(&value.to_string())),
+        Some(Value::String(text)) if !text.is_empty() => format!("{who} `{}`", for_terminal(text)),
+        Some(value) => format!("{who} {}", for_terminal(&value.to_string())),
     }
-}
-
-/// The text, with `?` for what a terminal would obey rather than show: whoever names a branch chooses what a token holds.
-pub fn printable(text: &str) -> String {
-    let shown = |c: char| match c {
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '?',
-        c if c.is_control() => '?',
-        c => c,
-    };
-    text.chars().map(shown).collect()
 }
 
 /// "`a` and `b`".

@@ -5,7 +5,9 @@
 //! audit record, the explanation and the error text are renderings of that one value.
 //!
 //! `read/` turns text into entries, `entry` judges by them, `condition` and `identity` are the questions they ask, and
-//! `glob` is the only file that knows what a glob matches. `asks` sees a question as a set of texts and `language` answers
+//! `glob` is the only file that knows what a glob matches. `court` judges a relationship where it stands: below the
+//! `guard_rails` of its organization, and with what is remembered of its `names`. `explain` and `mend` put a decision into
+//! words, and `schema` describes the language to editors. `asks` sees a question as a set of texts and `language` answers
 //! questions about such sets: `lint` and `who` think in them.
 
 mod asks;
@@ -45,14 +47,13 @@ pub use explain::{Explanation, Recorded, Verdict};
 pub use fault::{PolicyFault, Problem, Report, Severity};
 pub use guard_rails::{Breach, GuardRails};
 pub use lint::{LINTS, Linter, Renamed};
-pub use mend::printable;
 pub use pin::{Circumstances, NameState, Names, PIN_WINDOW, Pin, PinWish};
 pub use place::PolicyFile;
 pub use policy::ProjectPolicy;
 pub use project::{InvalidProjectPath, ProjectPath};
 pub use read::{read_guard_rails, read_policy};
 pub use schema::{guard_rails_schema, policy_schema};
-pub use scope::{InvalidScope, Scope, Scopes};
+pub use scope::{InvalidScope, KNOWN_SCOPES, Scope, Scopes};
 pub use shared::Shared;
 pub use who::{Inclusion, WhoGetsIn, who};
 

@@ -3,6 +3,18 @@
 use std::fmt;
 use std::sync::Arc;
 
+/// The scopes that have a meaning in the service's own endpoints; any other word is the project's own business.
+pub const KNOWN_SCOPES: [&str; 8] = [
+    "read_repository",
+    "write_repository",
+    "read_registry",
+    "write_registry",
+    "read_package_registry",
+    "write_package_registry",
+    "read_virtual_registry",
+    "write_virtual_registry",
+];
+
 /// One scope: a word of printable ASCII without space, `"` and `\` (RFC 6749, section 3.3).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Scope(Arc<str>);

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::asks::{Ask, Inside, Lens, Subject, asks_of};
+use super::asks::{About, Ask, Inside, Lens, ask_about, asks_of};
 use super::entry::{Mode, Question, Relationship, Test};
 use super::identity::Named;
 use super::language::{Found, Member};
@@ -124,7 +124,7 @@ impl Said<'_, '_> {
             return "job".to_owned();
         };
         let asks = self.asks;
-        let ask = asks.iter().find(|ask| ask.subject == Subject::Claim(claim));
+        let ask = ask_about(asks, claim);
         let Some(values) = ask
             .filter(|ask| ask.none_of.is_empty())
             .and_then(Ask::exact)
@@ -145,9 +145,7 @@ impl Said<'_, '_> {
     /// " of a tag matching v*".
     fn reference(&mut self) -> String {
         let asks = self.asks;
-        let of_type = asks
-            .iter()
-            .find(|ask| ask.subject == Subject::Claim("ref_type"));
+        let of_type = ask_about(asks, "ref_type");
         let only = of_type
             .and_then(Ask::exact)
             .filter(|values| values.len() == 1);
@@ -367,12 +365,12 @@ fn listed(words: &[String], between: &str) -> String {
 
 /// What the values of the claim that is asked look like.
 pub(super) fn form(relationship: &Relationship, ask: &Ask<'_>) -> Form {
-    match ask.subject {
-        Subject::Claim(name) => relationship
+    match ask.about {
+        About::Claim(name) => relationship
             .profile
             .claim(name)
             .map_or(Form::Any, |claim| claim.form),
-        Subject::Field(_) => Form::Any,
+        About::Field(_) => Form::Any,
     }
 }
 
@@ -408,7 +406,7 @@ fn pull_requests(relationship: &Relationship, asks: &[Ask<'_>], lens: &mut Lens)
         PullRequests::ByOrigin(claim) => {
             let origin = asks
                 .iter()
-                .find(|ask| ask.subject == Subject::Claim(claim) && ask.is_positive());
+                .find(|ask| ask.about == About::Claim(claim) && ask.is_positive());
             match origin {
                 None => Inclusion::yes(format!(
                     "`{claim}` is not asked: builds of forks pass, where they are given secrets"
@@ -442,7 +440,7 @@ pub(super) fn from_named_ref<'a>(
 ) -> Option<Vec<&'a str>> {
     let said = |ask: &Ask<'_>| {
         let mut claims = situation.claims.iter();
-        claims.any(|(claim, _)| ask.subject == Subject::Claim(claim))
+        claims.any(|(claim, _)| ask.about == About::Claim(claim))
     };
     let refs = asks
         .iter()
@@ -470,9 +468,7 @@ pub(super) fn stranger_event(
 ) -> Option<&'static str> {
     let claim = relationship.profile.wording.started_by?;
     let known = relationship.profile.claim(claim)?;
-    let ask = asks
-        .iter()
-        .find(|ask| ask.subject == Subject::Claim(claim))?;
+    let ask = ask_about(asks, claim)?;
     let mut named = known.by_strangers.iter().copied();
     named.find(|event| ask.texts().any(|text| text == *event) && lens.lets_in(ask, event))
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::judge::{judge, suppose};
+use super::listed;
 use super::setting::Setting;
 use crate::fake_ci::{claim_set, claim_sets};
 use crate::issuer::{IssuerForm, Profile, TrustedIssuer};
@@ -249,9 +250,4 @@ fn iss(issuer: &TrustedIssuer, start: &Map<String, Value>, claims: &Map<String, 
             .as_str()
             .to_owned(),
     }
-}
-
-fn listed(names: &[String]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    quoted.join(", ")
 }

@@ -8,16 +8,14 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 
 use super::super::{DONE, REFUSED, USAGE};
-use super::diff::span;
 use super::renamed::renamed;
 use super::report::{self, Checked, Findings};
-use super::setting::{ConfigArgs, Setting, policy_of, project};
+use super::setting::{ConfigArgs, Setting, policy_of, project, span};
 use crate::clock::Seconds;
-use crate::directory::FileProblem;
+use crate::directory::{FileProblem, ReadPolicies};
 use crate::fake_ci::{claim_set, claim_sets};
 use crate::trust::{
-    CaseStart, GuardRails, Linter, PolicyFile, ProjectPath, ProjectPolicy, Report, Severity,
-    read_guard_rails, read_policy, who,
+    CaseStart, GuardRails, Linter, PolicyFile, ProjectPath, ProjectPolicy, Severity, who,
 };
 
 /// Check a folder of policies: what would not load, what lets in more than it looks, and what never holds.
@@ -77,14 +75,36 @@ async fn checked(arguments: &CheckArgs) -> Result<u8, u8> {
         }
     };
 
+    let mut findings = found(arguments, &setting, folder, &read).await?;
+    if let Some((project, _)) = &who {
+        findings.keep_only(&folder.join(format!("{project}.toml")).display().to_string());
+    }
+    match arguments.format {
+        Format::Text => report::text(&findings, who.as_ref(), read.policies.len()),
+        Format::Json => report::json(&findings, who.as_ref()),
+        Format::Sarif => report::sarif(&findings),
+    }
+    Ok(match findings.worst() {
+        Some(Severity::Error) => REFUSED,
+        Some(Severity::Warning | Severity::Note) | None => DONE,
+    })
+}
+
+/// Everything that is found: in files that do not load, in policies, in guard rails, and in the configuration.
+async fn found(
+    arguments: &CheckArgs,
+    setting: &Setting,
+    folder: &Path,
+    read: &ReadPolicies,
+) -> Result<Findings, u8> {
     let mut findings = Findings::default();
     for problem in &read.problems {
-        findings.add(of_broken_file(&setting, folder, problem, &read.policies));
+        findings.add(of_broken_file(problem, &read.policies));
     }
     let policies = read.policies.iter().map(|policy| &**policy);
     let mut linter = Linter::new(policies, &setting.registry, setting.limits());
     if let Some(since) = arguments.since {
-        linter.compare_with(renamed(&setting, &read, since).await?);
+        linter.compare_with(renamed(setting, read, since).await?);
     }
     let mut rails: BTreeMap<&str, &Arc<GuardRails>> = BTreeMap::new();
     for policy in &read.policies {
@@ -104,29 +124,13 @@ async fn checked(arguments: &CheckArgs) -> Result<u8, u8> {
         let file = PolicyFile::new(&config.display().to_string(), &text);
         findings.add(Checked::Report(linter.check_issuers(file)));
     }
-    if let Some((project, _)) = &who {
-        findings.keep_only(&folder.join(format!("{project}.toml")).display().to_string());
-    }
-    match arguments.format {
-        Format::Text => report::text(&findings, who.as_ref(), read.policies.len()),
-        Format::Json => report::json(&findings, who.as_ref()),
-        Format::Sarif => report::sarif(&findings),
-    }
-    Ok(match findings.worst() {
-        Some(Severity::Error) => REFUSED,
-        Some(Severity::Warning | Severity::Note) | None => DONE,
-    })
+    Ok(findings)
 }
 
 /// A file that is not in force as it stands: its faults with excerpts where it can be read at all.
-fn of_broken_file(
-    setting: &Setting,
-    folder: &Path,
-    problem: &FileProblem,
-    loaded: &[Arc<ProjectPolicy>],
-) -> Checked {
-    if let Some(report) = faults(setting, folder, &problem.file) {
-        return Checked::Report(report);
+fn of_broken_file(problem: &FileProblem, loaded: &[Arc<ProjectPolicy>]) -> Checked {
+    if let Some(fault) = &problem.fault {
+        return Checked::Report(fault.clone().into_report());
     }
     let is_loaded = loaded
         .iter()
@@ -140,25 +144,6 @@ fn of_broken_file(
             Severity::Error
         },
     }
-}
-
-/// The faults of one file, read again to have its text; `None` if it cannot be read, or is well.
-fn faults(setting: &Setting, folder: &Path, file: &str) -> Option<Report> {
-    /// As the service does, which reads no larger file.
-    const LARGEST: u64 = 4 * 1024 * 1024;
-    let path = folder.join(file);
-    if fs::metadata(&path).ok()?.len() > LARGEST {
-        return None;
-    }
-    let text = fs::read_to_string(path).ok()?;
-    let (organization, name) = file.split_once('/')?;
-    let fault = if name == "_organization.toml" {
-        read_guard_rails(organization, file, &text, &setting.registry).err()
-    } else {
-        let project = ProjectPath::parse(file.strip_suffix(".toml")?).ok()?;
-        read_policy(project, file, &text, &setting.registry).err()
-    };
-    fault.map(crate::trust::PolicyFault::into_report)
 }
 
 /// What is wrong with the claims that a case starts from, if they cannot be had.

@@ -5,21 +5,18 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
-use super::super::ledger_access::LedgerAccess;
 use super::super::{DONE, REFUSED};
 use super::judge::{judge, suppose};
-use super::setting::{ConfigArgs, Setting, ledger, ledger_fault, report_problems};
-use super::{count, pretty, say};
+use super::setting::{ConfigArgs, Format, Setting, each_decision, report_problems, span};
+use super::{count, listed, pretty, recorded, say};
 use crate::audit::Record;
 use crate::clock::{Clock as _, Seconds, SystemClock, UnixTime};
 use crate::subject::VerifiedClaims;
-use crate::trust::{Explanation, ProjectPolicy, Verdict, Wish, printable};
-
-/// How many records are asked for at once.
-const PAGE: usize = 500;
+use crate::text::for_terminal;
+use crate::trust::{Explanation, ProjectPolicy, Verdict, Wish};
 
 /// Run the jobs that the ledger remembers through a new folder of policies, and list what it would change.
 ///
@@ -41,19 +38,6 @@ pub(super) struct DiffArgs {
     /// For people, or for programs.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
-}
-
-/// Reads a span of time, such as `30d`.
-pub(super) fn span(text: &str) -> Result<Seconds, String> {
-    let span = humantime::parse_duration(text).map_err(|fault| fault.to_string())?;
-    let seconds = u32::try_from(span.as_secs());
-    seconds.map(Seconds).map_err(|_| "is too long".to_owned())
 }
 
 /// What changes for a job.
@@ -103,7 +87,7 @@ struct Changed {
 
 /// What was compared, and what came of it.
 #[derive(Debug, Default, Serialize)]
-struct Report {
+struct Differences {
     since: String,
     judged: usize,
     not_judged: usize,
@@ -113,10 +97,10 @@ struct Report {
 /// Compares.
 pub(super) async fn run(arguments: &DiffArgs) -> u8 {
     match compared(arguments).await {
-        Ok(report) => {
+        Ok(differences) => {
             say(&match arguments.format {
-                Format::Text => in_words(&report),
-                Format::Json => pretty(&report),
+                Format::Text => in_words(&differences),
+                Format::Json => pretty(&differences),
             });
             DONE
         }
@@ -124,26 +108,23 @@ pub(super) async fn run(arguments: &DiffArgs) -> u8 {
     }
 }
 
-async fn compared(arguments: &DiffArgs) -> Result<Report, u8> {
+async fn compared(arguments: &DiffArgs) -> Result<Differences, u8> {
     let setting = Setting::load(&arguments.config)?;
     let old = policies(&setting, setting.folder(arguments.dir.as_deref()))?;
     let new = policies(&setting, &arguments.new)?;
-    let ledger = ledger(&setting).await?;
     let since = SystemClock.now().minus(arguments.since);
-    let report = Comparison {
+    let mut comparison = Comparison {
         setting: &setting,
         old,
         new,
         groups: BTreeMap::new(),
-        report: Report {
+        differences: Differences {
             since: since.to_string(),
-            ..Report::default()
+            ..Differences::default()
         },
-    }
-    .over(&ledger, since)
-    .await;
-    ledger.close().await;
-    report
+    };
+    each_decision(&setting, since, |record| comparison.one(record)).await?;
+    Ok(comparison.done())
 }
 
 type Policies = HashMap<String, Arc<ProjectPolicy>>;
@@ -163,23 +144,13 @@ struct Comparison<'a> {
     old: Policies,
     new: Policies,
     groups: BTreeMap<Group, Changed>,
-    report: Report,
+    differences: Differences,
 }
 
 impl Comparison<'_> {
-    async fn over(mut self, ledger: &LedgerAccess, since: UnixTime) -> Result<Report, u8> {
-        let mut after = None;
-        loop {
-            let page = ledger.decisions_since(since, after, PAGE).await;
-            let page = page.map_err(|fault| ledger_fault(&fault))?;
-            let Some(last) = page.last() else { break };
-            after = Some(last.decision_id);
-            for record in &page {
-                self.one(record);
-            }
-        }
-        self.report.changes = self.groups.into_values().collect();
-        Ok(self.report)
+    fn done(mut self) -> Differences {
+        self.differences.changes = self.groups.into_values().collect();
+        self.differences
     }
 
     fn one(&mut self, record: &Record) {
@@ -187,10 +158,10 @@ impl Comparison<'_> {
             return;
         }
         let Ok(claims) = suppose(self.setting, record.claims.clone()) else {
-            self.report.not_judged += 1;
+            self.differences.not_judged += 1;
             return;
         };
-        let project = record.project.as_deref().unwrap_or(&record.audience);
+        let project = recorded::project(record);
         let wish = Wish {
             scopes: None,
             resource: record.resource.clone(),
@@ -202,7 +173,7 @@ impl Comparison<'_> {
             })
         };
         let (old, new) = (by(&self.old), by(&self.new));
-        self.report.judged += 1;
+        self.differences.judged += 1;
         let Some((change, relationships, why)) = change(old.as_ref(), new.as_ref()) else {
             return;
         };
@@ -289,13 +260,16 @@ fn job(claims: &VerifiedClaims) -> String {
     } else {
         known.join(" ")
     };
-    format!("{} {}", trusted.name, printable(&what))
+    format!("{} {}", trusted.name, for_terminal(&what))
 }
 
-fn in_words(report: &Report) -> String {
+fn in_words(differences: &Differences) -> String {
     let mut text = String::new();
     for change in Change::ALL {
-        let of_kind = report.changes.iter().filter(|one| one.change == change);
+        let of_kind = differences
+            .changes
+            .iter()
+            .filter(|one| one.change == change);
         let mut above: Option<(&str, &[String])> = None;
         for one in of_kind {
             if above.is_none() {
@@ -317,26 +291,21 @@ fn in_words(report: &Report) -> String {
             );
         }
     }
-    if report.changes.is_empty() {
+    if differences.changes.is_empty() {
         text.push_str("nothing changes\n");
     }
     let _ = writeln!(
         text,
         "\njudged by both folders: {}, recorded since {}",
-        count(report.judged, "decision"),
-        report.since
+        count(differences.judged, "decision"),
+        differences.since
     );
-    if report.not_judged > 0 {
+    if differences.not_judged > 0 {
         let _ = writeln!(
             text,
             "not judged, because their issuer is not configured any more: {}",
-            count(report.not_judged, "decision")
+            count(differences.not_judged, "decision")
         );
     }
     text
-}
-
-fn listed(names: &[String]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    quoted.join(", ")
 }

@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::super::{DONE, REFUSED, USAGE};
 use super::judge::{judge, suppose};
 use super::setting::{
-    ConfigArgs, Setting, ledger, ledger_fault, policy_of, project, report_problems,
+    ConfigArgs, Format, Setting, ledger, ledger_fault, policy_of, project, report_problems,
 };
 use super::{count, pretty, recorded, say};
 use crate::audit::{DecisionId, Record};
@@ -52,14 +52,8 @@ pub(super) struct ExplainArgs {
     format: Format,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
-}
-
-/// Whom to explain: claims that could be read, or why the service would go no further.
-struct Subject {
+/// The job that is asked about: its claims, or why the service would not come as far as the policy.
+struct Asked {
     claims: Result<VerifiedClaims, InvalidToken>,
     notes: Vec<String>,
 }
@@ -79,8 +73,8 @@ pub(super) async fn run(arguments: &ExplainArgs) -> u8 {
 async fn explained(arguments: &ExplainArgs) -> Result<Vec<Explanation>, u8> {
     let setting = Setting::load(&arguments.config)?;
     let folder = setting.folder(arguments.dir.as_deref());
-    let subject = match arguments.decision {
-        None => subject(arguments, &setting)?,
+    let asked = match arguments.decision {
+        None => asked(arguments, &setting)?,
         Some(id) => {
             let record = record(&setting, id).await?;
             if !arguments.all && is_about(&record, arguments.project.as_ref()) {
@@ -98,7 +92,7 @@ async fn explained(arguments: &ExplainArgs) -> Result<Vec<Explanation>, u8> {
     };
     let mut explanations: Vec<Explanation> = policies
         .iter()
-        .map(|policy| explain_one(policy, &subject, &setting))
+        .map(|policy| explain_one(policy, &asked, &setting))
         .collect();
     explanations.sort_by_key(|explanation| {
         (
@@ -109,9 +103,9 @@ async fn explained(arguments: &ExplainArgs) -> Result<Vec<Explanation>, u8> {
     Ok(explanations)
 }
 
-fn explain_one(policy: &ProjectPolicy, subject: &Subject, setting: &Setting) -> Explanation {
+fn explain_one(policy: &ProjectPolicy, asked: &Asked, setting: &Setting) -> Explanation {
     let project = policy.path().as_str();
-    let explanation = match &subject.claims {
+    let explanation = match &asked.claims {
         Ok(claims) => {
             let decision = judge(policy, claims, &Wish::default(), setting.limits());
             Explanation::new(project, &decision)
@@ -119,7 +113,7 @@ fn explain_one(policy: &ProjectPolicy, subject: &Subject, setting: &Setting) -> 
         Err(fault) => Explanation::refused(project, fault.code(), fault.to_string()),
     };
     Explanation {
-        notes: subject.notes.clone(),
+        notes: asked.notes.clone(),
         ..explanation
     }
 }
@@ -137,8 +131,7 @@ async fn record(setting: &Setting, id: DecisionId) -> Result<Record, u8> {
 }
 
 fn is_about(record: &Record, project: Option<&ProjectPath>) -> bool {
-    let own = record.project.as_deref().unwrap_or(&record.audience);
-    project.is_none_or(|project| project.as_str() == own)
+    project.is_none_or(|project| project.as_str() == recorded::project(record))
 }
 
 /// What the service decided. A record of an allowed exchange keeps no judgements, so the policy of today is asked for
@@ -180,28 +173,28 @@ fn of_record(record: &Record, setting: &Setting, folder: &Path) -> Explanation {
 }
 
 /// The claims of a record, to be judged by another project's policy.
-fn of_another_project(record: &Record, setting: &Setting) -> Subject {
+fn of_another_project(record: &Record, setting: &Setting) -> Asked {
     let claims = if record.verified {
         suppose(setting, record.claims.clone())
     } else {
         Err(InvalidToken::SignatureInvalid)
     };
-    let own = record.project.as_deref().unwrap_or(&record.audience);
-    Subject {
+    Asked {
         claims,
         notes: vec![format!(
-            "the claims are those of decision {} about {own}; pinned ids were not judged",
-            record.decision_id
+            "the claims are those of decision {} about {}; pinned ids were not judged",
+            record.decision_id,
+            recorded::project(record)
         )],
     }
 }
 
 /// Reads what the arguments name.
-fn subject(arguments: &ExplainArgs, setting: &Setting) -> Result<Subject, u8> {
+fn asked(arguments: &ExplainArgs, setting: &Setting) -> Result<Asked, u8> {
     match (&arguments.claims, &arguments.token_file) {
         (Some(file), _) => {
             let claims = claims_of(file, &read(file)?)?;
-            Ok(Subject {
+            Ok(Asked {
                 claims: suppose(setting, claims),
                 notes: vec![
                     "the claims were judged by issuer and policy, as if a genuine token had them; its times, whether it was spent, and pinned ids were not"
@@ -218,8 +211,8 @@ fn subject(arguments: &ExplainArgs, setting: &Setting) -> Result<Subject, u8> {
     }
 }
 
-/// The subject of a token that nobody verified. Its faults are said, and do not keep its claims from being judged.
-fn of_token(token: &str, setting: &Setting, audience_known: bool) -> Subject {
+/// The job of a token that nobody verified. Its faults are said, and do not keep its claims from being judged.
+fn of_token(token: &str, setting: &Setting, audience_known: bool) -> Asked {
     let mut notes = vec![
         "the token was judged by issuer and policy; its signature, whether it was spent, and pinned ids were not"
             .to_owned(),
@@ -236,7 +229,7 @@ fn of_token(token: &str, setting: &Setting, audience_known: bool) -> Subject {
             ));
         }
     }
-    Subject { claims, notes }
+    Asked { claims, notes }
 }
 
 fn claims_of(file: &Path, text: &str) -> Result<Map<String, Value>, u8> {

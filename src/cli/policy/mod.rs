@@ -51,6 +51,12 @@ fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{ending}")
 }
 
+/// The names in backticks, with commas between.
+fn listed(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
+}
+
 /// The answer for programs.
 fn pretty(value: &impl Serialize) -> String {
     let text = serde_json::to_string_pretty(value).unwrap_or_default();

@@ -1,12 +1,19 @@
 //! A recorded decision, as an operator reads it.
 
+use super::listed;
 use crate::audit::{Outcome, Record};
 use crate::clock::UnixTime;
-use crate::trust::{Explanation, Recorded, Verdict, printable};
+use crate::text::for_terminal;
+use crate::trust::{Explanation, Recorded, Verdict};
+
+/// The project that a record is about: as it was found, else as the caller wrote it.
+pub(super) fn project(record: &Record) -> &str {
+    record.project.as_deref().unwrap_or(&record.audience)
+}
 
 /// The record's decision, explained with what the record keeps.
 pub(super) fn explain(record: &Record) -> Explanation {
-    let project = record.project.as_deref().unwrap_or(&record.audience);
+    let project = project(record);
     let mut explanation = match record.outcome {
         Outcome::Allowed => Explanation {
             trust: record.trust.clone(),
@@ -27,17 +34,13 @@ pub(super) fn explain(record: &Record) -> Explanation {
     explanation.decision = Some(Recorded {
         id: record.decision_id.to_string(),
         at: UnixTime::from_millis(record.at_millis).to_string(),
-        subject: subject.map(|(issuer, subject)| format!("{issuer} says: {}", printable(subject))),
+        subject: subject
+            .map(|(issuer, subject)| format!("{issuer} says: {}", for_terminal(subject))),
     });
     explanation.relationships_not_listed = record.relationships_not_listed;
-    let shadow: Vec<String> = record
-        .shadow_trust
-        .iter()
-        .chain(&record.shadow_denies)
-        .map(|name| format!("`{name}`"))
-        .collect();
+    let shadow = [&record.shadow_trust[..], &record.shadow_denies].concat();
     if !shadow.is_empty() {
-        let names = shadow.join(", ");
+        let names = listed(&shadow);
         explanation
             .notes
             .push(format!("in shadow mode, without effect, held: {names}"));

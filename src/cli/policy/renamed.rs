@@ -5,14 +5,11 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::judge::{judge, suppose};
-use super::setting::{Setting, ledger, ledger_fault};
+use super::setting::{Setting, each_decision};
 use crate::audit::{Outcome, Record};
 use crate::clock::{Clock as _, Seconds, SystemClock};
 use crate::directory::ReadPolicies;
 use crate::trust::{FindingKind, ProjectPolicy, Renamed, Wish};
-
-/// How many records are asked for at once.
-const PAGE: usize = 500;
 
 /// The names that the ledger remembers last and that differ from those in the policies.
 pub(super) async fn renamed(
@@ -24,26 +21,16 @@ pub(super) async fn renamed(
     let policies: HashMap<&str, &ProjectPolicy> = policies
         .map(|policy| (policy.path().as_str(), &**policy))
         .collect();
-    let ledger = ledger(setting).await?;
     let since = SystemClock.now().minus(since);
     let mut last_seen = LastSeen::default();
-    let mut after = None;
-    loop {
-        let page = ledger.decisions_since(since, after, PAGE).await;
-        let page = page.map_err(|fault| ledger_fault(&fault))?;
-        let Some(last) = page.last() else { break };
-        after = Some(last.decision_id);
-        for record in &page {
-            let policy = record
-                .project
-                .as_deref()
-                .and_then(|project| policies.get(project));
-            if let (Some(policy), Outcome::Allowed) = (policy, record.outcome) {
-                last_seen.note(setting, policy, record);
-            }
+    each_decision(setting, since, |record| {
+        let project = record.project.as_deref();
+        let policy = project.and_then(|project| policies.get(project));
+        if let (Some(policy), Outcome::Allowed) = (policy, record.outcome) {
+            last_seen.note(setting, policy, record);
         }
-    }
-    ledger.close().await;
+    })
+    .await?;
     Ok(last_seen.0.into_values().collect())
 }
 

@@ -5,10 +5,12 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::super::ledger_access::{AccessError, LedgerAccess};
 use super::super::{UNAVAILABLE, USAGE};
+use crate::audit::Record;
+use crate::clock::{Seconds, UnixTime};
 use crate::config::Config;
 use crate::directory::{FileProblem, ReadPolicies, read_policies};
 use crate::issuer::Registry;
@@ -20,6 +22,13 @@ pub(super) struct ConfigArgs {
     /// The configuration, for issuers and times. Without it, the five CI systems are the issuers.
     #[arg(long, value_name = "FILE", env = "COUNTERSIGN_CONFIG")]
     pub(super) config: Option<PathBuf>,
+}
+
+/// For whom an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Text,
+    Json,
 }
 
 /// The configuration, and what follows from it.
@@ -77,6 +86,34 @@ pub(super) fn ledger_fault(fault: &AccessError) -> u8 {
     }
 }
 
+/// How many records are asked for at once.
+const PAGE: usize = 500;
+
+/// Shows `look` every decision that the ledger recorded since then, oldest first, or says on standard error why that
+/// cannot be.
+pub(super) async fn each_decision(
+    setting: &Setting,
+    since: UnixTime,
+    mut look: impl FnMut(&Record),
+) -> Result<(), u8> {
+    let ledger = ledger(setting).await?;
+    let mut after = None;
+    let done = loop {
+        match ledger.decisions_since(since, after, PAGE).await {
+            Ok(page) => {
+                page.iter().for_each(&mut look);
+                match page.last() {
+                    Some(last) => after = Some(last.decision_id),
+                    None => break Ok(()),
+                }
+            }
+            Err(fault) => break Err(ledger_fault(&fault)),
+        }
+    };
+    ledger.close().await;
+    done
+}
+
 /// Says on standard error which files did not load. Answers whether there were any.
 pub(super) fn report_problems(read: &ReadPolicies) -> bool {
     for problem in &read.problems {
@@ -111,4 +148,11 @@ pub(super) fn policy_of(
 /// Reads the name of a project, for an argument.
 pub(super) fn project(text: &str) -> Result<ProjectPath, String> {
     ProjectPath::parse(text).map_err(|fault| fault.to_string())
+}
+
+/// Reads a span of time, such as `30d`, for an argument.
+pub(super) fn span(text: &str) -> Result<Seconds, String> {
+    let span = humantime::parse_duration(text).map_err(|fault| fault.to_string())?;
+    let seconds = u32::try_from(span.as_secs());
+    seconds.map(Seconds).map_err(|_| "is too long".to_owned())
 }

@@ -1,7 +1,7 @@
 //! `countersign policy test`: runs the cases that travel with the policies.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -10,7 +10,7 @@ use super::case::{self, Tried};
 use super::junit;
 use super::setting::{ConfigArgs, Setting, report_problems};
 use super::{count, say};
-use crate::trust::{Case, ProjectPolicy};
+use crate::trust::{Case, Explanation, ProjectPolicy};
 
 /// Run the cases of every policy with the judge that the service uses.
 ///
@@ -45,7 +45,7 @@ pub(super) struct CaseRun {
 }
 
 impl Suite {
-    fn run(setting: &Setting, folder: &std::path::Path, policy: &ProjectPolicy) -> Self {
+    fn run(setting: &Setting, folder: &Path, policy: &ProjectPolicy) -> Self {
         let try_one = |case: &Case| CaseRun {
             name: case.name.to_string(),
             line: policy.file().position(case.place().start).0,
@@ -77,16 +77,13 @@ impl Suite {
             let place = format!("{}:{}", self.file, case.line);
             let _ = writeln!(text, "  FAIL  {} ({place}): {failure}", case.name);
             let explained = case.tried.explanation.as_ref();
-            for line in explained.iter().flat_map(|explained| lines(explained)) {
+            let explained = explained.map(Explanation::in_words).unwrap_or_default();
+            for line in explained.lines() {
                 let _ = writeln!(text, "        {line}");
             }
         }
         text
     }
-}
-
-fn lines(explanation: &crate::trust::Explanation) -> Vec<String> {
-    explanation.in_words().lines().map(str::to_owned).collect()
 }
 
 /// Runs every case.

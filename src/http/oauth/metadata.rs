@@ -7,21 +7,10 @@ use serde_json::{Value, json};
 
 use super::super::Service;
 use super::token::TOKEN_EXCHANGE;
+use crate::trust::KNOWN_SCOPES;
 
 /// How long a verifier may keep our keys and metadata. Half the time that a new key is published before it signs.
 const KEEP: &str = "public, max-age=300";
-
-/// The scopes that mean something to our own endpoints.
-const KNOWN_SCOPES: [&str; 8] = [
-    "read_repository",
-    "write_repository",
-    "read_registry",
-    "write_registry",
-    "read_package_registry",
-    "write_package_registry",
-    "read_virtual_registry",
-    "write_virtual_registry",
-];
 
 /// RFC 8414, section 3.2.
 pub(in crate::http) async fn metadata(service: Data<Service>) -> HttpResponse {

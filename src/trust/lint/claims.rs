@@ -1,6 +1,6 @@
 //! Conditions that no token satisfies, or not the tokens that were meant.
 
-use super::super::asks::{Ask, Lens, Subject};
+use super::super::asks::{About, Ask, Lens, ask_about};
 use super::super::entry::{Question, Relationship, Test};
 use super::super::fault::{Problem, Severity};
 use super::super::identity::Named;
@@ -267,14 +267,10 @@ fn empty(ask: &Ask<'_>, lens: &mut Lens) -> Option<Problem> {
 
 /// Conditions of which each could hold, and not both.
 fn together(seen: &Seen<'_>, lens: &mut Lens) -> Vec<Problem> {
-    let find = |name: &str| {
-        seen.asks
-            .iter()
-            .find(|ask| ask.subject == Subject::Claim(name))
-    };
+    let find = |name: &str| ask_about(&seen.asks, name);
     let mut found = Vec::new();
-    for rule in seen.relationship.profile.consequences {
-        let ((when, values), (then, globs)) = (rule.when, rule.then);
+    for consequence in seen.relationship.profile.consequences {
+        let ((when, values), (then, globs)) = (consequence.when, consequence.then);
         let (Some(cause), Some(effect)) = (find(when), find(then)) else {
             continue;
         };
@@ -322,10 +318,7 @@ fn events(seen: &Seen<'_>, lens: &mut Lens) -> Option<Problem> {
                 _ => None,
             });
     let (claim, values) = requirement?;
-    let ask = seen
-        .asks
-        .iter()
-        .find(|ask| ask.subject == Subject::Claim(claim))?;
+    let ask = ask_about(&seen.asks, claim)?;
     let named: Vec<&str> = ask.texts().collect();
     let mut let_in = values.iter().chain(&named);
     if ask.absent || let_in.any(|value| lens.lets_in(ask, value)) || lens.is_empty(ask) {
@@ -350,7 +343,7 @@ fn events(seen: &Seen<'_>, lens: &mut Lens) -> Option<Problem> {
 /// A condition on `sub` that matches one of its forms alone.
 pub(super) fn subject_form(profile: &Profile, ask: &Ask<'_>, lens: &mut Lens) -> Option<Problem> {
     let (both, newer) = profile.subject_forms?;
-    if ask.subject != Subject::Claim("sub") {
+    if ask.about != About::Claim("sub") {
         return None;
     }
     let mut one_form = |members: &[Member<'_>]| {
@@ -380,7 +373,7 @@ fn bare_ref(seen: &Seen<'_>) -> Option<Problem> {
         .iter()
         .find(|ask| ask.is_positive() && form(relationship, ask) == Form::BareRef)?;
     let told = seen.asks.iter().any(|other| {
-        other.subject == Subject::Claim("ref_type") || form(relationship, other) == Form::FullRef
+        other.about == About::Claim("ref_type") || form(relationship, other) == Form::FullRef
     });
     if told {
         return None;

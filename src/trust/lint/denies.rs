@@ -1,6 +1,6 @@
 //! Denies that keep out less than they look: a deny that does not hold fails open.
 
-use super::super::asks::{Ask, Lens, Subject};
+use super::super::asks::{About, Ask, Lens};
 use super::super::entry::{Deny, DenyAsks, Question, Test};
 use super::super::fault::{Problem, Severity};
 use super::claims;
@@ -25,9 +25,9 @@ pub(super) fn check(deny: &Deny, profiles: &[&'static Profile], lens: &mut Lens)
         let (Some(ask), [profile]) = (Ask::of(question), profiles) else {
             continue;
         };
-        let form = match ask.subject {
-            Subject::Claim(name) => profile.claim(name).map_or(Form::Any, |claim| claim.form),
-            Subject::Field(_) => Form::Any,
+        let form = match ask.about {
+            About::Claim(name) => profile.claim(name).map_or(Form::Any, |claim| claim.form),
+            About::Field(_) => Form::Any,
         };
         found.extend(claims::values(
             &ask,

@@ -1,6 +1,6 @@
 //! Globs that are wider than they look.
 
-use super::super::asks::{Ask, Inside, Lens, Subject};
+use super::super::asks::{About, Ask, Inside, Lens};
 use super::super::entry::Relationship;
 use super::super::fault::{Problem, Severity};
 use super::super::language::Found;
@@ -65,7 +65,7 @@ fn owners(relationship: &Relationship, ask: &Ask<'_>, lens: &mut Lens) -> Option
         .wording
         .place_name
         .and_then(|field| profile.field(field));
-    let bounded = place.is_some_and(|field| ask.subject == Subject::Claim(field.source.claim()));
+    let bounded = place.is_some_and(|field| ask.about == About::Claim(field.source.claim()));
     let (severity, why) = if bounded {
         (
             Severity::Note,
@@ -95,7 +95,7 @@ fn owners(relationship: &Relationship, ask: &Ask<'_>, lens: &mut Lens) -> Option
 fn refs(seen: &Seen<'_>, ask: &Ask<'_>, lens: &mut Lens) -> Option<Problem> {
     let relationship = seen.relationship;
     let situation = relationship.profile.situation(SituationKind::PullRequest)?;
-    let of_refs = |claim: &str| ask.subject == Subject::Claim(claim);
+    let of_refs = |claim: &str| ask.about == About::Claim(claim);
     let (_, globs) = situation.claims.iter().find(|(claim, _)| of_refs(claim))?;
     let Found::Yes(example) = lens.meets(ask, globs) else {
         return None;
@@ -104,7 +104,7 @@ fn refs(seen: &Seen<'_>, ask: &Ask<'_>, lens: &mut Lens) -> Option<Problem> {
         let of_another = situation
             .claims
             .iter()
-            .find(|(claim, _)| other.subject == Subject::Claim(claim));
+            .find(|(claim, _)| other.about == About::Claim(claim));
         of_another.is_some_and(|(_, values)| other.texts().any(|text| values.contains(&text)))
     });
     let inside = lens.situation(relationship, &seen.asks, SituationKind::PullRequest);

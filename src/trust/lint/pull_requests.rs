@@ -1,6 +1,6 @@
 //! Pull requests: code that nobody reviewed yet.
 
-use super::super::asks::{Ask, Inside, Lens, Subject};
+use super::super::asks::{About, Ask, Inside, Lens, ask_about};
 use super::super::condition::Scalar;
 use super::super::entry::{Relationship, Test};
 use super::super::fault::{Problem, Severity};
@@ -24,10 +24,7 @@ pub(super) fn check(seen: &Seen<'_>, lens: &mut Lens) -> Vec<Problem> {
 
 /// Where a claim is asked, or else where the entry begins.
 fn place(seen: &Seen<'_>, claim: &str) -> Place {
-    seen.asks
-        .iter()
-        .find(|ask| ask.subject == Subject::Claim(claim))
-        .map_or(seen.relationship.at.header, |ask| ask.question.at.value)
+    ask_about(&seen.asks, claim).map_or(seen.relationship.at.header, |ask| ask.question.at.value)
 }
 
 fn strangers(seen: &Seen<'_>, lens: &mut Lens) -> Option<Problem> {
@@ -131,11 +128,7 @@ fn open(seen: &Seen<'_>, lens: &mut Lens, of_forks: &str) -> Option<Problem> {
     } else {
         "of the repository's own branches"
     };
-    let asked = seen
-        .asks
-        .iter()
-        .find(|ask| ask.subject == Subject::Claim(claim))
-        .filter(|ask| Ask::is_positive(ask));
+    let asked = ask_about(&seen.asks, claim).filter(|ask| Ask::is_positive(ask));
     let mend = match asked {
         Some(_) => format!("take `{value}` out of `{claim}`, or split it off with read scopes"),
         None => format!("add `{claim} = \"push\"` under `[trust.claims]`, or ask for a ref"),
@@ -168,7 +161,7 @@ fn origin(seen: &Seen<'_>, claim: &str) -> Option<Problem> {
     let asked = seen
         .asks
         .iter()
-        .any(|ask| ask.subject == Subject::Claim(claim) && ask.is_positive());
+        .any(|ask| ask.about == About::Claim(claim) && ask.is_positive());
     if asked {
         return None;
     }
@@ -238,5 +231,5 @@ fn unmarked(seen: &Seen<'_>) -> Problem {
 fn asks_for_a_branch(seen: &Seen<'_>) -> bool {
     seen.asks
         .iter()
-        .any(|ask| ask.is_positive() && ask.subject == Subject::Claim("build_branch"))
+        .any(|ask| ask.is_positive() && ask.about == About::Claim("build_branch"))
 }

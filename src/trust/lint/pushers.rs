@@ -1,6 +1,6 @@
 //! Relationships that give write scopes to whoever may push.
 
-use super::super::asks::{Ask, Lens, Subject};
+use super::super::asks::{About, Ask, Lens, ask_about};
 use super::super::entry::{Relationship, Test};
 use super::super::fault::{Problem, Severity};
 use super::super::language::Found;
@@ -40,10 +40,7 @@ pub(super) fn check(seen: &Seen<'_>, lens: &mut Lens) -> Option<Problem> {
     for question in &relationship.questions {
         let holds = match &question.test {
             Test::Claim(_) => {
-                let ask = seen
-                    .asks
-                    .iter()
-                    .find(|ask| ask.subject == Subject::Claim(&question.claim));
+                let ask = ask_about(&seen.asks, &question.claim);
                 ask.map_or(Holds::Someone, |ask| of_ask(relationship, ask, lens))
             }
             Test::Field(test) => match test.field.kind {
@@ -146,7 +143,7 @@ fn quoted(claim: &Claim) -> String {
 }
 
 fn of_ask(relationship: &Relationship, ask: &Ask<'_>, lens: &mut Lens) -> Holds {
-    let Subject::Claim(name) = ask.subject else {
+    let About::Claim(name) = ask.about else {
         return Holds::Someone;
     };
     let Some(claim) = relationship.profile.claim(name) else {

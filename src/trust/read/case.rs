@@ -47,7 +47,6 @@ impl<'t> Reader<'_, 't> {
             (None, None) => CaseStart::Nothing,
         };
         let claims = claims.map(|key| self.json_table(&key)).unwrap_or_default();
-        let expect_at = expect.as_ref().map_or(header, |key| key.value_at().into());
         let expect = self.expectation(expect, because, header)?;
         Some(Case {
             name: name?.into(),
@@ -57,7 +56,6 @@ impl<'t> Reader<'_, 't> {
             at: CasePlaces {
                 header,
                 start: start_at,
-                expect: expect_at,
             },
             silence,
         })

@@ -11,23 +11,12 @@ use values::{
     claims, condition, conditions, field as field_schema, glob_needs_id, reference, required,
 };
 
+use super::KNOWN_SCOPES;
 use crate::issuer::profile::Requirement;
 use crate::issuer::{Registry, TrustedIssuer};
 
 /// Where the language of JSON Schema is defined.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
-
-/// The scopes that have a meaning in the service's own endpoints; any other word is the project's own business.
-const KNOWN_SCOPES: [&str; 8] = [
-    "read_repository",
-    "write_repository",
-    "read_registry",
-    "write_registry",
-    "read_package_registry",
-    "write_package_registry",
-    "read_virtual_registry",
-    "write_virtual_registry",
-];
 
 /// The schema of a project's policy file, where `registry` holds the issuers. `claim_sets` are the names that a case may
 /// start `from`.

@@ -1,4 +1,4 @@
-//! An organization's rules above its projects' policies.
+//! What an organization asks of its projects, above their policies.
 
 use serde_json::json;
 
