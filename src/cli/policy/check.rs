@@ -8,6 +8,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 
 use super::super::{DONE, REFUSED, USAGE};
+use super::case::claims_in;
 use super::diff::span;
 use super::renamed::renamed;
 use super::report::{self, Checked, Findings};
@@ -168,16 +169,8 @@ fn missing(folder: &Path, policy: &ProjectPolicy, start: &CaseStart) -> Option<S
         CaseStart::File(name) => {
             let policy_file = folder.join(policy.file().name());
             let file = policy_file.parent().unwrap_or(folder).join(name);
-            let text = match fs::read(&file) {
-                Ok(text) => text,
-                Err(fault) => return Some(format!("`{name}` cannot be read: {fault}")),
-            };
-            match serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&text) {
-                Ok(_) => None,
-                Err(fault) => Some(format!(
-                    "`{name}` holds no claims, one JSON object: {fault}"
-                )),
-            }
+            let claims = claims_in(&file);
+            claims.err().map(|fault| format!("`{name}` {fault}"))
         }
         CaseStart::Set(name) if claim_set(name).is_some() => None,
         CaseStart::Set(name) => {
