@@ -262,6 +262,16 @@ fn who_tells_what_the_guard_rails_leave() {
 }
 
 #[test]
+fn who_is_asked_about_a_broken_file_and_its_faults_are_shown() {
+    for (api, rails) in [("a = ", ""), (NARROW, "[[deny]]\nname = \"x\"\n")] {
+        let folder = folder(&[("acme/api.toml", api), ("acme/_organization.toml", rails)]);
+        let output = check(folder.path(), &["--who=acme/api"]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(out(&output).starts_with("error["), "{}", out(&output));
+    }
+}
+
+#[test]
 fn excerpts_are_plain_where_nobody_sees_colours() {
     let folder = folder(&[("acme/api.toml", &NARROW.replace("refs/heads/", ""))]);
     let text = out(&check(folder.path(), &[]));

@@ -72,6 +72,8 @@ async fn checked(arguments: &CheckArgs) -> Result<u8, u8> {
     let read = setting.policies(folder)?;
     let who = match &arguments.who {
         None => None,
+        // What is wrong with it is among the findings, and until that is mended nobody gets in.
+        Some(project) if is_broken(&read.problems, project) => None,
         Some(project) => {
             let policy = policy_of(&read, folder, project)?;
             Some((project.clone(), who(&policy, &setting.limits())))
@@ -117,6 +119,15 @@ async fn checked(arguments: &CheckArgs) -> Result<u8, u8> {
         Some(Severity::Error) => REFUSED,
         Some(Severity::Warning | Severity::Note) | None => DONE,
     })
+}
+
+/// Whether the project's file, or its organization's guard rails, would not load.
+fn is_broken(problems: &[FileProblem], project: &ProjectPath) -> bool {
+    let files = [
+        format!("{project}.toml"),
+        format!("{}/_organization.toml", project.organization()),
+    ];
+    problems.iter().any(|problem| files.contains(&problem.file))
 }
 
 /// A file that is not in force as it stands: its faults with excerpts where it can be read at all.
