@@ -1,5 +1,7 @@
 //! Foreign text, made fit to stand in a message: what others chose can forge no line of a log and no part of an answer.
 
+use std::fmt::Write as _;
+
 /// The first `most` printable ASCII characters of `text`, others left out: for what a caller is told.
 pub fn printable(text: &str, most: usize) -> String {
     let printable = |c: &char| c.is_ascii_graphic() || *c == ' ';
@@ -33,6 +35,26 @@ pub fn describable(text: &str, most: usize) -> String {
         .collect()
 }
 
+/// The text with every character that steers a terminal, or turns the direction of writing, as `\u001b`: JSON and TOML read it
+/// so too. Line ends and tabs stay.
+pub fn without_controls(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unprintable(c) && !matches!(c, '\n' | '\t') {
+            let _ = write!(shown, "\\u{:04x}", u32::from(c));
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// Control characters, line separators and marks that change the direction of a text.
+pub fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,6 +65,15 @@ mod tests {
         assert_eq!(printable(text, 200), "a{\"level\":\"x\"}[31m");
         assert_eq!(on_one_line(text, 200), "a{\"level\":\"x\"}[31mü");
         assert_eq!(on_one_line(text, 3), "a{\"");
+    }
+
+    #[test]
+    fn nothing_steers_a_terminal_and_json_stays_json() {
+        let text = "\"a\u{9b}31m\u{202e}\u{7f}\"\n";
+        let shown = without_controls(text);
+        assert_eq!(shown, "\"a\\u009b31m\\u202e\\u007f\"\n");
+        let read: String = serde_json::from_str(&shown).unwrap();
+        assert_eq!(format!("\"{read}\"\n"), text);
     }
 
     #[test]

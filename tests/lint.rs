@@ -198,6 +198,80 @@ fn a_case_that_names_claims_that_are_not_there_is_an_error() {
 }
 
 #[test]
+fn a_case_opens_no_device_and_no_pipe() {
+    for file in ["/dev/zero", "/dev/stdin", "."] {
+        let case = format!(
+            "{NARROW}\n[[case]]\nname = \"c\"\nclaims-file = \"{file}\"\nexpect = \"denied\"\n"
+        );
+        let folder = folder(&[("acme/api.toml", &case)]);
+        assert_eq!(
+            rows(&folder),
+            ["error case-not-found policies/acme/api.toml:13"],
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn nothing_in_a_policy_steers_the_terminal() {
+    let policy = NARROW.replace(
+        "refs/heads/main",
+        "refs/heads/\\u001b]0;own\\u0007\\u009b\\u202emain",
+    );
+    let case =
+        "\n[[case]]\nname = \"c\"\nfrom = \"github-pu\\u009bsh\\u001b[31m\"\nexpect = \"denied\"\n";
+    let folder = folder(&[("acme/api.toml", &format!("{policy}{case}"))]);
+    for verb in [
+        ["check", "--who=acme/api"],
+        ["check", "--format=json"],
+        ["check", "--format=sarif"],
+        ["test", "policies"],
+    ] {
+        let command = Command::new(env!("CARGO_BIN_EXE_countersign"))
+            .current_dir(folder.path())
+            .env_remove("COUNTERSIGN_CONFIG")
+            .args(["policy", verb[0], "policies"])
+            .args(verb.iter().skip(1).filter(|word| word.starts_with('-')))
+            .output();
+        let text = out(&command.unwrap());
+        let steers = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!text.contains(steers), "{verb:?}: {text:?}");
+    }
+}
+
+#[test]
+fn who_tells_what_the_guard_rails_leave() {
+    let rails = "[[require]]\nlifetime-at-most = \"10m\"\nscopes-at-most = [\"write_registry\"]\n";
+    let wider = NARROW.replace("\"build\"", "\"wider\"").replace(
+        "[\"write_registry\"]",
+        "[\"write_registry\", \"read_registry\"]",
+    );
+    let folder = folder(&[
+        ("acme/api.toml", &format!("{NARROW}\n{wider}")),
+        ("acme/_organization.toml", rails),
+    ]);
+    let text = out(&check(folder.path(), &["--who=acme/api"]));
+    assert!(
+        text.contains("may write the registry for 10 minutes\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("(off: it breaks a guard rail, and gives nothing)\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn who_is_asked_about_a_broken_file_and_its_faults_are_shown() {
+    for (api, rails) in [("a = ", ""), (NARROW, "[[deny]]\nname = \"x\"\n")] {
+        let folder = folder(&[("acme/api.toml", api), ("acme/_organization.toml", rails)]);
+        let output = check(folder.path(), &["--who=acme/api"]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(out(&output).starts_with("error["), "{}", out(&output));
+    }
+}
+
+#[test]
 fn excerpts_are_plain_where_nobody_sees_colours() {
     let folder = folder(&[("acme/api.toml", &NARROW.replace("refs/heads/", ""))]);
     let text = out(&check(folder.path(), &[]));

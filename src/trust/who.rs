@@ -75,7 +75,7 @@ pub fn who(policy: &ProjectPolicy, limits: &Limits) -> Vec<WhoGetsIn> {
                     .position(std::ops::Range::from(relationship.at.header).start)
                     .0,
                 shadow: relationship.mode == Mode::Shadow,
-                sentence: sentence(relationship, &asks, *limits),
+                sentence: sentence(policy, relationship, &asks, *limits),
                 pull_requests: pull_requests(relationship, &asks, &mut lens),
                 other_branches: other_branches(relationship, &asks, &mut lens),
                 other_owners: other_owners(relationship, &asks, &mut lens),
@@ -86,7 +86,12 @@ pub fn who(policy: &ProjectPolicy, limits: &Limits) -> Vec<WhoGetsIn> {
 
 /// "any push of a tag matching v* in GitHub repository 74 of owner 65 (acme/api) that runs in environment production may
 /// read and write the registry for 30 minutes".
-fn sentence(relationship: &Relationship, asks: &[Ask<'_>], limits: Limits) -> String {
+fn sentence(
+    policy: &ProjectPolicy,
+    relationship: &Relationship,
+    asks: &[Ask<'_>],
+    limits: Limits,
+) -> String {
     let mut said = Said {
         relationship,
         asks,
@@ -97,14 +102,23 @@ fn sentence(relationship: &Relationship, asks: &[Ask<'_>], limits: Limits) -> St
     let place = said.place();
     let rest = said.rest();
     let lifetime = relationship.lifetime.unwrap_or(limits.default_lifetime);
-    let lifetime = lifetime.min(limits.maximum_lifetime);
+    let above = policy.guard_rails();
+    let most = above.and_then(|above| above.longest_for(&relationship.issuer));
+    let lifetime = lifetime
+        .min(limits.maximum_lifetime)
+        .min(most.unwrap_or(lifetime));
     let may = scopes_in_words(&relationship.scopes);
     let shadow = match relationship.mode {
         Mode::Enforce => "",
         Mode::Shadow => " (in shadow mode: it is recorded, and gives nothing)",
     };
+    let off = if policy.breaches_of(relationship).is_empty() {
+        ""
+    } else {
+        " (off: it breaks a guard rail, and gives nothing)"
+    };
     format!(
-        "any {job}{reference}{place}{rest} may {may} for {}{shadow}",
+        "any {job}{reference}{place}{rest} may {may} for {}{shadow}{off}",
         duration_in_words(lifetime)
     )
 }

@@ -17,6 +17,9 @@ use crate::trust::{
     Verdict, Wish,
 };
 
+/// The largest file of claims that is read, in bytes.
+const LARGEST_CLAIMS: u64 = 1024 * 1024;
+
 /// What became of a case.
 pub(super) struct Tried {
     /// The answer of the judge, in one sentence; or why it could not be asked.
@@ -167,13 +170,25 @@ fn claims(
 fn read(folder: &Path, policy: &ProjectPolicy, name: &str) -> Result<Map<String, Value>, String> {
     let beside = folder.join(policy.path().organization());
     let file = beside.join(name);
-    let shown = file.display();
-    let text =
-        std::fs::read(&file).map_err(|fault| format!("`{shown}` cannot be read: {fault}"))?;
+    claims_in(&file).map_err(|fault| format!("`{}` {fault}", file.display()))
+}
+
+/// The claims that stand in `file`; or what is wrong with it, in words that follow its name. Only a plain file is opened: a
+/// policy may be somebody else's, and a pipe or a device would never end.
+pub(super) fn claims_in(file: &Path) -> Result<Map<String, Value>, String> {
+    let unreadable = |fault: std::io::Error| format!("cannot be read: {fault}");
+    let metadata = std::fs::metadata(file).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err("cannot be read: it is no plain file".to_owned());
+    }
+    if metadata.len() > LARGEST_CLAIMS {
+        return Err("cannot be read: it is larger than 1 MiB".to_owned());
+    }
+    let text = std::fs::read(file).map_err(unreadable)?;
     match parse_strictly(&text) {
         Ok(Value::Object(claims)) => Ok(claims),
-        Ok(_) => Err(format!("`{shown}` holds no JSON object of claims")),
-        Err(fault) => Err(format!("`{shown}` is not JSON: {fault}")),
+        Ok(_) => Err("holds no claims, one JSON object".to_owned()),
+        Err(fault) => Err(format!("holds no claims, one JSON object: {fault}")),
     }
 }
 

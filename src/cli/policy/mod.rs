@@ -20,6 +20,8 @@ use std::io::Write as _;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use crate::text::without_controls;
+
 pub(super) use recorded::in_words as record_in_words;
 
 /// The arguments of `policy`.
@@ -39,10 +41,12 @@ enum PolicyVerb {
     Pin(pin::PinArgs),
 }
 
-/// Writes an answer. Nobody may be reading any more: then there is nobody to tell.
+/// Writes an answer, in which nothing that others chose steers the terminal. Nobody may be reading any more: then there is nobody to tell.
 fn say(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let _ = out
+        .write_all(without_controls(text).as_bytes())
+        .and_then(|()| out.flush());
 }
 
 /// "1 case", "2 cases".

@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
+use crate::text::without_controls;
 use crate::trust::{Inclusion, LINTS, Problem, ProjectPath, Report, Severity, WhoGetsIn};
 
 /// What was found in one file.
@@ -115,13 +116,16 @@ fn rows(checked: &Checked) -> Vec<Row<'_>> {
 pub(super) fn text(findings: &Findings, who: Option<&Who>, policies: usize) {
     let mut text = String::new();
     if let Some((project, entries)) = who {
-        text.push_str(&in_words(project, entries));
+        text.push_str(&without_controls(&in_words(project, entries)));
     }
     for checked in &findings.0 {
         match checked {
             Checked::Report(report) if report.problems().is_empty() => {}
             Checked::Report(report) => {
-                text.push_str(&report.render(true));
+                // The excerpts make escapes visible by themselves; what is left of them are colours.
+                let excerpts = report.render(true);
+                let parts: Vec<String> = excerpts.split('\x1b').map(without_controls).collect();
+                text.push_str(&parts.join("\x1b"));
                 text.push_str("\n\n");
             }
             Checked::File {
@@ -129,6 +133,7 @@ pub(super) fn text(findings: &Findings, who: Option<&Who>, policies: usize) {
                 message,
                 severity,
             } => {
+                let message = without_controls(message);
                 let _ = write!(
                     text,
                     "{}[{UNREADABLE}]: {message}\n --> {file}\n\n",

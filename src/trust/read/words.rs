@@ -286,17 +286,11 @@ fn bad_name(name: &str) -> Option<&'static str> {
         Some("it is longer than 100 characters")
     } else if name.contains(['"', '\\']) {
         Some("it holds a quotation mark or a backslash, which OAuth error texts cannot show")
-    } else if name.chars().any(unprintable) {
+    } else if name.chars().any(crate::text::is_unprintable) {
         Some("it holds a character that does not print")
     } else {
         None
     }
-}
-
-/// Control characters, line separators and marks that change the direction of a text.
-fn unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
 }
 
 /// A value of the wrong TOML type.
@@ -321,9 +315,13 @@ pub(super) fn missing(name: &str, what: &str, header: Place) -> Problem {
 
 /// What a user wrote, as it is safe and short enough to show in a message.
 pub(super) fn shown(text: &str) -> String {
-    let printable = text
-        .chars()
-        .map(|c| if unprintable(c) { '\u{FFFD}' } else { c });
+    let printable = text.chars().map(|c| {
+        if crate::text::is_unprintable(c) {
+            '\u{FFFD}'
+        } else {
+            c
+        }
+    });
     let mut short: String = printable.take(80).collect();
     if text.chars().count() > 80 {
         short.push('…');
