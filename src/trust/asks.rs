@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::FindingKind;
 use super::condition::{Alternatives, Asked, Condition, Scalar, Sense};
 use super::entry::{Deny, DenyAsks, Question, Relationship, Test};
-use super::glob::Globs;
+use super::glob::{Glob, Globs};
 use super::identity::{FieldTest, Named};
 use super::language::{Found, Languages, Member, find};
 use crate::issuer::Profile;
@@ -76,10 +76,7 @@ impl<'a> Ask<'a> {
                 .iter()
                 .map(|value| Member::Text(value, fold))
                 .collect(),
-            Named::Like(globs) => globs
-                .iter()
-                .map(|glob| Member::Glob(glob.as_str(), glob.folds()))
-                .collect(),
+            Named::Like(globs) => globs.iter().map(|glob| of_glob(glob)).collect(),
             Named::Workflow(_) => return None,
         };
         let about = match test.field.source {
@@ -170,15 +167,23 @@ impl<'a> Ask<'a> {
     }
 }
 
+/// What a glob matches; one without `*` and `?` is a text.
+fn of_glob(glob: &Glob) -> Member<'_> {
+    let (text, fold) = (glob.as_str(), glob.folds());
+    if text.contains(['*', '?']) {
+        Member::Glob(text, fold)
+    } else {
+        Member::Text(text, fold)
+    }
+}
+
 fn members(asked: &Alternatives, fold: bool) -> Vec<Member<'_>> {
     let exact = asked.exact.iter().filter_map(|value| match value {
         Scalar::Text(text) => Some(Member::Text(text, fold)),
         Scalar::Number(_) | Scalar::Boolean(_) => None,
     });
     let globs = asked.globs.iter();
-    exact
-        .chain(globs.map(|glob| Member::Glob(glob.as_str(), glob.folds())))
-        .collect()
+    exact.chain(globs.map(|glob| of_glob(glob))).collect()
 }
 
 /// What a relationship asks, question by question.

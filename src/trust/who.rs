@@ -84,6 +84,9 @@ pub fn who(policy: &ProjectPolicy, limits: &Limits) -> Vec<WhoGetsIn> {
         .collect()
 }
 
+/// Before a glob.
+const MATCHING: &str = "matching ";
+
 /// "any push of a tag matching v* in GitHub repository 74 of owner 65 (acme/api) that runs in environment production may
 /// read and write the registry for 30 minutes".
 fn sentence(
@@ -209,8 +212,15 @@ impl Said<'_, '_> {
         let owner_id = wording.owner_id.and_then(|field| self.field(field));
         let owner_name = wording.owner_name.and_then(|field| self.field(field));
         let names = |one: Option<String>, other: Option<String>| {
-            let both: Vec<String> = one.into_iter().chain(other).collect();
-            both.join("/")
+            let matching = |name: &String| name.starts_with(MATCHING);
+            let prefix = if one.iter().chain(&other).any(matching) {
+                MATCHING
+            } else {
+                ""
+            };
+            let both = one.into_iter().chain(other);
+            let both: Vec<String> = both.map(|name| name.replacen(MATCHING, "", 1)).collect();
+            format!("{prefix}{}", both.join("/"))
         };
         let place = wording.place;
         let (ids, names) = match (place_id, owner_id) {
@@ -258,7 +268,7 @@ impl Said<'_, '_> {
             Named::Like(globs) => {
                 let globs: Vec<String> =
                     globs.iter().map(|glob| glob.as_str().to_owned()).collect();
-                format!("matching {}", listed(&globs, "or"))
+                format!("{MATCHING}{}", listed(&globs, "or"))
             }
             Named::Workflow(_) => question.wanted.to_string(),
         })
@@ -552,7 +562,10 @@ fn other_branches(relationship: &Relationship, asks: &[Ask<'_>], lens: &mut Lens
             return Inclusion::no(format!("`{claim}` is {}", listed(&values, "or")));
         }
         let globs: Vec<&str> = globs.to_vec();
-        if let Found::Yes(example) = lens.meets(ask, &globs) {
+        let mut unnamed = ask.clone();
+        let named = ask.texts().map(|text| Member::Text(text, false));
+        unnamed.none_of.extend(named);
+        if let Found::Yes(example) = lens.meets(&unnamed, &globs) {
             why = Some(format!(
                 "`{claim}` may be any that matches, such as `{example}`"
             ));

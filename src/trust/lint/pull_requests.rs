@@ -114,10 +114,11 @@ fn open(seen: &Seen<'_>, lens: &mut Lens, of_forks: &str) -> Option<Problem> {
     let (claim, values) = situation.claims.first()?;
     let value = values.first()?;
     let forks = lifts_forks(relationship);
-    let guarded = relationship
-        .questions
-        .iter()
-        .any(|question| question.claim.starts_with("environment"));
+    let guarded = relationship.questions.iter().any(|question| {
+        question.claim.starts_with("environment")
+            || matches!(&question.test, Test::Field(test)
+                    if test.field.kind == FieldKind::ReusableWorkflow)
+    });
     let severity = match (forks, guarded) {
         (true, _) => Severity::Error,
         (false, true) => Severity::Note,

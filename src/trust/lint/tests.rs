@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::clock::Seconds;
 use crate::issuer::{IssuerForm, PROFILES, TrustedIssuer};
-use crate::trust::{ProjectPath, Severity, read_guard_rails, read_policy};
+use crate::trust::{ProjectPath, Severity, read_guard_rails, read_policy, who};
 
 const LIMITS: Limits = Limits {
     default_lifetime: Seconds(3600),
@@ -247,6 +247,13 @@ fn write_scopes_that_are_open_to_pull_requests() {
             (gitlab(WRITE, "ref = \"refs/heads/main\""), None),
         ],
     );
+}
+
+#[test]
+fn a_reusable_workflow_that_is_pinned_guards_against_pull_requests() {
+    let path = "octo-org/tools/.github/workflows/f.yml@refs/tags/v1";
+    let text = format!("{GITHUB}{WRITE}reusable-workflow = \"{path}\"\n");
+    assert_eq!(severity_of("write-for-pull-requests", &text), Some(Note));
 }
 
 #[test]
@@ -968,4 +975,40 @@ fn a_name_that_jobs_no_longer_have_is_told_with_the_decision_that_saw_it() {
     assert_eq!(problem.code(), "label-differs");
     assert!(problem.message().contains("octo-org/octo-renamed"));
     assert!(problem.why().unwrap().contains("019aa2f3"));
+}
+
+#[test]
+fn who_takes_a_glob_without_a_wildcard_for_a_name() {
+    let named = policy(&reading(
+        "ref = { glob = [\"refs/heads/main\", \"refs/heads/next\"] }",
+    ));
+    let answer = &who(&named, &LIMITS)[0];
+    assert_eq!(answer.other_branches.inside, Some(false), "{answer:?}");
+    assert!(
+        answer.sentence.contains("of branch main or branch next in"),
+        "{answer:?}"
+    );
+
+    let beyond = policy(&reading(
+        "ref = { glob = [\"refs/heads/main\", \"refs/heads/release/*\"] }",
+    ));
+    let answer = &who(&beyond, &LIMITS)[0];
+    assert_eq!(answer.other_branches.inside, Some(true), "{answer:?}");
+    assert!(
+        answer
+            .other_branches
+            .because
+            .contains("refs/heads/release/"),
+        "{answer:?}"
+    );
+
+    let kite = policy(
+        "[[trust]]\nname = \"x\"\nissuer = \"buildkite\"\norganization = \"acme\"\n\
+        pipeline = { glob = \"deploy-*\" }\nscopes = [\"read_registry\"]\n",
+    );
+    let sentence = &who(&kite, &LIMITS)[0].sentence;
+    assert!(
+        sentence.contains("Buildkite pipeline matching acme/deploy-*"),
+        "{sentence}"
+    );
 }
