@@ -71,10 +71,13 @@ fn of_field(seen: &Seen<'_>, question: &Question) -> Option<Problem> {
             "a name alone",
         )
         .of(severity)
-        .because(
+        .because(if id.always {
             "a name can be given up and registered by somebody else. its id is pinned at first use; until then, \
-            whoever has the name comes first",
-        )
+            whoever has the name comes first"
+        } else {
+            "a name can be given up and registered by somebody else. its id is pinned by the first job that asks for \
+            it; until then, whoever has the name comes in"
+        })
         .mend(mend),
     )
 }
