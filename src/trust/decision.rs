@@ -165,7 +165,17 @@ pub struct ChangedId {
 }
 
 impl Refusal {
-    /// A name for dashboards, tests and the docs. Codes are never renamed.
+    /// Every code: the reasons of denials that a policy decided, and that another policy could change.
+    pub const CODES: [&'static str; 6] = [
+        "not-trusted",
+        "identity-changed",
+        "relationship-expired",
+        "denied-by-rule",
+        "scope-exceeds-grant",
+        "resource-not-allowed",
+    ];
+
+    /// One of [`Self::CODES`]: a name for dashboards, tests and the docs. Codes are never renamed.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotTrusted => "not-trusted",
@@ -213,5 +223,30 @@ impl Grant {
     /// The `aud` that was asked for and is allowed; `None` means our public address.
     pub fn resource(&self) -> Option<&str> {
         self.resource.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_a_code_of_its_own_and_the_list_has_them_all() {
+        let name: Arc<str> = "x".into();
+        let all = [
+            Refusal::NotTrusted,
+            Refusal::IdentityChanged {
+                relationship: name.clone(),
+                changed: Vec::new(),
+            },
+            Refusal::RelationshipExpired(name.clone()),
+            Refusal::DeniedByRule(name),
+            Refusal::ScopeExceedsGrant {
+                exceeding: Scopes::default(),
+                granted: Scopes::default(),
+            },
+            Refusal::ResourceNotAllowed(String::new()),
+        ];
+        assert_eq!(all.map(|refusal| refusal.code()), Refusal::CODES);
     }
 }

@@ -16,7 +16,7 @@ use crate::audit::Record;
 use crate::clock::{Clock as _, Seconds, SystemClock, UnixTime};
 use crate::subject::VerifiedClaims;
 use crate::text::for_terminal;
-use crate::trust::{Explanation, ProjectPolicy, Verdict, Wish};
+use crate::trust::{Explanation, ProjectPolicy, Refusal, Verdict, Wish};
 
 /// Run the jobs that the ledger remembers through a new folder of policies, and list what it would change.
 ///
@@ -202,16 +202,8 @@ impl Comparison<'_> {
 
 /// Whether the policy was asked: whatever was wrong with other tokens, no policy changes it.
 fn reached_the_policy(record: &Record) -> bool {
-    let of_policy = [
-        "not-trusted",
-        "denied-by-rule",
-        "scope-exceeds-grant",
-        "resource-not-allowed",
-        "identity-changed",
-        "relationship-expired",
-    ];
     let reason = record.reason.as_deref();
-    record.verified && reason.is_none_or(|reason| of_policy.contains(&reason))
+    record.verified && reason.is_none_or(|reason| Refusal::CODES.contains(&reason))
 }
 
 /// What differs between two answers; a project without a policy lets nobody in.
