@@ -61,7 +61,7 @@ impl LedgerAccess {
     pub async fn open(config: &Config) -> Result<Self, AccessError> {
         let StoreLocation::Embedded(folder) = &config.store;
         // A command that only looks makes no data folder where a service was expected.
-        if !folder.join("db").exists() {
+        if !EmbeddedStore::is_in(folder) {
             return Err(AccessError::NoLedger(folder.clone()));
         }
         let socket = config.store.admin_socket();

@@ -1,8 +1,8 @@
 //! The stores: they keep the promises of `ledger`, `discovery`, `project_token` and `directory`, and are the only files
 //! that know a database.
 
-mod sled;
+mod embedded;
 
 #[doc(hidden)]
-pub use self::sled::Step;
-pub use self::sled::{EmbeddedStore, OpenError, Options};
+pub use self::embedded::Step;
+pub use self::embedded::{EmbeddedStore, OpenError, Options};

@@ -41,8 +41,9 @@ impl Ledger for EmbeddedStore {
         &self,
         key: DenialKey,
     ) -> BoxFuture<'_, Result<Option<DecisionId>, StoreUnavailable>> {
-        self.read(keys::denial(&key), |draft, key| {
-            let found = draft.get(key).map_err(|error| error.to_string())?;
+        self.read(move |draft| {
+            let found = draft.get(&keys::denial(&key));
+            let found = found.map_err(|error| error.to_string())?;
             let denied = found.as_deref().and_then(Denied::read);
             Ok(denied.map(|denied| denied.id))
         })
@@ -53,10 +54,8 @@ impl Ledger for EmbeddedStore {
     }
 
     fn decision(&self, id: DecisionId) -> BoxFuture<'_, Result<Option<Record>, StoreUnavailable>> {
-        // In flight or not is asked of the first piece; all pieces are of one commit.
-        self.read(keys::piece(&keys::record(id), 0), move |draft, _| {
-            let found = draft.text(&keys::record(id));
-            let found = found.map_err(|error| error.to_string())?;
+        self.read(move |draft| {
+            let found = draft.entry(&keys::record(id))?;
             let read = |json: Vec<u8>| {
                 serde_json::from_slice(&json)
                     .map_err(|error| format!("the record {id} is damaged: {error}"))
@@ -72,10 +71,13 @@ impl Ledger for EmbeddedStore {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Record>, StoreUnavailable>> {
         let from = page(keys::RECORD, since, after.map(keys::record));
-        let read = move |draft: &Draft<'_>| draft.stored_texts(keys::RECORD, from, limit);
-        self.read_texts(read, |(_, json)| {
-            serde_json::from_slice(json).map_err(|error| format!("a record is damaged: {error}"))
-        })
+        self.read_each(
+            move |draft| draft.entries(keys::RECORD, from, limit),
+            |(_, json)| {
+                serde_json::from_slice(json)
+                    .map_err(|error| format!("a record is damaged: {error}"))
+            },
+        )
     }
 
     fn events_since(
@@ -85,10 +87,13 @@ impl Ledger for EmbeddedStore {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Event>, StoreUnavailable>> {
         let from = page(keys::EVENT, since, after.map(keys::event));
-        let read = move |draft: &Draft<'_>| draft.stored_texts(keys::EVENT, from, limit);
-        self.read_texts(read, |(_, json)| {
-            serde_json::from_slice(json).map_err(|error| format!("an event is damaged: {error}"))
-        })
+        self.read_each(
+            move |draft| draft.entries(keys::EVENT, from, limit),
+            |(_, json)| {
+                serde_json::from_slice(json)
+                    .map_err(|error| format!("an event is damaged: {error}"))
+            },
+        )
     }
 
     fn name_states(
@@ -99,7 +104,7 @@ impl Ledger for EmbeddedStore {
         async move {
             let keys = keys.map_err(StoreUnavailable)?;
             let read = move |draft: &Draft<'_>| names::stored(draft, keys);
-            let found = self.read_texts(read, names::parse).await?;
+            let found = self.read_each(read, names::parse).await?;
             let states = found.into_iter().map(|found| (found.names, found.state));
             Ok(states.collect())
         }
@@ -115,8 +120,11 @@ impl Ledger for EmbeddedStore {
                 Some(project) => keys::names_of(project),
                 None => vec![keys::NAMES],
             };
-            let read = move |draft: &Draft<'_>| draft.texts(&prefix);
-            let mut found = self.read_texts(read, names::parse).await?;
+            let read = move |draft: &Draft<'_>| {
+                let texts = draft.texts(&prefix);
+                texts.map_err(|error| error.to_string())
+            };
+            let mut found = self.read_each(read, names::parse).await?;
             found.sort_by(|one, other| one.names.cmp(&other.names));
             Ok(found)
         }
@@ -193,17 +201,17 @@ fn record_once(draft: &mut Draft<'_>, denial: &Denial) -> Result<DecisionId, Fau
 /// Adds a record. None is ever written over.
 fn write_record(draft: &mut Draft<'_>, record: &Record) -> Result<(), Fault> {
     let key = keys::record(record.decision_id);
-    if draft.get(&keys::piece(&key, 0))?.is_some() {
+    if draft.get(&key)?.is_some() {
         return Err(Fault::Refused("the decision is on record already".into()));
     }
     let json = serde_json::to_vec(record)
         .map_err(|error| Fault::Refused(format!("the record cannot be written: {error}")))?;
-    draft.put_text(&key, &json)
+    draft.put_entry(key, json)
 }
 
 /// Where a page of decisions or events begins: after `last`, but not before `since`.
 fn page(kind: u8, since: UnixTime, last: Option<Vec<u8>>) -> Vec<u8> {
-    let after = last.map(|last| keys::after_text(&last));
+    let after = last.map(|last| keys::after(&last));
     keys::named_since(kind, since).max(after.unwrap_or_default())
 }
 

@@ -1,4 +1,4 @@
-//! What lies where in the one tree.
+//! What lies where in the one tree of the index.
 //!
 //! One tree, because a batch is atomic within a tree and not across trees. The first byte of a key says what it is:
 //!
@@ -6,15 +6,16 @@
 //! |---|---|
 //! | `m` `eta/format` | the version of this table |
 //! | `m` `eta/forgotten` | the latest time until which a forgotten spent token was to be remembered |
+//! | `m` `eta/reached` | the last commit of the journal that is in here (u64), where the records ended with it (u64) |
 //! | `s` spent key | uses (u32), until (time) |
 //! | `n` denial key | decision id, until (time) |
 //! | `x` time, `s` or `n`, key | nothing: the order in which the two above may be forgotten |
-//! | `r` decision id, piece (u16) | JSON of the record |
+//! | `r` decision id | where the JSON of the record lies: place (u64), length (u32) |
 //! | `a` hour (time), issuer's length (u16), issuer, reason | count (u64) |
 //! | `k` SHA-256 of the issuer, piece (u16) | when fetched (time), the key set |
 //! | `g` SHA-256 of the `kid`, piece (u16) | length of the `kid` (u16), the `kid`, the sealed key |
 //! | `f` SHA-256 of the project, SHA-256 of the names, piece (u16) | JSON of the names and of what is remembered of them |
-//! | `e` event id, piece (u16) | JSON of the event |
+//! | `e` event id | where the JSON of the event lies: place (u64), length (u32) |
 //! | `p` path of a project | its text id |
 //! | `i` text id | the path |
 //!
@@ -30,10 +31,13 @@ use crate::subject::SpentKey;
 pub(super) const FORMAT_KEY: &[u8] = b"meta/format";
 
 /// The version of the table that this program writes and reads.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// Where it stands how far the spent tokens are forgotten.
 pub(super) const FORGOTTEN_KEY: &[u8] = b"meta/forgotten";
+
+/// Where it stands how far the index has followed the journal.
+pub(super) const REACHED_KEY: &[u8] = b"meta/reached";
 
 /// The longest value, in octets; longer texts are cut into pieces.
 ///
@@ -77,9 +81,9 @@ pub(super) fn named_since(kind: u8, since: UnixTime) -> Vec<u8> {
     join(&[&[kind], &millis])
 }
 
-/// What comes after every piece of the text under `key`.
-pub(super) fn after_text(key: &[u8]) -> Vec<u8> {
-    join(&[key, &[0xFF; 3]])
+/// What comes next after `key`.
+pub(super) fn after(key: &[u8]) -> Vec<u8> {
+    join(&[key, &[0]])
 }
 
 /// What the keys of all names of a project begin with.

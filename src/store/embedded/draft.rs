@@ -1,8 +1,10 @@
 //! A commit in the making: reads see what it already holds, and nothing is written before it is complete.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use super::keys::{self, LONGEST_PIECE};
+use super::records::{Place, Records, placed};
 use crate::clock::UnixTime;
 
 /// Keys with their new values; `None` removes.
@@ -26,18 +28,39 @@ impl From<sled::Error> for Fault {
     }
 }
 
-/// The writes that were decided so far, over the database.
+/// The writes that were decided so far, over what is there.
 pub(super) struct Draft<'a> {
     tree: &'a sled::Tree,
+    records: &'a Records,
+    /// Where the records end with the entries that were added.
+    end: u64,
+    entries: Vec<Vec<u8>>,
     writes: Writes,
+    /// How far spent tokens are forgotten, once that was looked up.
+    forgotten: OnceCell<Option<UnixTime>>,
     needs_room: bool,
 }
 
+/// What a draft came to.
+pub(super) struct Drafted {
+    /// What is added to the records.
+    pub(super) entries: Vec<Vec<u8>>,
+    /// Where the records end then.
+    pub(super) end: u64,
+    /// What changes in the index.
+    pub(super) writes: Writes,
+}
+
 impl<'a> Draft<'a> {
-    pub(super) fn over(tree: &'a sled::Tree) -> Self {
+    /// A draft over `tree` and `records`, which end at `end`.
+    pub(super) fn over(tree: &'a sled::Tree, records: &'a Records, end: u64) -> Self {
         Self {
             tree,
+            records,
+            end,
+            entries: Vec::new(),
             writes: Writes::new(),
+            forgotten: OnceCell::new(),
             needs_room: false,
         }
     }
@@ -116,24 +139,42 @@ impl<'a> Draft<'a> {
         Ok(texts)
     }
 
-    /// At most `limit` texts whose keys begin with `kind` and are not below `from`, with their keys, in order. What the
-    /// commit in the making writes is not among them.
-    pub(super) fn stored_texts(
+    /// Adds an entry to the records, to be found under `key`. It can never be changed.
+    pub(super) fn put_entry(&mut self, key: Vec<u8>, entry: Vec<u8>) -> Result<(), Fault> {
+        let length = u32::try_from(entry.len());
+        let length = length.map_err(|_| Fault::Refused("an entry is too long to keep".into()))?;
+        let (place, end) = placed(self.end, length);
+        self.end = end;
+        self.entries.push(entry);
+        self.put(key, place.write());
+        Ok(())
+    }
+
+    /// The entry of the records that is found under `key`. What this draft adds is not among them.
+    pub(super) fn entry(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        let value = self.get(key).map_err(|error| error.to_string())?;
+        value.map(|value| self.entry_at(&value)).transpose()
+    }
+
+    /// At most `limit` entries of the records whose keys begin with `kind` and are not below `from`, in the order of
+    /// their keys. What this draft adds is not among them.
+    pub(super) fn entries(
         &self,
         kind: u8,
         from: Vec<u8>,
         limit: usize,
-    ) -> Result<Vec<Entry>, sled::Error> {
-        let mut texts = Vec::new();
-        for entry in self.tree.range(from..vec![kind + 1]) {
-            let (piece, value) = entry?;
-            join_piece(&mut texts, &piece, value.to_vec());
-            if texts.len() > limit {
-                texts.truncate(limit);
-                break;
-            }
-        }
-        Ok(texts)
+    ) -> Result<Vec<Entry>, String> {
+        let found = self.tree.range(from..vec![kind + 1]).take(limit);
+        let read = |entry: Result<(sled::IVec, sled::IVec), sled::Error>| {
+            let (key, value) = entry.map_err(|error| error.to_string())?;
+            Ok((key.to_vec(), self.entry_at(&value)?))
+        };
+        found.map(read).collect()
+    }
+
+    fn entry_at(&self, value: &[u8]) -> Result<Vec<u8>, String> {
+        let place = Place::read(value).ok_or("an entry of the store is damaged")?;
+        self.records.read(place).map_err(|error| error.to_string())
     }
 
     /// Forgets at most `limit` spent tokens and denials whose time is over.
@@ -176,9 +217,14 @@ impl<'a> Draft<'a> {
         Ok(self.forgotten()? < Some(until))
     }
 
+    /// The same for every job of a commit: what is forgotten in it is decided last.
     fn forgotten(&self) -> Result<Option<UnixTime>, sled::Error> {
+        if let Some(forgotten) = self.forgotten.get() {
+            return Ok(*forgotten);
+        }
         let value = self.get(keys::FORGOTTEN_KEY)?;
-        Ok(value.and_then(|value| keys::split_time(&value).map(|(until, _)| until)))
+        let forgotten = value.and_then(|value| keys::split_time(&value).map(|(until, _)| until));
+        Ok(*self.forgotten.get_or_init(|| forgotten))
     }
 
     /// Wants to know whether there is room to write, even if nothing is written.
@@ -194,8 +240,12 @@ impl<'a> Draft<'a> {
         self.writes.is_empty()
     }
 
-    pub(super) fn into_writes(self) -> Writes {
-        self.writes
+    pub(super) fn finish(self) -> Drafted {
+        Drafted {
+            entries: self.entries,
+            end: self.end,
+            writes: self.writes,
+        }
     }
 }
 
@@ -208,9 +258,14 @@ fn join_piece(texts: &mut Vec<Entry>, piece: &[u8], value: Vec<u8>) {
     }
 }
 
-/// How many octets `writes` hold.
-pub(super) fn octets(writes: &Writes) -> u64 {
-    let one =
-        |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| key.len() + value.as_ref().map_or(0, Vec::len);
-    writes.iter().map(one).sum::<usize>() as u64
+impl Drafted {
+    /// How many octets of the disk this takes at most.
+    pub(super) fn room(&self) -> u64 {
+        let writes = self.writes.iter();
+        let writes = writes.map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len));
+        let entries: usize = self.entries.iter().map(Vec::len).sum();
+        // Everything is written to the journal and then to its place; a write of the index with the rest of its leaf
+        // when that is written anew.
+        (writes.sum::<usize>().saturating_mul(8) + entries.saturating_mul(2)) as u64
+    }
 }

@@ -1,8 +1,11 @@
-//! One opening of the database, which a failed write ends.
+//! The index: where things are looked up. One opening of sled, which a failed write ends.
+//!
+//! Nothing in it is true because it is here: each change stands in the journal first, and is made here afterwards. What a
+//! crash takes away is made again from there.
 //!
 //! What was found in sled 0.34.7, and what is done about it here:
 //! - `flush` writes its buffers and calls `sync_file_range`, which makes neither the size of the file nor the cache of
-//!   the disk durable. [`Instance::sync`] follows it with `fdatasync` on the one file that holds everything.
+//!   the disk durable. [`Index::sync`] follows it with `fdatasync` on the one file that holds everything.
 //! - After a failed write every call fails until the database is opened again, and a thread that already waits for that
 //!   write may never be woken. A watchdog wakes it.
 //! - The lock on the file may outlive the handle for a moment, while its threads finish.
@@ -12,12 +15,14 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::draft::Writes;
-use super::place::Place;
+use super::folder::Folder;
+use super::keys;
 
 /// How often the watchdog looks.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
@@ -26,23 +31,48 @@ const WATCH_EVERY: Duration = Duration::from_millis(250);
 const LETS_GO_WITHIN: Duration = Duration::from_secs(5);
 
 /// The database, open.
-pub(super) struct Instance {
+pub(super) struct Index {
     db: Option<sled::Db>,
     file: File,
     watchdog: Option<Watchdog>,
 }
 
-impl Instance {
+/// How far the index has followed the journal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Reached {
+    /// The number of the last commit that is in it.
+    pub(super) number: u64,
+    /// Where the records ended with it.
+    pub(super) end: u64,
+}
+
+impl Reached {
+    fn write(self) -> Vec<u8> {
+        [self.number.to_be_bytes(), self.end.to_be_bytes()].concat()
+    }
+
+    fn read(value: &[u8]) -> Option<Self> {
+        let (number, end) = value.split_first_chunk()?;
+        Some(Self {
+            number: u64::from_be_bytes(*number),
+            end: u64::from_be_bytes(end.try_into().ok()?),
+        })
+    }
+}
+
+impl Index {
     /// Opens the database and makes durable whatever it found. An error is a sentence for the log.
-    pub(super) fn open(place: &Place, cache: u64) -> Result<Self, String> {
-        let config = sled::Config::new().path(place.path()).cache_capacity(cache);
+    pub(super) fn open(folder: &Folder, cache: u64) -> Result<Self, String> {
+        let config = sled::Config::new()
+            .path(folder.index())
+            .cache_capacity(cache);
         let db = guarded(|| open_patiently(&config))?;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
-            .open(place.database())
+            .open(folder.database())
             .and_then(|file| file.sync_data().map(|()| file))
-            .and_then(|file| place.sync_names().map(|()| file))
+            .and_then(|file| folder.sync_names().map(|()| file))
             .map_err(|error| error.to_string())?;
         let watchdog = Watchdog::start(config, db.clone()).map_err(|error| error.to_string())?;
         Ok(Self {
@@ -57,8 +87,21 @@ impl Instance {
         self.db.as_deref().ok_or_else(|| "it is closed".to_owned())
     }
 
-    /// Applies all of `writes` or, should the process stop, none. Not durable yet.
-    pub(super) fn apply(&self, writes: &Writes) -> Result<(), String> {
+    /// How far it has followed the journal.
+    pub(super) fn reached(&self) -> Result<Reached, String> {
+        let found = guarded(|| {
+            let found = self.tree()?.get(keys::REACHED_KEY);
+            found.map_err(|error| error.to_string())
+        })?;
+        match found {
+            None => Ok(Reached::default()),
+            Some(value) => Reached::read(&value).ok_or_else(|| "an entry of it is damaged".into()),
+        }
+    }
+
+    /// Makes all of `writes` or, should the process stop, none, and notes that the journal was followed so far. Not
+    /// durable yet.
+    pub(super) fn apply(&self, writes: &Writes, reached: Reached) -> Result<(), String> {
         let mut batch = sled::Batch::default();
         for (key, value) in writes {
             match value {
@@ -66,6 +109,7 @@ impl Instance {
                 None => batch.remove(key.as_slice()),
             }
         }
+        batch.insert(keys::REACHED_KEY, reached.write());
         guarded(|| {
             let tree = self.tree()?;
             tree.apply_batch(batch).map_err(|error| error.to_string())
@@ -86,7 +130,7 @@ impl Instance {
     }
 }
 
-impl Drop for Instance {
+impl Drop for Index {
     fn drop(&mut self) {
         self.watchdog.take();
         let db = self.db.take();
@@ -100,15 +144,12 @@ impl Drop for Instance {
     }
 }
 
-/// Writes the database file over itself and syncs it. Only while it is closed.
+/// Writes the file at `path` over itself and syncs it. Only while nobody else writes it.
 ///
 /// After a failed sync the system may call pages clean that never reached the disk, and no later sync would write them.
 /// Whatever the file reads as now, this makes it what is on disk, before anything is built on it.
-pub(super) fn write_again(place: &Place) -> io::Result<()> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(place.database())?;
+pub(super) fn write_again(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
     let mut block = vec![0; 1 << 20];
     let mut offset = 0;
     loop {

@@ -1,8 +1,8 @@
 //! The one thread that reads for those who wait for no commit.
 //!
 //! A read may go to the disk, and waits while a batch is applied, so it has no place on an async thread. It does not
-//! stand in the writer's queue either, where it would wait for a sync. It answers only what is durable: a key that is
-//! in the commit under way counts as absent.
+//! stand in the writer's queue either, where it would wait for a sync. It answers only what is durable: nothing reaches
+//! the index before the journal has it.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -10,10 +10,9 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use super::draft::{Draft, Entry};
-use super::instance::guarded;
-use super::keys;
-use super::writer::Shared;
+use super::draft::Draft;
+use super::index::guarded;
+use super::shared::Shared;
 use crate::ledger::StoreUnavailable;
 
 type Read = Box<dyn FnOnce(&Shared) + Send>;
@@ -36,53 +35,22 @@ impl Reader {
         })
     }
 
-    /// What `read` finds, unless `key` is being written: then it is not there yet.
-    pub(super) fn durable<T, F>(
-        &self,
-        key: Vec<u8>,
-        read: F,
-    ) -> Result<oneshot::Receiver<Result<Option<T>, StoreUnavailable>>, StoreUnavailable>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Draft<'_>, &[u8]) -> Result<Option<T>, String> + Send + 'static,
-    {
-        self.hand_in(move |shared| {
-            let instance = shared.instance().ok_or("the database is not open")?;
-            let found = read(&Draft::over(instance.tree()?), &key)?;
-            // Asked after the read: what was in no commit then, or is in none now, is on disk.
-            Ok(found.filter(|_| !shared.in_flight(&key)))
-        })
-    }
-
-    /// Those of the texts that `read` finds, with their keys, which are not being written.
-    pub(super) fn durable_texts<F>(
-        &self,
-        read: F,
-    ) -> Result<oneshot::Receiver<Result<Vec<Entry>, StoreUnavailable>>, StoreUnavailable>
-    where
-        F: FnOnce(&Draft<'_>) -> Result<Vec<Entry>, sled::Error> + Send + 'static,
-    {
-        self.hand_in(move |shared| {
-            let instance = shared.instance().ok_or("the database is not open")?;
-            let found = read(&Draft::over(instance.tree()?));
-            let mut found = found.map_err(|error| error.to_string())?;
-            // All pieces are of one commit.
-            found.retain(|(key, _)| !shared.in_flight(&keys::piece(key, 0)));
-            Ok(found)
-        })
-    }
-
-    fn hand_in<T, F>(
+    /// Hands in a read. Refused when too many wait.
+    pub(super) fn ask<T, F>(
         &self,
         read: F,
     ) -> Result<oneshot::Receiver<Result<T, StoreUnavailable>>, StoreUnavailable>
     where
         T: Send + 'static,
-        F: FnOnce(&Shared) -> Result<T, String> + Send + 'static,
+        F: FnOnce(&Draft<'_>) -> Result<T, String> + Send + 'static,
     {
         let (waiter, answer) = oneshot::channel();
         let task = move |shared: &Shared| {
-            let found = guarded(|| read(shared));
+            let found = guarded(|| {
+                let index = shared.index().ok_or("the index is not open")?;
+                // It writes nothing, so where the records end does not matter.
+                read(&Draft::over(index.tree()?, &shared.records, 0))
+            });
             let _ = waiter.send(found.map_err(StoreUnavailable));
         };
         let reads = self.reads.as_ref();

@@ -30,10 +30,10 @@ pub(super) fn parse((_, json): &Entry) -> Result<RememberedNames, String> {
 }
 
 /// What is kept under `keys`.
-pub(super) fn stored(draft: &Draft<'_>, keys: Vec<Vec<u8>>) -> Result<Vec<Entry>, sled::Error> {
+pub(super) fn stored(draft: &Draft<'_>, keys: Vec<Vec<u8>>) -> Result<Vec<Entry>, String> {
     let mut found = Vec::new();
     for key in keys {
-        let text = draft.text(&key)?;
+        let text = draft.text(&key).map_err(|error| error.to_string())?;
         found.extend(text.map(|text| (key, text)));
     }
     Ok(found)
@@ -169,7 +169,7 @@ fn put(draft: &mut Draft<'_>, kept: &RememberedNames) -> Result<(), Fault> {
 }
 
 fn put_event(draft: &mut Draft<'_>, event: &Event) -> Result<(), Fault> {
-    draft.put_text(&keys::event(event.event_id), &json(event)?)
+    draft.put_entry(keys::event(event.event_id), json(event)?)
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Fault> {

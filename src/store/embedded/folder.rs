@@ -26,6 +26,11 @@ pub enum OpenError {
         "the data folder `{0}` has format {1} and this program reads up to format {2}; use the newer program"
     )]
     Newer(PathBuf, u32, u32),
+    /// An older program wrote the folder, in a form that is not read any more.
+    #[error(
+        "the data folder `{0}` has format 1, which this program does not read; name a new folder, and keep this one as long as its records matter"
+    )]
+    Older(PathBuf),
     /// The folder holds a database of some other program.
     #[error("the data folder `{0}` holds the data of another program; name an empty folder")]
     Foreign(PathBuf),
@@ -42,6 +47,7 @@ impl OpenError {
             Self::NotWritable(..) => "data-not-writable",
             Self::InUse(_) => "data-in-use",
             Self::Newer(..) => "data-newer",
+            Self::Older(_) => "data-older",
             Self::Foreign(_) => "data-foreign",
             Self::Failed(..) => "data-not-opened",
         }
@@ -50,14 +56,14 @@ impl OpenError {
 
 /// A folder that is ours alone until this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Folder {
     path: PathBuf,
     /// Our own lock, beside the one that sled holds on its file: sled is closed and opened again after a failure, and
     /// nobody else may step in between.
     lock: File,
 }
 
-impl Place {
+impl Folder {
     /// Makes the folder if it is not there, for this user only, and locks it.
     pub(super) fn occupy(path: &Path) -> Result<Self, OpenError> {
         let refused = |error: io::Error| match error.kind() {
@@ -80,22 +86,39 @@ impl Place {
             .open(path.join("lock"))
             .map_err(refused)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self {
-                path: path.to_owned(),
-                lock,
-            }),
+            Ok(()) => {
+                // Before there was a journal, the database lay in the folder itself.
+                if path.join("db").exists() {
+                    return Err(OpenError::Older(path.to_owned()));
+                }
+                Ok(Self {
+                    path: path.to_owned(),
+                    lock,
+                })
+            }
             Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::InUse(path.to_owned())),
             Err(error) => Err(OpenError::Failed(path.to_owned(), error.to_string())),
         }
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    /// The folder of the index.
+    pub(super) fn index(&self) -> PathBuf {
+        self.path.join("index")
     }
 
-    /// The file with all the data.
+    /// The file that holds all of the index.
     pub(super) fn database(&self) -> PathBuf {
-        self.path.join("db")
+        self.index().join("db")
+    }
+
+    /// The folder of the journal.
+    pub(super) fn journal(&self) -> PathBuf {
+        self.path.join("journal")
+    }
+
+    /// The folder of the records.
+    pub(super) fn records(&self) -> PathBuf {
+        self.path.join("records")
     }
 
     /// How many octets we may still write to the disk.
@@ -106,7 +129,8 @@ impl Place {
 
     /// Makes the names of the files durable: a synced file whose name is lost is lost.
     pub(super) fn sync_names(&self) -> io::Result<()> {
-        File::open(self.path.join("conf"))?.sync_all()?;
+        File::open(self.index().join("conf"))?.sync_all()?;
+        File::open(self.index())?.sync_all()?;
         File::open(&self.path)?.sync_all()?;
         match self.path.canonicalize()?.parent() {
             Some(parent) => File::open(parent)?.sync_all(),
@@ -115,7 +139,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Folder {
     /// Unlocks by word, since a child process that is just being started holds a copy of the handle for a moment.
     fn drop(&mut self) {
         let _ = flock(&self.lock, FlockOperation::Unlock);

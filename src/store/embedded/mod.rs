@@ -1,14 +1,23 @@
-//! The embedded store: sled in a folder, for one process, with no server beside it.
+//! The embedded store: a folder, for one process, with no server beside it.
+//!
+//! A commit is true once it stands in the journal (`journal`, `frame`): one write to the end of a file and one sync.
+//! Then it is made in two places: what is kept for good in the records (`records`), files that only grow, and what is
+//! looked up in the index (`index`), which is sled. Both are synced now and then, after which the journal may forget what
+//! they have (`shared`). A crash between costs nothing: what they lack is made again from the journal.
 
 mod counts;
 mod draft;
-mod instance;
+mod folder;
+mod frame;
+mod index;
+mod journal;
 mod keys;
 mod names;
-mod place;
 mod promises;
 mod queue;
 mod reader;
+mod records;
+mod shared;
 mod writer;
 
 use std::io;
@@ -25,13 +34,14 @@ use crate::clock::Clock;
 use crate::ledger::{Aggregate, StoreUnavailable};
 use counts::Counts;
 use draft::{Draft, Entry, Fault};
-use instance::Instance;
-use place::Place;
+use folder::Folder;
+use index::{Index, Reached};
 use queue::{Queue, Share, Task};
 use reader::Reader;
-use writer::{Shared, Trouble, Writer};
+use shared::Shared;
+use writer::{Signal, Writer, keep_checkpoints};
 
-pub use place::OpenError;
+pub use folder::OpenError;
 pub use writer::Step;
 
 /// How an embedded store is run. The defaults are meant for everybody.
@@ -44,8 +54,10 @@ pub struct Options {
     pub waiting: usize,
     /// How long counted denials may wait for their commit, and how often expired keys are looked for, 10 s.
     pub idle: Duration,
-    /// How many octets of memory the database may use for what it has read, 128 MiB.
+    /// How many octets of memory the index may use for what it has read, 32 MiB.
     pub cache: u64,
+    /// How long what is in the journal may wait to be synced in its place, 2 s: so much is made again after a crash.
+    pub checkpoint: Duration,
     /// What tells how many octets are free, in place of the disk.
     #[doc(hidden)]
     pub free_space: Option<Arc<dyn Fn() -> io::Result<u64> + Send + Sync>>,
@@ -60,7 +72,8 @@ impl Default for Options {
             reserve: 32 << 20,
             waiting: 4096,
             idle: Duration::from_secs(10),
-            cache: 128 << 20,
+            cache: 32 << 20,
+            checkpoint: Duration::from_secs(2),
             free_space: None,
             at_step: None,
         }
@@ -90,40 +103,53 @@ struct Running {
     queue: Arc<Queue>,
     counts: Arc<Counts>,
     reader: RwLock<Option<Reader>>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl EmbeddedStore {
+    /// Whether there is a store in the folder `path`.
+    pub fn is_in(path: &Path) -> bool {
+        path.join("index").is_dir()
+    }
+
     /// Opens the store in the folder `path`, which is made if it is not there, for this user only. Expired keys are
     /// forgotten by the time of `clock`. Blocks while the database finds its end; its entries are not read.
     pub fn open(path: &Path, clock: Arc<dyn Clock>, options: Options) -> Result<Self, OpenError> {
         let failed = |what: String| OpenError::Failed(path.to_owned(), what);
-        let place = Place::occupy(path)?;
-        let instance = Instance::open(&place, options.cache).map_err(failed)?;
-        check_format(&instance, path)?;
-        let shared = Arc::new(Shared::new(instance));
+        let folder = Folder::occupy(path)?;
+        let index = Index::open(&folder, options.cache).map_err(failed)?;
+        check_format(&index, path)?;
+        let shared = Shared::open(folder, index, options.cache).map_err(failed)?;
+        let shared = Arc::new(shared);
+        let reached = shared.reached().map_err(failed)?;
         let queue = Arc::new(Queue::new(options.waiting));
         let counts = Arc::new(Counts::default());
+        let signal = Arc::new(Signal::default());
         let reader = Reader::start(shared.clone(), options.waiting);
         let reader = reader.map_err(|error| failed(error.to_string()))?;
+        let (patience, pen) = (options.checkpoint, shared.journal.pen());
         let writer = Writer {
-            place,
             options,
             clock,
             queue: queue.clone(),
             counts: counts.clone(),
-            shared,
-            trouble: Trouble::default(),
+            shared: shared.clone(),
+            signal: signal.clone(),
+            pen,
+            reached,
+            tried: None,
         };
-        let thread = std::thread::Builder::new()
-            .name("store-writer".into())
-            .spawn(|| writer.run())
-            .map_err(|error| failed(error.to_string()))?;
+        let checkpoints = thread("store-checkpoint", move || {
+            keep_checkpoints(&shared, &signal, patience);
+        });
+        let writer = thread("store-writer", || writer.run());
+        let threads = [writer, checkpoints].into_iter().collect::<Result<_, _>>();
+        let threads = threads.map_err(|error: io::Error| failed(error.to_string()))?;
         Ok(Self(Arc::new(Running {
             queue,
             counts,
             reader: RwLock::new(Some(reader)),
-            writer: Mutex::new(Some(thread)),
+            threads: Mutex::new(threads),
         })))
     }
 
@@ -153,34 +179,30 @@ impl EmbeddedStore {
     }
 
     /// Lets the reader read.
-    fn read<T, F>(
-        &self,
-        key: Vec<u8>,
-        read: F,
-    ) -> BoxFuture<'_, Result<Option<T>, StoreUnavailable>>
+    fn read<T, F>(&self, read: F) -> BoxFuture<'_, Result<T, StoreUnavailable>>
     where
         T: Send + 'static,
-        F: FnOnce(&Draft<'_>, &[u8]) -> Result<Option<T>, String> + Send + 'static,
+        F: FnOnce(&Draft<'_>) -> Result<T, String> + Send + 'static,
     {
         async move {
-            let asked = self.0.with_reader(|reader| reader.durable(key, read));
+            let asked = self.0.with_reader(|reader| reader.ask(read));
             arrived(asked?).await
         }
         .boxed()
     }
 
     /// Lets the reader read several texts, each of which `parse` understands.
-    fn read_texts<T, F>(
+    fn read_each<T, F>(
         &self,
         read: F,
         parse: fn(&Entry) -> Result<T, String>,
     ) -> BoxFuture<'_, Result<Vec<T>, StoreUnavailable>>
     where
         T: Send + 'static,
-        F: FnOnce(&Draft<'_>) -> Result<Vec<Entry>, ::sled::Error> + Send + 'static,
+        F: FnOnce(&Draft<'_>) -> Result<Vec<Entry>, String> + Send + 'static,
     {
         async move {
-            let asked = self.0.with_reader(|reader| reader.durable_texts(read));
+            let asked = self.0.with_reader(|reader| reader.ask(read));
             let found = arrived(asked?).await?;
             let parsed: Result<_, _> = found.iter().map(parse).collect();
             parsed.map_err(StoreUnavailable)
@@ -204,9 +226,9 @@ impl Running {
         let reader = reader.unwrap_or_else(PoisonError::into_inner).take();
         drop(reader);
         self.queue.close();
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        // The lock is held while it ends, so that whoever closes second waits too.
-        if let Some(thread) = writer.take() {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        // The lock is held while they end, so that whoever closes second waits too.
+        for thread in threads.drain(..) {
             let _ = thread.join();
         }
     }
@@ -225,10 +247,14 @@ async fn arrived<T>(
     answer.await.unwrap_or_else(lost)
 }
 
-/// Writes the version of our table into a new database, and refuses one that we cannot read.
-fn check_format(instance: &Instance, path: &Path) -> Result<(), OpenError> {
+fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.into()).spawn(run)
+}
+
+/// Writes the version of our table into a new index, and refuses one that we cannot read.
+fn check_format(index: &Index, path: &Path) -> Result<(), OpenError> {
     let failed = |what: String| OpenError::Failed(path.to_owned(), what);
-    let tree = instance.tree().map_err(failed)?;
+    let tree = index.tree().map_err(failed)?;
     let found = tree.get(keys::FORMAT_KEY);
     let found = found.map_err(|error| failed(error.to_string()))?;
     let version = found.as_ref().and_then(|value| value.first_chunk::<4>());
@@ -237,14 +263,13 @@ fn check_format(instance: &Instance, path: &Path) -> Result<(), OpenError> {
         Some(newer) if newer > keys::FORMAT => {
             Err(OpenError::Newer(path.to_owned(), newer, keys::FORMAT))
         }
-        None if found.is_none() && tree.is_empty() => write_format(instance).map_err(failed),
+        None if found.is_none() && tree.is_empty() => {
+            let version = keys::FORMAT.to_be_bytes().to_vec();
+            let writes = [(keys::FORMAT_KEY.to_vec(), Some(version))].into();
+            let written = index.apply(&writes, Reached::default());
+            written.and_then(|()| index.flush()).map_err(failed)?;
+            index.sync().map_err(|error| failed(error.to_string()))
+        }
         _ => Err(OpenError::Foreign(path.to_owned())),
     }
-}
-
-fn write_format(instance: &Instance) -> Result<(), String> {
-    let version = keys::FORMAT.to_be_bytes().to_vec();
-    instance.apply(&[(keys::FORMAT_KEY.to_vec(), Some(version))].into())?;
-    instance.flush()?;
-    instance.sync().map_err(|error| error.to_string())
 }

@@ -1,0 +1,129 @@
+//! What the threads of one store share: the index, which comes and goes with failures, the records and the journal.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::folder::Folder;
+use super::frame::Commit;
+use super::index::{Index, Reached, write_again};
+use super::journal::Journal;
+use super::records::Records;
+
+pub(super) struct Shared {
+    pub(super) folder: Folder,
+    pub(super) journal: Journal,
+    pub(super) records: Records,
+    cache: u64,
+    index: Mutex<Option<Arc<Index>>>,
+    /// A sync failed, so what was written must be written again before anything relies on it: the system may call pages
+    /// clean that never reached the disk.
+    sync_failed: AtomicBool,
+    /// The last commit of the last checkpoint.
+    durable: AtomicU64,
+}
+
+impl Shared {
+    /// Opens what stands beside `index` in `folder`, and makes in index and records what the journal has and they lack.
+    /// An error is a sentence for the log.
+    pub(super) fn open(folder: Folder, index: Index, cache: u64) -> Result<Self, String> {
+        let reached = index.reached()?;
+        let said = |error: io::Error| error.to_string();
+        let records = Records::open(&folder.records()).map_err(said)?;
+        let (journal, commits) = Journal::open(&folder.journal(), reached.number).map_err(said)?;
+        let shared = Self {
+            folder,
+            journal,
+            records,
+            cache,
+            index: Mutex::default(),
+            sync_failed: AtomicBool::new(false),
+            durable: AtomicU64::new(0),
+        };
+        shared.follow(&index, commits)?;
+        let end = index.reached()?.end;
+        shared.records.check_end(end).map_err(said)?;
+        shared.replace(Some(Arc::new(index)));
+        Ok(shared)
+    }
+
+    /// The index, if it is open.
+    pub(super) fn index(&self) -> Option<Arc<Index>> {
+        let index = self.index.lock();
+        index.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How far the index has followed the journal.
+    pub(super) fn reached(&self) -> Result<Reached, String> {
+        let index = self.index().ok_or("the index is not open")?;
+        index.reached()
+    }
+
+    /// Closes the index after a failure. What it lost stands in the journal.
+    pub(super) fn give_up(&self) {
+        self.replace(None);
+    }
+
+    /// Opens the index again, and makes in it what the journal has up to commit `until`.
+    pub(super) fn open_again(&self, until: u64) -> Result<Arc<Index>, String> {
+        if self.sync_failed.load(Ordering::SeqCst) {
+            let rewritten = write_again(&self.folder.database());
+            rewritten
+                .and_then(|()| self.records.write_again())
+                .map_err(|error| error.to_string())?;
+            self.sync_failed.store(false, Ordering::SeqCst);
+        }
+        let index = Index::open(&self.folder, self.cache)?;
+        let applied = index.reached()?.number;
+        let commits = self.journal.commits(applied, until);
+        self.follow(&index, commits.map_err(|error| error.to_string())?)?;
+        let index = Arc::new(index);
+        self.replace(Some(index.clone()));
+        Ok(index)
+    }
+
+    /// Makes everything durable that index and records have, and lets the journal forget it. Blocks; others may write
+    /// meanwhile.
+    pub(super) fn checkpoint(&self) -> Result<(), String> {
+        let Some(index) = self.index() else {
+            return Ok(());
+        };
+        // What is applied after this is not promised by the syncs below.
+        let number = index.reached()?.number;
+        if self.durable.load(Ordering::SeqCst) == number {
+            return Ok(());
+        }
+        index.flush()?;
+        let synced = self.records.sync().and_then(|()| index.sync());
+        if let Err(error) = synced {
+            self.sync_failed.store(true, Ordering::SeqCst);
+            return Err(error.to_string());
+        }
+        let released = self.journal.release(number);
+        released.map_err(|error| error.to_string())?;
+        self.durable.store(number, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Makes `commits` of the journal in records and index. Entries are written also where the index is further: it may
+    /// have reached the disk without them.
+    fn follow(&self, index: &Index, commits: Vec<Commit>) -> Result<(), String> {
+        let applied = index.reached()?.number;
+        for commit in commits {
+            let added = self.records.append(commit.start, &commit.entries);
+            let end = added.map_err(|error| error.to_string())?;
+            let number = commit.number;
+            if number > applied {
+                index.apply(&commit.writes, Reached { number, end })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn replace(&self, new: Option<Arc<Index>>) {
+        let index = self.index.lock();
+        let old = std::mem::replace(&mut *index.unwrap_or_else(PoisonError::into_inner), new);
+        // Closing takes its time, and nobody should wait for the lock meanwhile.
+        drop(old);
+    }
+}

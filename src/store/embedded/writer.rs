@@ -1,0 +1,307 @@
+//! The one thread that writes.
+//!
+//! It takes everything that waits, decides it in order into one commit, writes that into the journal, syncs once, makes
+//! it in records and index, and then wakes everybody. While it syncs the next commit gathers, so no timer is needed to
+//! make commits large.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Options;
+use super::counts::{self, Counts, Pending};
+use super::draft::{Draft, Drafted};
+use super::frame::Commit;
+use super::index::{Index, Reached, guarded};
+use super::journal::Pen;
+use super::queue::{Job, Queue};
+use super::shared::Shared;
+use crate::clock::Clock;
+use crate::ledger::StoreUnavailable;
+
+/// How many expired keys one commit of others takes along beside as many as it has jobs, twice.
+const FORGOTTEN_BY_THE_WAY: usize = 32;
+
+/// How many expired keys one commit forgets when there is nothing else to do.
+const FORGOTTEN_IN_IDLENESS: usize = 512;
+
+/// How long to wait before an index that would not open is tried again.
+const REOPEN_EVERY: Duration = Duration::from_secs(1);
+
+/// A moment within a commit, for tests that stop the process there.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Everything is decided, nothing is written.
+    Decided,
+    /// The operating system has it.
+    Written,
+    /// The disk has it. From here on it is true.
+    Synced,
+    /// Records and index have it; nobody was told.
+    Applied,
+}
+
+pub(super) struct Writer {
+    pub(super) options: Options,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) queue: Arc<Queue>,
+    pub(super) counts: Arc<Counts>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) signal: Arc<Signal>,
+    pub(super) pen: Pen,
+    /// The last commit that is on disk.
+    pub(super) reached: Reached,
+    /// When it was last tried to open the index again.
+    pub(super) tried: Option<Instant>,
+}
+
+/// A commit that is decided, and the counts that are part of it.
+struct Plan {
+    drafted: Drafted,
+    counts: Pending,
+    needs_room: bool,
+    /// How many entries of the index by time were taken along.
+    forgotten: usize,
+}
+
+impl Writer {
+    /// Serves until the queue is closed and empty. Then everything that was accepted is on disk, if it can be.
+    pub(super) fn run(mut self) {
+        let mut tidied = Instant::now();
+        loop {
+            let patience = self.options.idle.saturating_sub(tidied.elapsed());
+            let (jobs, closed) = self.queue.take(patience);
+            let served = !jobs.is_empty();
+            if served {
+                self.serve(jobs);
+            }
+            if closed && !served {
+                break;
+            }
+            if tidied.elapsed() >= self.options.idle && !self.tidy() {
+                tidied = Instant::now();
+            }
+        }
+        self.tidy();
+        self.signal.stop();
+    }
+
+    fn serve(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+        let forget = FORGOTTEN_BY_THE_WAY + 2 * jobs.len();
+        let committed = self.commit(&mut jobs, forget);
+        if let Err(error) = &committed {
+            tracing::warn!(error, waiting = jobs.len(), "nothing was committed");
+        }
+        let fate = committed.map(|_| ()).map_err(StoreUnavailable);
+        for job in jobs {
+            job.answer(fate.clone());
+        }
+    }
+
+    /// Writes the counts and forgets some of what has expired. Answers whether there may be more of it.
+    fn tidy(&mut self) -> bool {
+        match self.commit(&mut [], FORGOTTEN_IN_IDLENESS) {
+            Ok(forgotten) => forgotten == FORGOTTEN_IN_IDLENESS,
+            Err(error) => {
+                tracing::warn!(error, "the store could not be tidied");
+                false
+            }
+        }
+    }
+
+    /// Decides all `jobs` and puts what they write on disk. On an error nothing may be acknowledged. Answers how many
+    /// entries of the index by time were taken along.
+    fn commit(&mut self, jobs: &mut [Box<dyn Job>], forget: usize) -> Result<usize, String> {
+        let index = self.opened()?;
+        let plan = match guarded(|| self.plan(&index, jobs, forget)) {
+            Ok(plan) => plan,
+            Err(error) => {
+                // It could not even be read.
+                drop(index);
+                self.shared.give_up();
+                return Err(error);
+            }
+        };
+        if plan.needs_room
+            && let Err(error) = self.room_for(plan.drafted.room())
+        {
+            self.counts.put_back(plan.counts);
+            return Err(error);
+        }
+        if !plan.drafted.writes.is_empty() {
+            self.keep(index, plan.drafted, plan.counts)?;
+        }
+        Ok(plan.forgotten)
+    }
+
+    /// Decides all `jobs`, and takes counts and expired keys along if something is written anyway, or nothing else is
+    /// to be done.
+    fn plan(
+        &self,
+        index: &Index,
+        jobs: &mut [Box<dyn Job>],
+        forget: usize,
+    ) -> Result<Plan, String> {
+        let mut draft = Draft::over(index.tree()?, &self.shared.records, self.reached.end);
+        let idle = jobs.is_empty();
+        let decided = jobs.iter_mut().try_for_each(|job| job.decide(&mut draft));
+        decided.map_err(|error| error.to_string())?;
+        let mut counts = Pending::new();
+        let mut forgotten = 0;
+        if idle || !draft.is_empty() {
+            let forgetting = draft.forget_expired(self.clock.now(), forget);
+            forgotten = forgetting.map_err(|error| error.to_string())?;
+            counts = self.counts.take();
+            if let Err(error) = counts::add(&counts, &mut draft) {
+                self.counts.put_back(counts);
+                return Err(error.to_string());
+            }
+        }
+        Ok(Plan {
+            needs_room: draft.needs_room(),
+            drafted: draft.finish(),
+            counts,
+            forgotten,
+        })
+    }
+
+    /// Puts a commit on disk, and makes it in records and index.
+    fn keep(&mut self, index: Arc<Index>, drafted: Drafted, counts: Pending) -> Result<(), String> {
+        let commit = Commit {
+            number: self.reached.number + 1,
+            start: self.reached.end,
+            entries: drafted.entries,
+            writes: drafted.writes,
+        };
+        if let Err(error) = self.journal(&commit) {
+            // Nobody is told that it succeeded. The next commit has its number, and counts in its stead.
+            self.pen.seal();
+            self.counts.put_back(counts);
+            return Err(error.to_string());
+        }
+        self.reached = Reached {
+            number: commit.number,
+            end: drafted.end,
+        };
+        let applied = self.apply(&index, &commit);
+        if applied.is_err() {
+            // It is in the journal, and will be made when the index is open again.
+            drop(index);
+            self.shared.give_up();
+        }
+        applied
+    }
+
+    fn journal(&mut self, commit: &Commit) -> std::io::Result<()> {
+        self.options.reach(Step::Decided)?;
+        let turned = self.pen.write(commit)?;
+        self.options.reach(Step::Written)?;
+        self.pen.sync()?;
+        if turned {
+            self.signal.ask();
+        }
+        self.options.reach(Step::Synced)
+    }
+
+    fn apply(&self, index: &Index, commit: &Commit) -> Result<(), String> {
+        let added = self.shared.records.append(commit.start, &commit.entries);
+        added.map_err(|error| error.to_string())?;
+        index.apply(&commit.writes, self.reached)?;
+        let reached = self.options.reach(Step::Applied);
+        reached.map_err(|error| error.to_string())
+    }
+
+    /// The index; opened again if a failure closed it.
+    fn opened(&mut self) -> Result<Arc<Index>, String> {
+        if let Some(index) = self.shared.index() {
+            return Ok(index);
+        }
+        let now = Instant::now();
+        if let Some(tried) = self.tried
+            && now.duration_since(tried) < REOPEN_EVERY
+        {
+            return Err("the index failed and is about to be opened again".into());
+        }
+        self.room_for(0)?;
+        self.tried = Some(now);
+        let index = self.shared.open_again(self.reached.number)?;
+        tracing::info!("the index is open again");
+        self.tried = None;
+        Ok(index)
+    }
+
+    /// Whether the disk has room for so many octets and the reserve. An index that meets a full disk breaks, so it is
+    /// asked before.
+    fn room_for(&self, octets: u64) -> Result<(), String> {
+        let free = match &self.options.free_space {
+            Some(free) => free(),
+            None => self.shared.folder.free(),
+        };
+        let free = free.map_err(|error| format!("the free space is not known: {error}"))?;
+        let needed = self.options.reserve + octets;
+        if free < needed {
+            return Err(format!(
+                "the disk is full: {free} octets are free and {needed} are kept free"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What tells the thread that makes checkpoints when to make one.
+#[derive(Default)]
+pub(super) struct Signal {
+    asked: Mutex<Asked>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Asked {
+    now: bool,
+    stop: bool,
+}
+
+impl Signal {
+    /// Asks for one soon.
+    pub(super) fn ask(&self) {
+        self.lock().now = true;
+        self.changed.notify_all();
+    }
+
+    /// Ends the thread.
+    pub(super) fn stop(&self) {
+        self.lock().stop = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until one is asked for, or `patience` is over. Answers whether the thread is to end.
+    fn wait(&self, patience: Duration) -> bool {
+        let quiet = |asked: &mut Asked| !asked.now && !asked.stop;
+        let mut asked = self
+            .changed
+            .wait_timeout_while(self.lock(), patience, quiet)
+            .map_or_else(|poisoned| poisoned.into_inner().0, |(guard, _)| guard);
+        asked.now = false;
+        asked.stop
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes checkpoints until it is told to end, and a last one then: when a segment of the journal is full, and every
+/// `patience`.
+pub(super) fn keep_checkpoints(shared: &Shared, signal: &Signal, patience: Duration) {
+    loop {
+        let stop = signal.wait(patience);
+        if let Err(error) = shared.checkpoint() {
+            tracing::warn!(error, "index and records could not be synced");
+            shared.give_up();
+        }
+        if stop {
+            shared.give_up();
+            return;
+        }
+    }
+}
