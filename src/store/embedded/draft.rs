@@ -3,8 +3,11 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
+use super::index::Index;
 use super::keys::{self, LONGEST_PIECE};
+use super::layers::Layers;
 use super::records::{Place, Records, placed};
+use super::shared::Shared;
 use crate::clock::UnixTime;
 
 /// Keys with their new values; `None` removes.
@@ -31,6 +34,7 @@ impl From<sled::Error> for Fault {
 /// The writes that were decided so far, over what is there.
 pub(super) struct Draft<'a> {
     tree: &'a sled::Tree,
+    layers: &'a Layers,
     records: &'a Records,
     /// Where the records end with the entries that were added.
     end: u64,
@@ -52,24 +56,25 @@ pub(super) struct Drafted {
 }
 
 impl<'a> Draft<'a> {
-    /// A draft over `tree` and `records`, which end at `end`.
-    pub(super) fn over(tree: &'a sled::Tree, records: &'a Records, end: u64) -> Self {
-        Self {
-            tree,
-            records,
-            end,
+    /// A draft over `index`, what `shared` has over it, and the records.
+    pub(super) fn over(index: &'a Index, shared: &'a Shared) -> Result<Self, String> {
+        Ok(Self {
+            tree: index.tree()?,
+            layers: &shared.layers,
+            records: &shared.records,
+            end: shared.layers.reached().end,
             entries: Vec::new(),
             writes: Writes::new(),
             forgotten: OnceCell::new(),
             needs_room: false,
-        }
+        })
     }
 
     /// The value under `key`, as it will be after the commit.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, sled::Error> {
         match self.writes.get(key) {
             Some(value) => Ok(value.clone()),
-            None => Ok(self.tree.get(key)?.map(|value| value.to_vec())),
+            None => self.layers.get(self.tree, key),
         }
     }
 
@@ -83,11 +88,10 @@ impl<'a> Draft<'a> {
 
     /// Every key that begins with `prefix`, with its value, in order, as it will be after the commit.
     pub(super) fn scan(&self, prefix: &[u8]) -> Result<Vec<Entry>, sled::Error> {
-        let mut found = BTreeMap::new();
-        for entry in self.tree.scan_prefix(prefix) {
-            let (key, value) = entry?;
-            found.insert(key.to_vec(), Some(value.to_vec()));
-        }
+        let to = keys::after_all(prefix);
+        let found = self.layers.range(self.tree, prefix, &to, usize::MAX)?;
+        let found = found.into_iter().map(|(key, value)| (key, Some(value)));
+        let mut found: BTreeMap<_, _> = found.collect();
         let ours = self.writes.range(prefix.to_vec()..);
         for (key, value) in ours.take_while(|(key, _)| key.starts_with(prefix)) {
             found.insert(key.clone(), value.clone());
@@ -161,15 +165,13 @@ impl<'a> Draft<'a> {
     pub(super) fn entries(
         &self,
         kind: u8,
-        from: Vec<u8>,
+        from: &[u8],
         limit: usize,
     ) -> Result<Vec<Entry>, String> {
-        let found = self.tree.range(from..vec![kind + 1]).take(limit);
-        let read = |entry: Result<(sled::IVec, sled::IVec), sled::Error>| {
-            let (key, value) = entry.map_err(|error| error.to_string())?;
-            Ok((key.to_vec(), self.entry_at(&value)?))
-        };
-        found.map(read).collect()
+        let found = self.layers.range(self.tree, from, &[kind + 1], limit);
+        let found = found.map_err(|error| error.to_string())?;
+        let read = |(key, value): Entry| Ok((key, self.entry_at(&value)?));
+        found.into_iter().map(read).collect()
     }
 
     fn entry_at(&self, value: &[u8]) -> Result<Vec<u8>, String> {
@@ -186,15 +188,13 @@ impl<'a> Draft<'a> {
         now: UnixTime,
         limit: usize,
     ) -> Result<usize, sled::Error> {
+        let until = keys::index_after(now);
         let due = self
-            .tree
-            .range(vec![keys::INDEX]..keys::index_after(now))
-            .keys()
-            .take(limit)
-            .collect::<Result<Vec<_>, _>>()?;
+            .layers
+            .range(self.tree, &[keys::INDEX], &until, limit)?;
         let before = self.forgotten()?;
         let mut forgotten = before;
-        for entry in &due {
+        for (entry, _) in &due {
             let key = keys::indexed(entry).unwrap_or_default();
             let until = self.get(key)?.and_then(|value| keys::until(key, &value));
             if let Some(until) = until.filter(|until| *until < now) {
@@ -203,7 +203,7 @@ impl<'a> Draft<'a> {
                     forgotten = forgotten.max(Some(until));
                 }
             }
-            self.remove(entry.to_vec());
+            self.remove(entry.clone());
         }
         if let Some(until) = forgotten.filter(|_| forgotten != before) {
             self.put(keys::FORGOTTEN_KEY.to_vec(), keys::time(until).to_vec());

@@ -99,20 +99,20 @@ impl Index {
         }
     }
 
-    /// Makes all of `writes` or, should the process stop, none, and notes that the journal was followed so far. Not
-    /// durable yet.
+    /// Makes `writes`, and notes after them that the journal was followed so far. Not durable yet, and not atomic: after
+    /// a crash all of them are made again.
+    ///
+    /// A batch of sled would be atomic. But it keeps all readers out meanwhile, and wakes seven threads.
     pub(super) fn apply(&self, writes: &Writes, reached: Reached) -> Result<(), String> {
-        let mut batch = sled::Batch::default();
-        for (key, value) in writes {
-            match value {
-                Some(value) => batch.insert(key.as_slice(), value.as_slice()),
-                None => batch.remove(key.as_slice()),
-            }
-        }
-        batch.insert(keys::REACHED_KEY, reached.write());
         guarded(|| {
             let tree = self.tree()?;
-            tree.apply_batch(batch).map_err(|error| error.to_string())
+            let mut each = writes.iter();
+            let made = each.try_for_each(|(key, value)| match value {
+                Some(value) => tree.insert(key, value.as_slice()).map(drop),
+                None => tree.remove(key).map(drop),
+            });
+            let noted = made.and_then(|()| tree.insert(keys::REACHED_KEY, reached.write()));
+            noted.map(drop).map_err(|error| error.to_string())
         })
     }
 

@@ -86,6 +86,16 @@ pub(super) fn after(key: &[u8]) -> Vec<u8> {
     join(&[key, &[0]])
 }
 
+/// What comes next after every key that begins with `prefix`, which does not begin with 255.
+pub(super) fn after_all(prefix: &[u8]) -> Vec<u8> {
+    let mut next = prefix.to_vec();
+    while next.pop_if(|last| *last == u8::MAX).is_some() {}
+    if let Some(last) = next.last_mut() {
+        *last += 1;
+    }
+    next
+}
+
 /// What the keys of all names of a project begin with.
 pub(super) fn names_of(project: &str) -> Vec<u8> {
     join(&[&[NAMES], &sha256(project.as_bytes())])

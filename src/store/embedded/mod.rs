@@ -1,17 +1,20 @@
 //! The embedded store: a folder, for one process, with no server beside it.
 //!
-//! A commit is true once it stands in the journal (`journal`, `frame`): one write to the end of a file and one sync.
-//! Then it is made in two places: what is kept for good in the records (`records`), files that only grow, and what is
-//! looked up in the index (`index`), which is sled. Both are synced now and then, after which the journal may forget what
-//! they have (`shared`). A crash between costs nothing: what they lack is made again from the journal.
+//! A commit is true once it stands in the journal (`journal`, `frame`): one write to the end of a file and one sync, by
+//! one thread (`writer`). Then it is made in two places: what is kept for good in the records (`records`), files that only
+//! grow, and what is looked up in the index (`index`), which is sled. The index hears of many commits at once, and until
+//! then they are seen over it (`layers`). Both are synced now and then, after which the journal may forget what they have
+//! (`follower`, `shared`). A crash costs nothing: what they lack is made again from the journal.
 
 mod counts;
 mod draft;
 mod folder;
+mod follower;
 mod frame;
 mod index;
 mod journal;
 mod keys;
+mod layers;
 mod names;
 mod promises;
 mod queue;
@@ -35,11 +38,12 @@ use crate::ledger::{Aggregate, StoreUnavailable};
 use counts::Counts;
 use draft::{Draft, Entry, Fault};
 use folder::Folder;
+use follower::{Signal, follow};
 use index::{Index, Reached};
 use queue::{Queue, Share, Task};
 use reader::Reader;
 use shared::Shared;
-use writer::{Signal, Writer, keep_checkpoints};
+use writer::Writer;
 
 pub use folder::OpenError;
 pub use writer::Step;
@@ -56,7 +60,7 @@ pub struct Options {
     pub idle: Duration,
     /// How many octets of memory the index may use for what it has read, 32 MiB.
     pub cache: u64,
-    /// How long what is in the journal may wait to be synced in its place, 2 s: so much is made again after a crash.
+    /// How long what is in the journal may wait to be synced in its place, 2 s: no more is made again after a crash.
     pub checkpoint: Duration,
     /// What tells how many octets are free, in place of the disk.
     #[doc(hidden)]
@@ -121,29 +125,27 @@ impl EmbeddedStore {
         check_format(&index, path)?;
         let shared = Shared::open(folder, index, options.cache).map_err(failed)?;
         let shared = Arc::new(shared);
-        let reached = shared.reached().map_err(failed)?;
+        let number = shared.layers.reached().number;
         let queue = Arc::new(Queue::new(options.waiting));
         let counts = Arc::new(Counts::default());
         let signal = Arc::new(Signal::default());
         let reader = Reader::start(shared.clone(), options.waiting);
         let reader = reader.map_err(|error| failed(error.to_string()))?;
-        let (patience, pen) = (options.checkpoint, shared.journal.pen());
+        let pen = shared.journal.pen();
         let writer = Writer {
-            options,
+            options: options.clone(),
             clock,
             queue: queue.clone(),
             counts: counts.clone(),
             shared: shared.clone(),
             signal: signal.clone(),
             pen,
-            reached,
+            number,
             tried: None,
         };
-        let checkpoints = thread("store-checkpoint", move || {
-            keep_checkpoints(&shared, &signal, patience);
-        });
+        let follower = thread("store-follower", move || follow(&shared, &signal, &options));
         let writer = thread("store-writer", || writer.run());
-        let threads = [writer, checkpoints].into_iter().collect::<Result<_, _>>();
+        let threads = [writer, follower].into_iter().collect::<Result<_, _>>();
         let threads = threads.map_err(|error: io::Error| failed(error.to_string()))?;
         Ok(Self(Arc::new(Running {
             queue,

@@ -72,7 +72,7 @@ impl Ledger for EmbeddedStore {
     ) -> BoxFuture<'_, Result<Vec<Record>, StoreUnavailable>> {
         let from = page(keys::RECORD, since, after.map(keys::record));
         self.read_each(
-            move |draft| draft.entries(keys::RECORD, from, limit),
+            move |draft| draft.entries(keys::RECORD, &from, limit),
             |(_, json)| {
                 serde_json::from_slice(json)
                     .map_err(|error| format!("a record is damaged: {error}"))
@@ -88,7 +88,7 @@ impl Ledger for EmbeddedStore {
     ) -> BoxFuture<'_, Result<Vec<Event>, StoreUnavailable>> {
         let from = page(keys::EVENT, since, after.map(keys::event));
         self.read_each(
-            move |draft| draft.entries(keys::EVENT, from, limit),
+            move |draft| draft.entries(keys::EVENT, &from, limit),
             |(_, json)| {
                 serde_json::from_slice(json)
                     .map_err(|error| format!("an event is damaged: {error}"))

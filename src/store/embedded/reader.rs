@@ -1,8 +1,8 @@
 //! The one thread that reads for those who wait for no commit.
 //!
 //! A read may go to the disk, and waits while a batch is applied, so it has no place on an async thread. It does not
-//! stand in the writer's queue either, where it would wait for a sync. It answers only what is durable: nothing reaches
-//! the index before the journal has it.
+//! stand in the writer's queue either, where it would wait for a sync. It answers only what is durable: nothing is
+//! to be seen before the journal has it.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -48,8 +48,7 @@ impl Reader {
         let task = move |shared: &Shared| {
             let found = guarded(|| {
                 let index = shared.index().ok_or("the index is not open")?;
-                // It writes nothing, so where the records end does not matter.
-                read(&Draft::over(index.tree()?, &shared.records, 0))
+                read(&Draft::over(&index, shared)?)
             });
             let _ = waiter.send(found.map_err(StoreUnavailable));
         };

@@ -8,12 +8,14 @@ use super::folder::Folder;
 use super::frame::Commit;
 use super::index::{Index, Reached, write_again};
 use super::journal::Journal;
+use super::layers::Layers;
 use super::records::Records;
 
 pub(super) struct Shared {
     pub(super) folder: Folder,
     pub(super) journal: Journal,
     pub(super) records: Records,
+    pub(super) layers: Layers,
     cache: u64,
     index: Mutex<Option<Arc<Index>>>,
     /// A sync failed, so what was written must be written again before anything relies on it: the system may call pages
@@ -32,6 +34,7 @@ impl Shared {
         let records = Records::open(&folder.records()).map_err(said)?;
         let (journal, commits) = Journal::open(&folder.journal(), reached.number).map_err(said)?;
         let shared = Self {
+            layers: Layers::default(),
             folder,
             journal,
             records,
@@ -41,8 +44,9 @@ impl Shared {
             durable: AtomicU64::new(0),
         };
         shared.follow(&index, commits)?;
-        let end = index.reached()?.end;
-        shared.records.check_end(end).map_err(said)?;
+        let reached = index.reached()?;
+        shared.records.check_end(reached.end).map_err(said)?;
+        shared.layers.clear(reached);
         shared.replace(Some(Arc::new(index)));
         Ok(shared)
     }
@@ -53,10 +57,14 @@ impl Shared {
         index.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How far the index has followed the journal.
-    pub(super) fn reached(&self) -> Result<Reached, String> {
+    /// Makes in the index what waits for it.
+    pub(super) fn apply(&self) -> Result<(), String> {
         let index = self.index().ok_or("the index is not open")?;
-        index.reached()
+        if let Some((writes, reached)) = self.layers.take_top() {
+            index.apply(&writes, reached)?;
+            self.layers.drop_below();
+        }
+        Ok(())
     }
 
     /// Closes the index after a failure. What it lost stands in the journal.
@@ -77,6 +85,7 @@ impl Shared {
         let applied = index.reached()?.number;
         let commits = self.journal.commits(applied, until);
         self.follow(&index, commits.map_err(|error| error.to_string())?)?;
+        self.layers.clear(index.reached()?);
         let index = Arc::new(index);
         self.replace(Some(index.clone()));
         Ok(index)
@@ -105,17 +114,21 @@ impl Shared {
         Ok(())
     }
 
-    /// Makes `commits` of the journal in records and index. Entries are written also where the index is further: it may
-    /// have reached the disk without them.
+    /// Makes `commits` of the journal in records and index: all that are still there, since what either has of them may
+    /// have reached the disk in any order.
     fn follow(&self, index: &Index, commits: Vec<Commit>) -> Result<(), String> {
-        let applied = index.reached()?.number;
+        let before = index.reached()?;
         for commit in commits {
             let added = self.records.append(commit.start, &commit.entries);
             let end = added.map_err(|error| error.to_string())?;
             let number = commit.number;
-            if number > applied {
-                index.apply(&commit.writes, Reached { number, end })?;
-            }
+            let reached = Reached { number, end };
+            let further = if number > before.number {
+                reached
+            } else {
+                before
+            };
+            index.apply(&commit.writes, further)?;
         }
         Ok(())
     }

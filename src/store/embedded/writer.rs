@@ -1,15 +1,16 @@
 //! The one thread that writes.
 //!
-//! It takes everything that waits, decides it in order into one commit, writes that into the journal, syncs once, makes
-//! it in records and index, and then wakes everybody. While it syncs the next commit gathers, so no timer is needed to
-//! make commits large.
+//! It takes everything that waits, decides it in order into one commit, writes that into the journal, syncs once, adds to
+//! the records, and then wakes everybody. The index follows. While it syncs the next commit gathers, so no timer is
+//! needed to make commits large.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Options;
 use super::counts::{self, Counts, Pending};
 use super::draft::{Draft, Drafted};
+use super::follower::Signal;
 use super::frame::Commit;
 use super::index::{Index, Reached, guarded};
 use super::journal::Pen;
@@ -37,8 +38,10 @@ pub enum Step {
     Written,
     /// The disk has it. From here on it is true.
     Synced,
-    /// Records and index have it; nobody was told.
-    Applied,
+    /// The records have it. It can be seen next, and then who waits is told.
+    Recorded,
+    /// The index has it, and others with it.
+    Indexed,
 }
 
 pub(super) struct Writer {
@@ -49,8 +52,8 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) signal: Arc<Signal>,
     pub(super) pen: Pen,
-    /// The last commit that is on disk.
-    pub(super) reached: Reached,
+    /// The number of the last commit that is on disk.
+    pub(super) number: u64,
     /// When it was last tried to open the index again.
     pub(super) tried: Option<Instant>,
 }
@@ -83,6 +86,7 @@ impl Writer {
             }
         }
         self.tidy();
+        self.pen.seal();
         self.signal.stop();
     }
 
@@ -142,7 +146,7 @@ impl Writer {
         jobs: &mut [Box<dyn Job>],
         forget: usize,
     ) -> Result<Plan, String> {
-        let mut draft = Draft::over(index.tree()?, &self.shared.records, self.reached.end);
+        let mut draft = Draft::over(index, &self.shared)?;
         let idle = jobs.is_empty();
         let decided = jobs.iter_mut().try_for_each(|job| job.decide(&mut draft));
         decided.map_err(|error| error.to_string())?;
@@ -165,11 +169,11 @@ impl Writer {
         })
     }
 
-    /// Puts a commit on disk, and makes it in records and index.
+    /// Puts a commit on disk, and lets it be seen.
     fn keep(&mut self, index: Arc<Index>, drafted: Drafted, counts: Pending) -> Result<(), String> {
         let commit = Commit {
-            number: self.reached.number + 1,
-            start: self.reached.end,
+            number: self.number + 1,
+            start: self.shared.layers.reached().end,
             entries: drafted.entries,
             writes: drafted.writes,
         };
@@ -179,17 +183,20 @@ impl Writer {
             self.counts.put_back(counts);
             return Err(error.to_string());
         }
-        self.reached = Reached {
+        self.number = commit.number;
+        if let Err(error) = self.record(&commit) {
+            // It is in the journal, and will be made from there when the index is opened again.
+            drop(index);
+            self.shared.give_up();
+            return Err(error.to_string());
+        }
+        let reached = Reached {
             number: commit.number,
             end: drafted.end,
         };
-        let applied = self.apply(&index, &commit);
-        if applied.is_err() {
-            // It is in the journal, and will be made when the index is open again.
-            drop(index);
-            self.shared.give_up();
-        }
-        applied
+        let waiting = self.shared.layers.add(commit.writes, reached);
+        self.signal.waiting(waiting);
+        Ok(())
     }
 
     fn journal(&mut self, commit: &Commit) -> std::io::Result<()> {
@@ -198,17 +205,14 @@ impl Writer {
         self.options.reach(Step::Written)?;
         self.pen.sync()?;
         if turned {
-            self.signal.ask();
+            self.signal.segment_is_full();
         }
         self.options.reach(Step::Synced)
     }
 
-    fn apply(&self, index: &Index, commit: &Commit) -> Result<(), String> {
-        let added = self.shared.records.append(commit.start, &commit.entries);
-        added.map_err(|error| error.to_string())?;
-        index.apply(&commit.writes, self.reached)?;
-        let reached = self.options.reach(Step::Applied);
-        reached.map_err(|error| error.to_string())
+    fn record(&self, commit: &Commit) -> std::io::Result<()> {
+        self.shared.records.append(commit.start, &commit.entries)?;
+        self.options.reach(Step::Recorded)
     }
 
     /// The index; opened again if a failure closed it.
@@ -224,7 +228,7 @@ impl Writer {
         }
         self.room_for(0)?;
         self.tried = Some(now);
-        let index = self.shared.open_again(self.reached.number)?;
+        let index = self.shared.open_again(self.number)?;
         tracing::info!("the index is open again");
         self.tried = None;
         Ok(index)
@@ -245,63 +249,5 @@ impl Writer {
             ));
         }
         Ok(())
-    }
-}
-
-/// What tells the thread that makes checkpoints when to make one.
-#[derive(Default)]
-pub(super) struct Signal {
-    asked: Mutex<Asked>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Asked {
-    now: bool,
-    stop: bool,
-}
-
-impl Signal {
-    /// Asks for one soon.
-    pub(super) fn ask(&self) {
-        self.lock().now = true;
-        self.changed.notify_all();
-    }
-
-    /// Ends the thread.
-    pub(super) fn stop(&self) {
-        self.lock().stop = true;
-        self.changed.notify_all();
-    }
-
-    /// Waits until one is asked for, or `patience` is over. Answers whether the thread is to end.
-    fn wait(&self, patience: Duration) -> bool {
-        let quiet = |asked: &mut Asked| !asked.now && !asked.stop;
-        let mut asked = self
-            .changed
-            .wait_timeout_while(self.lock(), patience, quiet)
-            .map_or_else(|poisoned| poisoned.into_inner().0, |(guard, _)| guard);
-        asked.now = false;
-        asked.stop
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Asked> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Makes checkpoints until it is told to end, and a last one then: when a segment of the journal is full, and every
-/// `patience`.
-pub(super) fn keep_checkpoints(shared: &Shared, signal: &Signal, patience: Duration) {
-    loop {
-        let stop = signal.wait(patience);
-        if let Err(error) = shared.checkpoint() {
-            tracing::warn!(error, "index and records could not be synced");
-            shared.give_up();
-        }
-        if stop {
-            shared.give_up();
-            return;
-        }
     }
 }

@@ -1,0 +1,189 @@
+//! What stands in the journal and not in the index yet, over what stands in the index.
+//!
+//! Each batch of sled costs it a buffer, a write and the waking of all its threads, so commits are gathered: the writer
+//! adds to the top layer, and another thread takes that from time to time, makes one batch of it, and drops it. Whoever
+//! reads looks into the layers first, and sees everything that was acknowledged.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::draft::{Entry, Writes};
+use super::index::Reached;
+
+#[derive(Default)]
+pub(super) struct Layers(RwLock<Both>);
+
+#[derive(Default)]
+struct Both {
+    /// What was written last.
+    top: Writes,
+    /// How far the top layer follows the journal.
+    reached: Reached,
+    /// What is on its way into the index.
+    below: Option<Arc<Writes>>,
+}
+
+impl Layers {
+    /// Adds the writes of one commit, and answers how many wait in the top layer.
+    pub(super) fn add(&self, writes: Writes, reached: Reached) -> usize {
+        let mut both = self.write();
+        // Appending to an empty map costs nothing.
+        if both.top.is_empty() {
+            both.top = writes;
+        } else {
+            both.top.extend(writes);
+        }
+        both.reached = reached;
+        both.top.len()
+    }
+
+    /// How far the layers follow the journal.
+    pub(super) fn reached(&self) -> Reached {
+        self.read().reached
+    }
+
+    /// Takes the top layer for the index, where it stays to be seen until [`Self::drop_below`]. `None` if there is
+    /// nothing in it.
+    pub(super) fn take_top(&self) -> Option<(Arc<Writes>, Reached)> {
+        let mut both = self.write();
+        if both.top.is_empty() {
+            return None;
+        }
+        let taken = Arc::new(std::mem::take(&mut both.top));
+        both.below = Some(taken.clone());
+        Some((taken, both.reached))
+    }
+
+    /// Drops what is in the index now.
+    pub(super) fn drop_below(&self) {
+        let below = self.write().below.take();
+        // It may be large, and nobody should wait for the lock meanwhile.
+        drop(below);
+    }
+
+    /// Drops everything: it was made in the index from the journal.
+    pub(super) fn clear(&self, reached: Reached) {
+        let emptied = Both {
+            reached,
+            ..Both::default()
+        };
+        let cleared = std::mem::replace(&mut *self.write(), emptied);
+        drop(cleared);
+    }
+
+    /// The value under `key` in the layers over `tree`, or in it.
+    pub(super) fn get(
+        &self,
+        tree: &sled::Tree,
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>, sled::Error> {
+        let both = self.read();
+        let below = || both.below.as_ref().and_then(|below| below.get(key));
+        if let Some(value) = both.top.get(key).or_else(below) {
+            return Ok(value.clone());
+        }
+        // A layer is dropped only after the tree has what was in it.
+        drop(both);
+        Ok(tree.get(key)?.map(|value| value.to_vec()))
+    }
+
+    /// At most `limit` keys from `from` on and before `to`, with their values, in order.
+    pub(super) fn range(
+        &self,
+        tree: &sled::Tree,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Entry>, sled::Error> {
+        let both = self.read();
+        let mut over = BTreeMap::new();
+        for layer in both.below.as_deref().into_iter().chain([&both.top]) {
+            over.extend(layer.range::<[u8], _>((
+                std::ops::Bound::Included(from),
+                std::ops::Bound::Excluded(to),
+            )));
+        }
+        let mut over = over.into_iter().peekable();
+        let mut found: Vec<Entry> = Vec::new();
+        let mut add = |key: &[u8], value: Option<&[u8]>| {
+            found.extend(value.map(|value| (key.to_vec(), value.to_vec())));
+            found.len() < limit
+        };
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        for entry in tree.range(from..to) {
+            let (key, value) = entry?;
+            let mut covered = false;
+            while let Some((over, value)) = over.next_if(|(over, _)| over.as_slice() <= &*key) {
+                covered = over.as_slice() == &*key;
+                if !add(over, value.as_deref()) {
+                    return Ok(found);
+                }
+            }
+            if !covered && !add(&key, Some(&value)) {
+                return Ok(found);
+            }
+        }
+        for (key, value) in over {
+            if !add(key, value.as_deref()) {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Both> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Both> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn writes(changes: &[(&str, Option<&str>)]) -> Writes {
+        let changes = changes.iter();
+        changes
+            .map(|(key, value)| (key.as_bytes().to_vec(), value.map(Into::into)))
+            .collect()
+    }
+
+    fn seen(layers: &Layers, tree: &sled::Tree, limit: usize) -> String {
+        let found = layers.range(tree, b"a", b"z", limit).unwrap();
+        let text = |octets: &Vec<u8>| String::from_utf8_lossy(octets).into_owned();
+        for (key, value) in &found {
+            assert_eq!(layers.get(tree, key).unwrap().as_ref(), Some(value));
+        }
+        let found = found.iter();
+        let pairs = found.map(|(key, value)| text(key) + &text(value));
+        pairs.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn the_newest_layer_counts_and_the_tree_shows_through_where_there_is_none() {
+        let tree = sled::Config::new().temporary(true).open().unwrap();
+        for key in ["a", "b", "c", "d", "z"] {
+            tree.insert(key, "0").unwrap();
+        }
+        let layers = Layers::default();
+        let first = writes(&[("aa", Some("1")), ("b", None), ("c", Some("1"))]);
+        layers.add(first, Reached::default());
+        assert_eq!(seen(&layers, &tree, 9), "a0 aa1 c1 d0");
+        layers.take_top().unwrap();
+        let second = writes(&[("b", Some("2")), ("c", None), ("y", Some("2"))]);
+        layers.add(second, Reached::default());
+        assert_eq!(seen(&layers, &tree, 9), "a0 aa1 b2 d0 y2");
+        assert_eq!(seen(&layers, &tree, 3), "a0 aa1 b2");
+        assert_eq!(layers.get(&tree, b"c").unwrap(), None);
+        layers.drop_below();
+        assert_eq!(seen(&layers, &tree, 9), "a0 b2 d0 y2");
+        layers.clear(Reached::default());
+        assert_eq!(seen(&layers, &tree, 0), "");
+        assert_eq!(seen(&layers, &tree, 9), "a0 b0 c0 d0");
+    }
+}
