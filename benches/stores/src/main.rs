@@ -52,7 +52,7 @@ struct Arguments {
     /// Only this store; may be given several times.
     #[arg(long)]
     only: Vec<StoreName>,
-    /// The folder for the data. It must lie on a disk, and have room for all full stores.
+    /// The folder for the data. It must lie on a disk and have room for all full stores, with a million records about 30 GB.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/data"))]
     data: PathBuf,
     /// Carries out one order from standard input.

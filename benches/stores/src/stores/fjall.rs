@@ -1,7 +1,8 @@
 //! fjall 3: a log-structured merge tree with a journal.
 //!
-//! Durable by its batch with `PersistMode::SyncData`: "Flushes data using `fdatasync`", on the journal, before the batch
-//! is visible. A new journal's name is synced by fjall itself. A batch is atomic across keyspaces.
+//! Durable by its batch with `PersistMode::SyncData`: "Flushes data using `fdatasync`", says its documentation. That is
+//! once a batch, on the journal, before the batch is visible. fjall itself syncs the name of a new journal. A batch is
+//! atomic across keyspaces.
 
 use std::path::Path;
 

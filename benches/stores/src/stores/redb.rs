@@ -1,7 +1,7 @@
 //! redb 4: a copy-on-write B-tree in one file.
 //!
-//! Durable by `Durability::Immediate`: "guaranteed to be persistent as soon as `WriteTransaction::commit` returns", by one
-//! `fdatasync` of the file, or by two with a commit in two phases, which quick repair turns on.
+//! Durable by `Durability::Immediate`: "guaranteed to be persistent as soon as `WriteTransaction::commit` returns", says
+//! its documentation. That is one `fdatasync` of the file, or two with the commit in two phases that quick repair asks for.
 
 use std::path::Path;
 

@@ -1,8 +1,8 @@
 //! sled 0.34, one tree, as the product used it before it had a journal of its own.
 //!
-//! Durable by our own hand: `flush` hands what was applied to the operating system and, "synchronously flushes all dirty
-//! IO buffers and calls fsync", says its documentation; on Linux it is `sync_file_range`, which makes neither the size of
-//! the file nor the cache of the disk durable. So `fdatasync` follows on the one file that holds everything.
+//! Durable by our own hand: `flush` "synchronously flushes all dirty IO buffers and calls fsync", says its documentation;
+//! on Linux what it calls is `sync_file_range`, which makes neither the size of the file nor the cache of the disk durable.
+//! So `fdatasync` follows on the one file that holds everything.
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! `SQLite` 3 with a write-ahead log.
 //!
-//! Durable by `synchronous=FULL`, of which its documentation says that in this mode "the WAL is synced after each
-//! transaction commit": one `fdatasync` of the log a batch, and of the database at each checkpoint. It syncs the name of
-//! the log itself.
+//! Durable by `synchronous=FULL`: "Writers sync the WAL on every transaction commit if `PRAGMA synchronous` is set to
+//! FULL", says its documentation. One `fsync` of the log a batch, and of the database at each checkpoint; it would be
+//! `fdatasync` if the crate that builds it said that the system has one. It syncs the name of the log itself.
 
 use std::path::Path;
 
