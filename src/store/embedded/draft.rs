@@ -8,7 +8,7 @@ use super::keys::{self, LONGEST_PIECE};
 use super::layers::Layers;
 use super::records::{Place, Records, placed};
 use super::shared::Shared;
-use crate::clock::UnixTime;
+use crate::clock::{Seconds, UnixTime};
 
 /// Keys with their new values; `None` removes.
 pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -31,6 +31,12 @@ impl From<sled::Error> for Fault {
     }
 }
 
+/// Keys that may be forgotten within this span stand in one list.
+const ALIKE: Seconds = Seconds(600);
+
+/// How many lists are looked at for a small number of keys.
+const LISTS: usize = 16;
+
 /// The writes that were decided so far, over what is there.
 pub(super) struct Draft<'a> {
     tree: &'a sled::Tree,
@@ -40,6 +46,8 @@ pub(super) struct Draft<'a> {
     end: u64,
     entries: Vec<Vec<u8>>,
     writes: Writes,
+    /// The keys that are put with a time after which they may be forgotten.
+    expiring: Vec<(UnixTime, Vec<u8>)>,
     /// How far spent tokens are forgotten, once that was looked up.
     forgotten: OnceCell<Option<UnixTime>>,
     needs_room: bool,
@@ -65,6 +73,7 @@ impl<'a> Draft<'a> {
             end: shared.layers.reached().end,
             entries: Vec::new(),
             writes: Writes::new(),
+            expiring: Vec::new(),
             forgotten: OnceCell::new(),
             needs_room: false,
         })
@@ -80,6 +89,12 @@ impl<'a> Draft<'a> {
 
     pub(super) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.writes.insert(key, Some(value));
+    }
+
+    /// Puts the value of a spent token or a denial, which may be forgotten after `until`.
+    pub(super) fn put_until(&mut self, until: UnixTime, key: Vec<u8>, value: Vec<u8>) {
+        self.expiring.push((until, key.clone()));
+        self.put(key, value);
     }
 
     pub(super) fn remove(&mut self, key: Vec<u8>) {
@@ -179,36 +194,42 @@ impl<'a> Draft<'a> {
         self.records.read(place).map_err(|error| error.to_string())
     }
 
-    /// Forgets at most `limit` spent tokens and denials whose time is over.
+    /// Forgets spent tokens and denials whose time is over: `limit`, and some more that stand beside them. Answers how
+    /// many it looked at.
     ///
-    /// The time is looked up under the key itself: an entry of the index that no longer agrees with it is dropped, and
-    /// the key stays. How far spent tokens are forgotten is written beside it, see [`Self::remembers`].
+    /// The time is looked up under the key itself: one that has got another time meanwhile stands elsewhere in the index
+    /// too, and stays. How far spent tokens are forgotten is written beside it, see [`Self::remembers`].
     pub(super) fn forget_expired(
         &mut self,
         now: UnixTime,
         limit: usize,
     ) -> Result<usize, sled::Error> {
         let until = keys::index_after(now);
-        let due = self
-            .layers
-            .range(self.tree, &[keys::INDEX], &until, limit)?;
+        let most = limit.div_ceil(keys::MOST_INDEXED).max(LISTS);
+        let due = self.layers.range(self.tree, &[keys::INDEX], &until, most)?;
         let before = self.forgotten()?;
         let mut forgotten = before;
-        for (entry, _) in &due {
-            let key = keys::indexed(entry).unwrap_or_default();
-            let until = self.get(key)?.and_then(|value| keys::until(key, &value));
-            if let Some(until) = until.filter(|until| *until < now) {
-                self.remove(key.to_vec());
-                if keys::is_spent(key) {
-                    forgotten = forgotten.max(Some(until));
+        let mut seen = 0;
+        for (entry, list) in due {
+            if seen >= limit {
+                break;
+            }
+            for key in list.chunks_exact(keys::EXPIRING) {
+                seen += 1;
+                let until = self.get(key)?.and_then(|value| keys::until(key, &value));
+                if let Some(until) = until.filter(|until| *until < now) {
+                    self.remove(key.to_vec());
+                    if keys::is_spent(key) {
+                        forgotten = forgotten.max(Some(until));
+                    }
                 }
             }
-            self.remove(entry.clone());
+            self.remove(entry);
         }
         if let Some(until) = forgotten.filter(|_| forgotten != before) {
             self.put(keys::FORGOTTEN_KEY.to_vec(), keys::time(until).to_vec());
         }
-        Ok(due.len())
+        Ok(seen)
     }
 
     /// Whether a spent token that was to be remembered until `until` would still be here. Always so, unless the clock ran
@@ -240,11 +261,36 @@ impl<'a> Draft<'a> {
         self.writes.is_empty()
     }
 
-    pub(super) fn finish(self) -> Drafted {
+    /// What the commit `number` writes.
+    pub(super) fn finish(mut self, number: u64) -> Drafted {
+        self.list_expiring(number);
         Drafted {
             entries: self.entries,
             end: self.end,
             writes: self.writes,
+        }
+    }
+
+    /// Notes what may be forgotten when: a list of keys under the last of their times. Those of one list expire at about
+    /// the same time, so none is kept much longer than it must be.
+    fn list_expiring(&mut self, number: u64) {
+        let mut expiring = std::mem::take(&mut self.expiring);
+        expiring.sort_unstable();
+        let alike = |(one, _): &(UnixTime, _), (other, _): &(UnixTime, _)| *other < one.plus(ALIKE);
+        let mut lists = Vec::new();
+        let mut rest = expiring.as_slice();
+        while let Some(first) = rest.first() {
+            let length = rest.iter().take(keys::MOST_INDEXED);
+            let length = length.take_while(|next| alike(first, next)).count();
+            let (list, left) = rest.split_at(length.max(1));
+            lists.push(list);
+            rest = left;
+        }
+        for (count, list) in (0..=u16::MAX).zip(lists) {
+            let last = list.last().map_or(UnixTime::EPOCH, |(until, _)| *until);
+            let names: Vec<u8> = list.iter().flat_map(|(_, key)| key.clone()).collect();
+            self.writes
+                .insert(keys::index(last, number, count), Some(names));
         }
     }
 }

@@ -9,7 +9,7 @@
 //! | `m` `eta/reached` | the last commit of the journal that is in here (u64), where the records ended with it (u64) |
 //! | `s` spent key | uses (u32), until (time) |
 //! | `n` denial key | decision id, until (time) |
-//! | `x` time, `s` or `n`, key | nothing: the order in which the two above may be forgotten |
+//! | `x` time, commit (u64), count (u16) | keys of the two above that may be forgotten then, one after another |
 //! | `r` decision id | where the JSON of the record lies: place (u64), length (u32) |
 //! | `a` hour (time), issuer's length (u16), issuer, reason | count (u64) |
 //! | `k` SHA-256 of the issuer, piece (u16) | when fetched (time), the key set |
@@ -19,7 +19,9 @@
 //! | `p` path of a project | its text id |
 //! | `i` text id | the path |
 //!
-//! Numbers are big-endian, so that keys sort by time. A time is in milliseconds since the epoch.
+//! Numbers are big-endian, so that keys sort by time. A time is in milliseconds since the epoch. Of the digests that are
+//! spent keys and denial keys the first [`DIGEST`] octets are kept: sled holds keys of up to 22 octets in place, and longer
+//! ones each in an allocation of its own. Two that met would both count as spent, which 160 bits make a theory.
 
 use crate::audit::{DecisionId, EventId};
 use crate::clock::UnixTime;
@@ -58,12 +60,21 @@ pub(super) const EVENT: u8 = b'e';
 /// Names without ids begin with this.
 pub(super) const NAMES: u8 = b'f';
 
+/// How many octets of a digest are kept.
+const DIGEST: usize = 20;
+
+/// The length of the key of a spent token or a denial.
+pub(super) const EXPIRING: usize = 1 + DIGEST;
+
+/// How many keys one entry of the index by time names at most: it must be one piece.
+pub(super) const MOST_INDEXED: usize = LONGEST_PIECE / EXPIRING;
+
 pub(super) fn spent(key: &SpentKey) -> Vec<u8> {
-    join(&[b"s", key.as_bytes()])
+    join(&[b"s", key.as_bytes().get(..DIGEST).unwrap_or_default()])
 }
 
 pub(super) fn denial(key: &DenialKey) -> Vec<u8> {
-    join(&[b"n", key.as_bytes()])
+    join(&[b"n", key.as_bytes().get(..DIGEST).unwrap_or_default()])
 }
 
 pub(super) fn record(id: DecisionId) -> Vec<u8> {
@@ -127,14 +138,10 @@ pub(super) fn piece(key: &[u8], number: u16) -> Vec<u8> {
     join(&[key, &number.to_be_bytes()])
 }
 
-/// The entry that lets `key`, of a spent token or a denial, be forgotten at `until`.
-pub(super) fn index(until: UnixTime, key: &[u8]) -> Vec<u8> {
-    join(&[&[INDEX], &time(until), key])
-}
-
-/// The key that an index entry names.
-pub(super) fn indexed(index: &[u8]) -> Option<&[u8]> {
-    index.get(1 + 8..)
+/// The entry of the commit `number` that lets keys be forgotten at `until`; `count` tells several apart.
+pub(super) fn index(until: UnixTime, number: u64, count: u16) -> Vec<u8> {
+    let (number, count) = (number.to_be_bytes(), count.to_be_bytes());
+    join(&[&[INDEX], &time(until), &number, &count])
 }
 
 /// The first index entry that may not be forgotten at `now`.
@@ -239,7 +246,7 @@ mod tests {
 
     #[test]
     fn the_index_sorts_by_time() {
-        let at = |seconds| index(UnixTime::from_seconds(seconds), b"n");
+        let at = |seconds| index(UnixTime::from_seconds(seconds), u64::MAX, 0);
         assert!(at(255) < at(256));
         assert!(at(256) < index_after(UnixTime::from_seconds(257)));
     }

@@ -178,11 +178,7 @@ fn spend_and_record(
     write_record(draft, &record)?;
     names::write(draft, pinned, &record)?;
     let until = before.map_or(spend.until, |uses| uses.until.max(spend.until));
-    if let Some(before) = before {
-        draft.remove(keys::index(before.until, &key));
-    }
-    draft.put(keys::index(until, &key), Vec::new());
-    draft.put(key, Uses { number, until }.write());
+    draft.put_until(until, key, Uses { number, until }.write());
     Ok(Spent::Nth(number))
 }
 
@@ -193,8 +189,7 @@ fn record_once(draft: &mut Draft<'_>, denial: &Denial) -> Result<DecisionId, Fau
     }
     write_record(draft, &denial.record)?;
     let (id, until) = (denial.record.decision_id, denial.until);
-    draft.put(keys::index(until, &key), Vec::new());
-    draft.put(key, Denied { id, until }.write());
+    draft.put_until(until, key, Denied { id, until }.write());
     Ok(id)
 }
 

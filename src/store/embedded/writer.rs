@@ -63,7 +63,7 @@ struct Plan {
     drafted: Drafted,
     counts: Pending,
     needs_room: bool,
-    /// How many entries of the index by time were taken along.
+    /// How many keys were looked at that might be forgotten.
     forgotten: usize,
 }
 
@@ -105,7 +105,7 @@ impl Writer {
     /// Writes the counts and forgets some of what has expired. Answers whether there may be more of it.
     fn tidy(&mut self) -> bool {
         match self.commit(&mut [], FORGOTTEN_IN_IDLENESS) {
-            Ok(forgotten) => forgotten == FORGOTTEN_IN_IDLENESS,
+            Ok(forgotten) => forgotten >= FORGOTTEN_IN_IDLENESS,
             Err(error) => {
                 tracing::warn!(error, "the store could not be tidied");
                 false
@@ -114,7 +114,7 @@ impl Writer {
     }
 
     /// Decides all `jobs` and puts what they write on disk. On an error nothing may be acknowledged. Answers how many
-    /// entries of the index by time were taken along.
+    /// keys were looked at that might be forgotten.
     fn commit(&mut self, jobs: &mut [Box<dyn Job>], forget: usize) -> Result<usize, String> {
         let index = self.opened()?;
         let plan = match guarded(|| self.plan(&index, jobs, forget)) {
@@ -163,7 +163,7 @@ impl Writer {
         }
         Ok(Plan {
             needs_room: draft.needs_room(),
-            drafted: draft.finish(),
+            drafted: draft.finish(self.number + 1),
             counts,
             forgotten,
         })
