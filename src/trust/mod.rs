@@ -39,9 +39,9 @@ mod shared;
 mod who;
 
 pub use case::{Case, CaseStart, Expectation};
-pub use decide::{Limits, decide, no_such_project};
+pub use decide::{Limits, answer, decide, no_such_project};
 pub use decision::{
-    ChangedId, Decision, Finding, FindingKind, Grant, Judgement, Refusal, Shadow, Wish,
+    Answer, ChangedId, Decision, Finding, FindingKind, Grant, Judgement, Refusal, Shadow, Wish,
 };
 pub use explain::{Explanation, Recorded, Verdict};
 pub use fault::{PolicyFault, Problem, Report, Severity};

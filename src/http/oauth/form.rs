@@ -1,6 +1,8 @@
 //! The form that asks for an exchange (RFC 8693, section 2.1).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use url::{Url, form_urlencoded};
 
@@ -31,38 +33,57 @@ pub fn read_form(
 }
 
 /// The parameters of the form, each at most once. An empty one is an absent one (RFC 6749, section 3.2).
-struct Form(HashMap<String, String>);
+struct Form<'a>(HashMap<Cow<'a, str>, Cow<'a, str>>);
 
-impl Form {
-    fn parse(body: &[u8]) -> Result<Self, RequestError> {
-        let mut parameters = HashMap::new();
-        for (name, value) in form_urlencoded::parse(body) {
+impl<'a> Form<'a> {
+    fn parse(body: &'a [u8]) -> Result<Self, RequestError> {
+        let mut parameters: HashMap<Cow<'a, str>, Cow<'a, str>> = HashMap::new();
+        for (name, value) in pairs(body) {
             if value.is_empty() {
                 continue;
             }
-            let shown: String = name.chars().take(40).collect();
-            if parameters
-                .insert(name.into_owned(), value.into_owned())
-                .is_some()
-            {
-                return Err(fault(&format!("the parameter {shown} stands twice")));
+            match parameters.entry(name) {
+                Entry::Vacant(place) => {
+                    place.insert(value);
+                }
+                Entry::Occupied(taken) => {
+                    let shown: String = taken.key().chars().take(40).collect();
+                    return Err(fault(&format!("the parameter {shown} stands twice")));
+                }
             }
         }
         Ok(Self(parameters))
     }
 
-    fn take(&mut self, name: &str) -> Option<String> {
+    fn take(&mut self, name: &str) -> Option<Cow<'a, str>> {
         self.0.remove(name)
     }
 
-    fn require(&mut self, name: &str, mend: &str) -> Result<String, RequestError> {
+    fn require(&mut self, name: &str, mend: &str) -> Result<Cow<'a, str>, RequestError> {
         self.take(name)
             .ok_or_else(|| fault(&format!("the parameter {name} is missing or empty: {mend}")))
     }
 }
 
+/// The pairs of a form. A token, which is nearly all of it, has nothing to decode, and so is looked through once and not
+/// octet by octet.
+fn pairs(body: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    let whole = body.split(|octet| *octet == b'&');
+    whole.filter_map(|pair| match plain(pair) {
+        Some((name, value)) => Some((Cow::Borrowed(name), Cow::Borrowed(value))),
+        None => form_urlencoded::parse(pair).next(),
+    })
+}
+
+/// The name and the value of a pair in which nothing is encoded.
+fn plain(pair: &[u8]) -> Option<(&str, &str)> {
+    let text = std::str::from_utf8(pair).ok()?;
+    let encoded = text.contains('%') || text.contains('+');
+    text.split_once('=').filter(|_| !encoded)
+}
+
 fn exchange_request(
-    mut form: Form,
+    mut form: Form<'_>,
     public_url: &str,
     caller: Caller,
 ) -> Result<ExchangeRequest, RequestError> {
@@ -83,8 +104,8 @@ fn exchange_request(
     let scopes = scopes.transpose()?.filter(|scopes| !scopes.is_empty());
     let wish = Wish { scopes, resource };
     Ok(ExchangeRequest {
-        subject_token,
-        audience,
+        subject_token: subject_token.into_owned(),
+        audience: audience.into_owned(),
         project,
         wish,
         caller,
@@ -92,7 +113,7 @@ fn exchange_request(
 }
 
 /// Refuses another grant than the one that is offered, and a token for somebody else (RFC 8693, section 2.1).
-fn check_grant(form: &mut Form) -> Result<(), RequestError> {
+fn check_grant(form: &mut Form<'_>) -> Result<(), RequestError> {
     if form.require("grant_type", &format!("send {TOKEN_EXCHANGE}"))? != TOKEN_EXCHANGE {
         return Err(RequestError::GrantTypeUnsupported);
     }
@@ -105,11 +126,8 @@ fn check_grant(form: &mut Form) -> Result<(), RequestError> {
 }
 
 /// Refuses tokens of other types than those that are taken and given (RFC 8693, section 3).
-fn check_types(form: &mut Form) -> Result<(), RequestError> {
-    match form
-        .require("subject_token_type", &format!("send {ID_TOKEN}"))?
-        .as_str()
-    {
+fn check_types(form: &mut Form<'_>) -> Result<(), RequestError> {
+    match &*form.require("subject_token_type", &format!("send {ID_TOKEN}"))? {
         ID_TOKEN | JWT => {}
         _ => {
             return Err(fault(&format!(
@@ -129,9 +147,11 @@ fn check_types(form: &mut Form) -> Result<(), RequestError> {
 }
 
 /// An absolute URI without a fragment (RFC 8707, section 2). Its text is compared, and never rewritten.
-fn resource(text: String) -> Result<String, RequestError> {
+fn resource(text: Cow<'_, str>) -> Result<String, RequestError> {
     match Url::parse(&text) {
-        Ok(url) if url.fragment().is_none() && text.len() <= LONGEST_RESOURCE => Ok(text),
+        Ok(url) if url.fragment().is_none() && text.len() <= LONGEST_RESOURCE => {
+            Ok(text.into_owned())
+        }
         _ => Err(RequestError::TargetMalformed(
             "resource must be an absolute URI of at most 2048 characters, without a fragment"
                 .to_owned(),
@@ -166,7 +186,11 @@ mod tests {
             body.append_pair(name, value);
         }
         let body = body.finish();
-        read_form(body.as_bytes(), "https://sts.example.com", Caller::default())
+        read_form(
+            body.as_bytes(),
+            "https://sts.example.com",
+            Caller::default(),
+        )
     }
 
     #[test]

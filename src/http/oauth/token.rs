@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, USER_AGENT};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
-use serde_json::json;
+use serde::Serialize;
 use tokio::time::timeout;
 
 use super::super::Service;
@@ -42,24 +42,35 @@ pub(in crate::http) async fn token(
 }
 
 /// RFC 8693, section 2.2.1.
+#[derive(Serialize)]
+struct Answer<'a> {
+    access_token: String,
+    decision_id: &'a str,
+    expires_in: i64,
+    issued_token_type: &'static str,
+    scope: &'a str,
+    token_type: &'static str,
+}
+
 fn answer(request: &HttpRequest, issued: Issued, project: String) -> HttpResponse {
     let decision_id = issued.decision_id.to_string();
+    let response = HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(Answer {
+            access_token: issued.token.into_text(),
+            decision_id: &decision_id,
+            expires_in: issued.expires_in,
+            issued_token_type: ACCESS_TOKEN,
+            scope: &issued.scope,
+            token_type: "Bearer",
+        });
     request.extensions_mut().insert(Noted {
         reason: None,
-        decision_id: Some(decision_id.clone()),
+        decision_id: Some(decision_id),
         project: Some(project),
-        scope: Some(issued.scope.clone()),
+        scope: Some(issued.scope),
     });
-    HttpResponse::Ok()
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .json(json!({
-            "access_token": issued.token.into_text(),
-            "issued_token_type": ACCESS_TOKEN,
-            "token_type": "Bearer",
-            "expires_in": issued.expires_in,
-            "scope": issued.scope,
-            "decision_id": decision_id,
-        }))
+    response
 }
 
 async fn read(
