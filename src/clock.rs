@@ -38,7 +38,7 @@ impl UnixTime {
     pub const EPOCH: Self = Self(0);
 
     /// The moment `seconds` after the epoch. Saturates far outside any real date.
-    pub fn from_seconds(seconds: i64) -> Self {
+    pub const fn from_seconds(seconds: i64) -> Self {
         Self(seconds.saturating_mul(1000))
     }
 

@@ -21,7 +21,7 @@ use crate::issuer::{Match, PublicKey, Registry, TrustedIssuer};
 use crate::ledger::{DenialAllowance, Ledger, Spend, Spent, StoreUnavailable, remember_until};
 use crate::project_token::{Holder, KeyRing, ProjectToken, UnsignedToken, prepare};
 use crate::subject::{InvalidToken, SignedClaims, SubjectToken, VerifiedClaims};
-use crate::trust::{Circumstances, Grant, Limits, PinWish, Wish, decide};
+use crate::trust::{Circumstances, Grant, Limits, PinWish, Wish, answer};
 
 /// Exchanges subject tokens for project tokens (RFC 8693).
 pub struct Exchange {
@@ -113,7 +113,7 @@ impl Exchange {
         let project = &*project.ok_or_else(ExchangeError::no_such_project)?;
         for _ in 0..MOST_DECISIONS {
             let circumstances = self.circumstances(project, &claims, now).await?;
-            let grant = self.decide(project, &claims, &request.wish, &circumstances, witness)?;
+            let grant = self.decide(project, &claims, &request.wish, circumstances, witness)?;
             let pins = grant.pins().to_vec();
             let holder = Holder {
                 path: &project.path,
@@ -199,22 +199,21 @@ impl Exchange {
         })
     }
 
-    /// Asks the project's policy.
+    /// Asks the project's policy. Why it says what it says is put into words only for the record of a denial.
     fn decide(
         &self,
         project: &Project,
         claims: &VerifiedClaims,
         wish: &Wish,
-        circumstances: &Circumstances,
+        circumstances: Circumstances,
         witness: &mut Witness<'_>,
     ) -> Result<Grant, ExchangeError> {
-        let decision = decide(&project.policy, claims, wish, &self.limits, circumstances);
-        let description = decision.description();
+        let answer = answer(&project.policy, claims, wish, &self.limits, &circumstances);
         witness
-            .judged(decision)
+            .answered(answer, circumstances)
             .map_err(|refusal| ExchangeError::NotGranted {
                 refusal,
-                description,
+                description: witness.explained(self.limits),
             })
     }
 
@@ -222,15 +221,15 @@ impl Exchange {
     /// pinned to the names since the decision.
     async fn spend_and_record(
         &self,
-        token: &UnsignedToken,
+        token: &UnsignedToken<'_>,
         claims: &VerifiedClaims,
         pins: Vec<PinWish>,
         now: UnixTime,
-        witness: &Witness<'_>,
+        witness: &mut Witness<'_>,
     ) -> Result<Option<DecisionId>, ExchangeError> {
         let max_uses = claims.trusted().max_uses;
         let record = Record {
-            trust: token.trust().to_vec(),
+            trust: token.trust().iter().map(ToString::to_string).collect(),
             renamed: witness.renamed().to_vec(),
             scopes: token.scope().split(' ').map(str::to_owned).collect(),
             token_id: Some(token.id().to_owned()),
@@ -247,7 +246,10 @@ impl Exchange {
         };
         match self.ledger.spend(spend, record).await? {
             Spent::Nth(_) => Ok(Some(decision_id)),
-            Spent::Exhausted => Err(ExchangeError::Spent { max_uses }),
+            Spent::Exhausted => {
+                witness.explained(self.limits);
+                Err(ExchangeError::Spent { max_uses })
+            }
             Spent::IdentityChanged(_) => Ok(None),
         }
     }
@@ -255,7 +257,7 @@ impl Exchange {
     /// Signs the token, which is on record by now.
     fn answer(
         &self,
-        token: &UnsignedToken,
+        token: &UnsignedToken<'_>,
         decision_id: DecisionId,
         now: UnixTime,
     ) -> Result<Issued, ExchangeError> {

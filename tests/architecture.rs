@@ -100,7 +100,7 @@ const LIBRARIES: [(&str, &[&str]); 16] = [
     ("reqwest", &["client", "discovery"]),
     ("openidconnect", &["discovery", "issuer"]),
     ("moka", &["discovery"]),
-    ("jsonwebtoken", &["issuer", "subject"]),
+    ("jsonwebtoken", &["issuer"]),
     ("sled", &["store"]),
     ("clap", &["cli"]),
     ("notify", &["directory"]),

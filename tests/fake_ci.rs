@@ -100,7 +100,7 @@ async fn every_claim_set_verifies_with_the_published_keys() {
         let answer = answer.json();
         let claims = verified(answer["token"].as_str().unwrap()).await;
         assert_eq!(
-            Value::Object(claims.all().clone()),
+            Value::Object((**claims.all()).clone()),
             answer["claims"],
             "{name}"
         );

@@ -1,6 +1,7 @@
 //! One decision, as it is kept.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -90,8 +91,8 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// All claims of the subject token.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub claims: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub claims: Arc<Map<String, Value>>,
     /// The project as the caller named it.
     pub audience: String,
     /// The project's path, if there is such a project.
@@ -148,6 +149,10 @@ pub struct Record {
     /// The caller's `User-Agent`, shortened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
+}
+
+fn is_empty(claims: &Arc<Map<String, Value>>) -> bool {
+    claims.is_empty()
 }
 
 #[expect(

@@ -11,7 +11,7 @@ use crate::directory::Project;
 use crate::issuer::{Match, TrustedIssuer};
 use crate::ledger::{DenialKey, remember_until};
 use crate::subject::{LONGEST_LIFETIME, SignedClaims, SpentKey, VerifiedClaims};
-use crate::trust::{Decision, Grant, Judgement, Refusal, Shadow};
+use crate::trust::{Answer, Circumstances, Grant, Judgement, Limits, Refusal, decide};
 
 /// How far an exchange came, and so what is known and to be believed of its token.
 #[derive(Debug)]
@@ -38,9 +38,11 @@ pub(super) struct Witness<'a> {
     denies: Vec<Judgement>,
     not_listed: usize,
     proven: bool,
+    /// What the policy was asked with, once it was.
+    circumstances: Option<Circumstances>,
     renamed: Vec<String>,
-    /// What entries in shadow mode would have done.
-    shadow: Shadow,
+    shadow_trust: Vec<String>,
+    shadow_denies: Vec<String>,
 }
 
 impl<'a> Witness<'a> {
@@ -53,8 +55,10 @@ impl<'a> Witness<'a> {
             denies: Vec::new(),
             not_listed: 0,
             proven: false,
+            circumstances: None,
             renamed: Vec::new(),
-            shadow: Shadow::default(),
+            shadow_trust: Vec::new(),
+            shadow_denies: Vec::new(),
         }
     }
 
@@ -69,15 +73,35 @@ impl<'a> Witness<'a> {
         project
     }
 
-    /// Keeps what the policy answered, and hands on what came of it.
-    pub(super) fn judged(&mut self, decision: Decision) -> Result<Grant, Refusal> {
-        self.renamed = decision.renamed();
+    /// Keeps what the policy answered, and with what it was asked, and hands on what came of it.
+    pub(super) fn answered(
+        &mut self,
+        answer: Answer,
+        circumstances: Circumstances,
+    ) -> Result<Grant, Refusal> {
+        self.circumstances = Some(circumstances);
+        self.renamed = answer.renamed;
+        self.shadow_trust = answer.shadow_trust;
+        self.shadow_denies = answer.shadow_denies;
+        answer.outcome
+    }
+
+    /// Asks the policy again, for the reasons of its answer: they stand in the record of a denial. What the caller may
+    /// know of them is handed on.
+    pub(super) fn explained(&mut self, limits: Limits) -> String {
+        let (Some(project), Stage::Verified(claims), Some(circumstances)) =
+            (&self.project, &self.stage, &self.circumstances)
+        else {
+            return String::new();
+        };
+        let wish = &self.request.wish;
+        let decision = decide(&project.policy, claims, wish, &limits, circumstances);
+        let description = decision.description();
         self.relationships = decision.relationships;
         self.denies = decision.denies;
         self.not_listed = decision.not_listed;
         self.proven = decision.proven;
-        self.shadow = decision.shadow;
-        decision.outcome
+        description
     }
 
     /// Whether the caller proved an identity that some relationship of the project asks for.
@@ -125,8 +149,8 @@ impl<'a> Witness<'a> {
             relationships: Vec::new(),
             denies: Vec::new(),
             relationships_not_listed: 0,
-            shadow_trust: self.shadow.trust_names(),
-            shadow_denies: self.shadow.deny_names(),
+            shadow_trust: self.shadow_trust.clone(),
+            shadow_denies: self.shadow_denies.clone(),
             renamed: Vec::new(),
             scopes: Vec::new(),
             resource: self.request.wish.resource.clone(),
@@ -201,7 +225,7 @@ impl Stage {
     }
 
     /// The claims, once it is known who signed them.
-    fn claims(&self) -> Option<&Map<String, Value>> {
+    fn claims(&self) -> Option<&Arc<Map<String, Value>>> {
         match self {
             Self::Unread | Self::IssuerFound { .. } => None,
             Self::Signed(signed) => Some(signed.all()),

@@ -21,7 +21,7 @@ const LONGEST_DESCRIPTION: usize = 1000;
 
 /// A request to `/oauth/token` that is not one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum RequestError {
+pub enum RequestError {
     /// It lacks something, repeats something, or cannot be read.
     #[error("{0}")]
     Malformed(String),

@@ -13,7 +13,7 @@ use super::Service;
 use super::client_address::client_address;
 
 /// What a handler wants to stand in the line of its request.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 pub(super) struct Noted {
     pub reason: Option<&'static str>,
     pub decision_id: Option<String>,
@@ -35,12 +35,8 @@ pub(super) async fn one_line(
     });
     let response = next.call(request).await?;
 
-    let noted = response
-        .request()
-        .extensions()
-        .get::<Noted>()
-        .cloned()
-        .unwrap_or_default();
+    let noted = response.request().extensions_mut().remove::<Noted>();
+    let noted = noted.unwrap_or_default();
     let path = response
         .request()
         .match_pattern()

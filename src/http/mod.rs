@@ -20,6 +20,9 @@ use actix_web::web::{Data, ServiceConfig, post, resource};
 use actix_web::{App, HttpServer};
 use ipnet::IpNet;
 
+pub use error::RequestError;
+pub use oauth::read_form;
+
 use crate::exchange::Exchange;
 
 /// How long requests in flight may take to finish once a stop was asked for, in seconds.

@@ -7,10 +7,13 @@ use std::sync::Arc;
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
+    RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaParameters,
+    RsaPublicKeyComponents,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::Algorithm;
 use openidconnect::core::{CoreJsonCurveType, CoreJsonWebKeyType, CoreJsonWebKeyUse};
 use serde::Deserialize;
 use serde_json::Value;
@@ -35,16 +38,17 @@ pub enum SigningAlgorithm {
 impl SigningAlgorithm {
     /// The algorithm called `name` in an `alg` member; `None` for `none`, a symmetric or an unknown one.
     pub fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "RS256" => Self::RS256,
-            "RS384" => Self::RS384,
-            "RS512" => Self::RS512,
-            "PS256" => Self::PS256,
-            "PS384" => Self::PS384,
-            "PS512" => Self::PS512,
-            "ES256" => Self::ES256,
-            "ES384" => Self::ES384,
-            "EdDSA" => Self::EdDSA,
+        // The library knows the names, the symmetric ones among them; what it may learn later is not accepted by itself.
+        Some(match name.parse().ok()? {
+            Algorithm::RS256 => Self::RS256,
+            Algorithm::RS384 => Self::RS384,
+            Algorithm::RS512 => Self::RS512,
+            Algorithm::PS256 => Self::PS256,
+            Algorithm::PS384 => Self::PS384,
+            Algorithm::PS512 => Self::PS512,
+            Algorithm::ES256 => Self::ES256,
+            Algorithm::ES384 => Self::ES384,
+            Algorithm::EdDSA => Self::EdDSA,
             _ => return None,
         })
     }
@@ -64,34 +68,28 @@ impl SigningAlgorithm {
         }
     }
 
-    /// The same algorithm in the words of the library that checks signatures.
-    pub(crate) fn in_library(self) -> Algorithm {
-        match self {
-            Self::RS256 => Algorithm::RS256,
-            Self::RS384 => Algorithm::RS384,
-            Self::RS512 => Algorithm::RS512,
-            Self::PS256 => Algorithm::PS256,
-            Self::PS384 => Algorithm::PS384,
-            Self::PS512 => Algorithm::PS512,
-            Self::ES256 => Algorithm::ES256,
-            Self::ES384 => Algorithm::ES384,
-            Self::EdDSA => Algorithm::EdDSA,
-        }
-    }
-
-    fn is_rsa(self) -> bool {
-        matches!(
-            self,
-            Self::RS256 | Self::RS384 | Self::RS512 | Self::PS256 | Self::PS384 | Self::PS512
-        )
+    /// How a signature by an RSA key is checked; `None` if the algorithm is not one of RSA.
+    fn of_rsa(self) -> Option<&'static RsaParameters> {
+        Some(match self {
+            Self::RS256 => &RSA_PKCS1_2048_8192_SHA256,
+            Self::RS384 => &RSA_PKCS1_2048_8192_SHA384,
+            Self::RS512 => &RSA_PKCS1_2048_8192_SHA512,
+            Self::PS256 => &RSA_PSS_2048_8192_SHA256,
+            Self::PS384 => &RSA_PSS_2048_8192_SHA384,
+            Self::PS512 => &RSA_PSS_2048_8192_SHA512,
+            Self::ES256 | Self::ES384 | Self::EdDSA => return None,
+        })
     }
 }
 
 /// A public key that was checked: strong enough, meant for signatures, on its curve, and of one algorithm.
+///
+/// It is parsed once, when it is fetched: building it anew from its numbers for every token, as jsonwebtoken's
+/// `DecodingKey` does, is an eighth of what checking a signature takes.
 #[derive(Clone)]
 pub struct PublicKey {
     algorithm: SigningAlgorithm,
-    decoding: DecodingKey,
+    parsed: ParsedPublicKey,
 }
 
 impl PublicKey {
@@ -100,9 +98,9 @@ impl PublicKey {
         self.algorithm
     }
 
-    /// The key in the form the library takes.
-    pub(crate) fn decoding(&self) -> &DecodingKey {
-        &self.decoding
+    /// Whether `signature`, in the form of RFC 7518, section 3, is one of `message` by this key and its algorithm.
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.parsed.verify_sig(message, signature).is_ok()
     }
 }
 
@@ -263,7 +261,7 @@ fn usable(key: &Value) -> Result<(String, PublicKey), &'static str> {
                 .ok_or("is for an algorithm that is not accepted (`alg`)")?,
         ),
     };
-    let (algorithm, decoding) = match key.kty {
+    let (algorithm, parsed) = match key.kty {
         CoreJsonWebKeyType::RSA => rsa(&key, asked)?,
         CoreJsonWebKeyType::EllipticCurve => elliptic(&key)?,
         CoreJsonWebKeyType::OctetKeyPair => edwards(&key)?,
@@ -272,13 +270,7 @@ fn usable(key: &Value) -> Result<(String, PublicKey), &'static str> {
     if asked.is_some_and(|asked| asked != algorithm) {
         return Err("names an algorithm that does not belong to its type (`alg`)");
     }
-    Ok((
-        kid,
-        PublicKey {
-            algorithm,
-            decoding,
-        },
-    ))
+    Ok((kid, PublicKey { algorithm, parsed }))
 }
 
 fn octets(member: Option<&String>) -> Result<Vec<u8>, &'static str> {
@@ -291,11 +283,11 @@ fn octets(member: Option<&String>) -> Result<Vec<u8>, &'static str> {
 fn rsa(
     key: &RawKey,
     asked: Option<SigningAlgorithm>,
-) -> Result<(SigningAlgorithm, DecodingKey), &'static str> {
+) -> Result<(SigningAlgorithm, ParsedPublicKey), &'static str> {
     let algorithm = asked.unwrap_or(SigningAlgorithm::RS256);
-    if !algorithm.is_rsa() {
-        return Err("names an algorithm that does not belong to its type (`alg`)");
-    }
+    let parameters = algorithm
+        .of_rsa()
+        .ok_or("names an algorithm that does not belong to its type (`alg`)")?;
     // A leading zero octet is what Java writes for a positive number; the value is the same.
     let without_sign = |octets: Vec<u8>| {
         octets
@@ -327,13 +319,15 @@ fn rsa(
         Some(value) if value % 2 == 1 && (65_537..=(1 << 33)).contains(&value) => {}
         _ => return Err("has an exponent that no honest key has"),
     }
-    Ok((
-        algorithm,
-        DecodingKey::from_rsa_raw_components(&modulus, &exponent),
-    ))
+    let components = RsaPublicKeyComponents {
+        n: &modulus,
+        e: &exponent,
+    };
+    let parsed = components.to_parsed_public_key(parameters);
+    Ok((algorithm, parsed.map_err(|_| "cannot be read")?))
 }
 
-fn elliptic(key: &RawKey) -> Result<(SigningAlgorithm, DecodingKey), &'static str> {
+fn elliptic(key: &RawKey) -> Result<(SigningAlgorithm, ParsedPublicKey), &'static str> {
     let (algorithm, size, curve) = match key.crv {
         Some(CoreJsonCurveType::P256) => (SigningAlgorithm::ES256, 32, &ECDSA_P256_SHA256_FIXED),
         Some(CoreJsonCurveType::P384) => (SigningAlgorithm::ES384, 48, &ECDSA_P384_SHA384_FIXED),
@@ -345,13 +339,11 @@ fn elliptic(key: &RawKey) -> Result<(SigningAlgorithm, DecodingKey), &'static st
     }
     // SEC 1, section 2.3.3: an uncompressed point.
     let point: Vec<u8> = [&[4_u8][..], &x, &y].concat();
-    ParsedPublicKey::new(curve, &point).map_err(|_| "is off its curve")?;
-    let decoding =
-        DecodingKey::from_ec_components(&URL_SAFE_NO_PAD.encode(x), &URL_SAFE_NO_PAD.encode(y));
-    Ok((algorithm, decoding.map_err(|_| "cannot be read")?))
+    let parsed = ParsedPublicKey::new(curve, &point).map_err(|_| "is off its curve")?;
+    Ok((algorithm, parsed))
 }
 
-fn edwards(key: &RawKey) -> Result<(SigningAlgorithm, DecodingKey), &'static str> {
+fn edwards(key: &RawKey) -> Result<(SigningAlgorithm, ParsedPublicKey), &'static str> {
     if key.crv != Some(CoreJsonCurveType::Ed25519) {
         return Err("is on a curve that is not accepted (`crv`)");
     }
@@ -363,10 +355,8 @@ fn edwards(key: &RawKey) -> Result<(SigningAlgorithm, DecodingKey), &'static str
         return Err("is a point of small order, so that anybody can sign with it");
     }
     // The library looks for the point only when it checks a signature; off the curve, none verifies.
-    ParsedPublicKey::new(&ED25519, &x).map_err(|_| "cannot be read")?;
-    let decoding = DecodingKey::from_ed_components(&URL_SAFE_NO_PAD.encode(x))
-        .map_err(|_| "cannot be read")?;
-    Ok((SigningAlgorithm::EdDSA, decoding))
+    let parsed = ParsedPublicKey::new(&ED25519, &x).map_err(|_| "cannot be read")?;
+    Ok((SigningAlgorithm::EdDSA, parsed))
 }
 
 /// Whether the octets are one of the points of small order (the cofactor is 8, RFC 8032, section 5.1), zeros among them: the

@@ -1,6 +1,10 @@
 //! What a project token says.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use serde::Serialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::clock::UnixTime;
@@ -16,40 +20,41 @@ pub struct Holder<'a> {
     pub id: &'a str,
 }
 
-/// Everything that a project token will say (RFC 9068, section 2.2), fixed before it is recorded and signed.
+/// Everything that a project token will say (RFC 9068, section 2.2), fixed before it is recorded and signed. What others
+/// said already, it borrows.
 #[derive(Debug, Serialize)]
-pub struct UnsignedToken {
-    iss: String,
+pub struct UnsignedToken<'a> {
+    iss: &'a str,
     sub: String,
-    aud: String,
+    aud: Cow<'a, str>,
     client_id: String,
     jti: String,
     iat: i64,
     nbf: i64,
     exp: i64,
     scope: String,
-    project: String,
-    project_id: String,
-    organization: String,
-    trust: Vec<String>,
-    ci: Ci,
+    project: &'a str,
+    project_id: &'a str,
+    organization: &'a str,
+    trust: Vec<Arc<str>>,
+    ci: Ci<'a>,
 }
 
 /// What is known of the job.
 #[derive(Debug, Serialize)]
-struct Ci {
-    issuer: String,
-    subject: String,
+struct Ci<'a> {
+    issuer: &'a str,
+    subject: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    repository: Option<String>,
+    repository: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none", rename = "ref")]
-    reference: Option<String>,
+    reference: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sha: Option<String>,
+    sha: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    run_id: Option<String>,
+    run_id: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    actor: Option<String>,
+    actor: Option<Cow<'a, str>>,
 }
 
 /// A signed project token. It does not print itself.
@@ -75,39 +80,37 @@ impl std::fmt::Debug for ProjectToken {
     clippy::needless_pass_by_value,
     reason = "a grant is spent by being given away"
 )]
-pub fn prepare(
+pub fn prepare<'a>(
     grant: Grant,
-    holder: Holder<'_>,
-    claims: &VerifiedClaims,
-    public_url: &str,
+    holder: Holder<'a>,
+    claims: &'a VerifiedClaims,
+    public_url: &'a str,
     now: UnixTime,
-) -> UnsignedToken {
-    let fact = |claim: Option<&str>| {
-        let text = match claims.get(claim?)? {
-            serde_json::Value::String(text) if !text.is_empty() => text.clone(),
-            serde_json::Value::Number(number) => number.to_string(),
-            _ => return None,
-        };
-        Some(text)
+) -> UnsignedToken<'a> {
+    let fact = |claim: Option<&str>| match claims.get(claim?)? {
+        Value::String(text) if !text.is_empty() => Some(Cow::Borrowed(&**text)),
+        Value::Number(number) => Some(Cow::Owned(number.to_string())),
+        _ => None,
     };
     let facts = claims.trusted().profile.facts;
+    let resource = grant.resource().map(|asked| Cow::Owned(asked.to_owned()));
     UnsignedToken {
-        iss: public_url.to_owned(),
+        iss: public_url,
         sub: format!("project:{}", holder.id),
-        aud: grant.resource().unwrap_or(public_url).to_owned(),
+        aud: resource.unwrap_or(Cow::Borrowed(public_url)),
         client_id: format!("{}:{}", claims.trusted().name, claims.subject()),
         jti: Uuid::new_v4().to_string(),
         iat: now.seconds(),
         nbf: now.seconds(),
         exp: now.plus(grant.lifetime()).seconds(),
         scope: grant.scopes().to_string(),
-        project: holder.path.to_string(),
-        project_id: holder.id.to_owned(),
-        organization: holder.path.organization().to_owned(),
-        trust: grant.trust().iter().map(ToString::to_string).collect(),
+        project: holder.path.as_str(),
+        project_id: holder.id,
+        organization: holder.path.organization(),
+        trust: grant.trust().to_vec(),
         ci: Ci {
-            issuer: claims.issuer().to_string(),
-            subject: claims.subject().to_owned(),
+            issuer: claims.issuer().as_str(),
+            subject: claims.subject(),
             repository: fact(facts.repository),
             reference: fact(facts.reference),
             sha: fact(facts.sha),
@@ -117,7 +120,7 @@ pub fn prepare(
     }
 }
 
-impl UnsignedToken {
+impl UnsignedToken<'_> {
     /// `jti`.
     pub fn id(&self) -> &str {
         &self.jti
@@ -134,7 +137,7 @@ impl UnsignedToken {
     }
 
     /// The names of the relationships that it comes from, sorted.
-    pub fn trust(&self) -> &[String] {
+    pub fn trust(&self) -> &[Arc<str>] {
         &self.trust
     }
 

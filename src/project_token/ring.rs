@@ -153,7 +153,7 @@ impl KeyRing {
     }
 
     /// Makes the token.
-    pub fn sign(&self, token: &UnsignedToken, now: UnixTime) -> Result<ProjectToken, KeyFault> {
+    pub fn sign(&self, token: &UnsignedToken<'_>, now: UnixTime) -> Result<ProjectToken, KeyFault> {
         let payload = serde_json::to_vec(token).map_err(|_| KeyFault("used"))?;
         let keys = self.keys.load();
         let key = signing(&keys, now).ok_or(KeyFault("found"))?;

@@ -18,7 +18,7 @@ pub struct VerifiedClaims {
     pub(super) subject: String,
     pub(super) expires: UnixTime,
     pub(super) spent_key: SpentKey,
-    pub(super) claims: Map<String, Value>,
+    pub(super) claims: Arc<Map<String, Value>>,
 }
 
 impl VerifiedClaims {
@@ -53,7 +53,7 @@ impl VerifiedClaims {
     }
 
     /// All claims.
-    pub fn all(&self) -> &Map<String, Value> {
+    pub fn all(&self) -> &Arc<Map<String, Value>> {
         &self.claims
     }
 

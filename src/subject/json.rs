@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 use crate::text::on_one_line;
@@ -71,14 +72,18 @@ impl<'de> Visitor<'de> for StrictVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            if object.contains_key(&name) {
-                let shown = on_one_line(&name, 64);
-                return Err(de::Error::custom(format!(
-                    "the member `{shown}` stands twice"
-                )));
+            match object.entry(name) {
+                Entry::Vacant(place) => {
+                    let Strict(value) = members.next_value()?;
+                    place.insert(value);
+                }
+                Entry::Occupied(taken) => {
+                    let shown = on_one_line(taken.key(), 64);
+                    return Err(de::Error::custom(format!(
+                        "the member `{shown}` stands twice"
+                    )));
+                }
             }
-            let Strict(value) = members.next_value()?;
-            object.insert(name, value);
         }
         Ok(Value::Object(object))
     }

@@ -16,6 +16,7 @@ pub const LONGEST_TOKEN: usize = 16 * 1024;
 pub struct SubjectToken {
     pub(super) text: Zeroizing<String>,
     pub(super) signed_len: usize,
+    pub(super) signature: Vec<u8>,
     pub(super) claims: Map<String, Value>,
     algorithm: String,
     key_id: Option<String>,
@@ -37,16 +38,17 @@ impl SubjectToken {
                 "a JWT has three parts with a dot between them; is a variable empty, or the token truncated or encrypted?",
             ));
         };
-        if URL_SAFE_NO_PAD.decode(signature).is_err() {
-            return Err(malformed("its signature is not base64url"));
-        }
+        let signed_len = text.len() - signature.len() - 1;
+        let signature = URL_SAFE_NO_PAD
+            .decode(signature)
+            .map_err(|_| malformed("its signature is not base64url"))?;
         let header = object(header, "header")?;
         let claims = object(payload, "payload")?;
-        let (algorithm, key_id) = read_header(&header)?;
-        let signed_len = text.len() - signature.len() - 1;
+        let (algorithm, key_id) = read_header(header)?;
         Ok(Self {
             text,
             signed_len,
+            signature,
             claims,
             algorithm,
             key_id,
@@ -84,11 +86,6 @@ impl SubjectToken {
     pub(super) fn signed_part(&self) -> &str {
         self.text.get(..self.signed_len).unwrap_or_default()
     }
-
-    /// The signature, in base64url.
-    pub(super) fn signature(&self) -> &str {
-        self.text.get(self.signed_len + 1..).unwrap_or_default()
-    }
 }
 
 impl std::fmt::Debug for SubjectToken {
@@ -103,14 +100,13 @@ pub(super) fn printable(text: &str) -> String {
 }
 
 /// What a header says that matters: the algorithm and the name of the key.
-fn read_header(header: &Map<String, Value>) -> Result<(String, Option<String>), InvalidToken> {
-    let algorithm = match header.get("alg") {
-        Some(Value::String(algorithm)) => algorithm.clone(),
-        _ => return Err(malformed("its header has no text `alg`")),
+fn read_header(mut header: Map<String, Value>) -> Result<(String, Option<String>), InvalidToken> {
+    let Some(Value::String(algorithm)) = header.remove("alg") else {
+        return Err(malformed("its header has no text `alg`"));
     };
-    let key_id = match header.get("kid") {
+    let key_id = match header.remove("kid") {
         None => None,
-        Some(Value::String(kid)) => Some(kid.clone()),
+        Some(Value::String(kid)) => Some(kid),
         Some(_) => return Err(malformed("its header has a `kid` that is not a text")),
     };
     match header.get("typ") {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use super::claims::{SpentKey, VerifiedClaims, at_path, tenant};
 use super::token::printable;
@@ -31,8 +32,9 @@ const LARGEST_DATE: f64 = 9_007_199_254_740_991.0;
 pub struct SignedClaims {
     trusted: Arc<TrustedIssuer>,
     matched: Match,
-    by_content: SpentKey,
-    claims: Map<String, Value>,
+    /// What the signature covers.
+    content: Zeroizing<String>,
+    claims: Arc<Map<String, Value>>,
 }
 
 /// Genuine claims that were not taken, and why: what a denial records.
@@ -71,25 +73,18 @@ impl SubjectToken {
                 why: "the key that the header names is for another one",
             });
         }
-        let genuine = of_algorithm.any(|key| {
-            let message = self.signed_part().as_bytes();
-            let checked = jsonwebtoken::crypto::verify(
-                self.signature(),
-                message,
-                key.decoding(),
-                algorithm.in_library(),
-            );
-            checked.unwrap_or(false)
-        });
+        let message = self.signed_part().as_bytes();
+        let genuine = of_algorithm.any(|key| key.verifies(message, &self.signature));
         if !genuine {
             return Err(InvalidToken::SignatureInvalid);
         }
-        let by_content = SpentKey::by_content(matched.issuer.as_str(), self.signed_part());
+        let mut content = self.text;
+        content.truncate(self.signed_len);
         Ok(SignedClaims {
             trusted,
             matched,
-            by_content,
-            claims: self.claims,
+            content,
+            claims: Arc::new(self.claims),
         })
     }
 }
@@ -135,7 +130,7 @@ impl SignedClaims {
     }
 
     /// All claims: genuine, though perhaps not for us or not for now.
-    pub fn all(&self) -> &Map<String, Value> {
+    pub fn all(&self) -> &Arc<Map<String, Value>> {
         &self.claims
     }
 
@@ -152,7 +147,7 @@ impl SignedClaims {
     /// What this token is remembered by.
     pub fn spent_key(&self) -> Result<SpentKey, InvalidToken> {
         match self.claims.get("jti") {
-            None => Ok(self.by_content),
+            None => Ok(self.content_key()),
             Some(Value::String(jti)) if !jti.is_empty() => {
                 Ok(SpentKey::by_id(self.matched.issuer.as_str(), jti))
             }
@@ -162,7 +157,7 @@ impl SignedClaims {
 
     /// What this token is remembered by if its `jti` is not to be believed.
     pub fn content_key(&self) -> SpentKey {
-        self.by_content
+        SpentKey::by_content(self.matched.issuer.as_str(), &self.content)
     }
 
     fn required_date(&self, claim: &'static str) -> Result<UnixTime, InvalidToken> {
@@ -307,13 +302,11 @@ impl VerifiedClaims {
         matched: Match,
         claims: Map<String, Value>,
     ) -> Result<Self, InvalidToken> {
-        let content = Value::Object(claims.clone()).to_string();
-        let by_content = SpentKey::by_content(matched.issuer.as_str(), &content);
         let supposed = SignedClaims {
             trusted,
             matched,
-            by_content,
-            claims,
+            content: Zeroizing::new(Value::Object(claims.clone()).to_string()),
+            claims: Arc::new(claims),
         };
         supposed.check_issuer()?;
         Ok(Self {
@@ -341,7 +334,7 @@ pub fn faults_of(
             issuer: claims.issuer.clone(),
             organization: claims.organization.clone(),
         },
-        by_content: claims.spent_key,
+        content: Zeroizing::default(),
         claims: claims.claims.clone(),
     };
     let mut faults = Vec::new();

@@ -1,9 +1,11 @@
 //! Judges the relationships of one policy where they stand: by their own questions, by the guard rails above them, and by
 //! what is remembered of the names that they give without ids.
 
+use std::sync::Arc;
+
 use super::condition::Sense;
 use super::decision::{Finding, FindingKind, Judgement, Refusal};
-use super::entry::{Relationship, Tally, judge, tally};
+use super::entry::{Deny, Relationship, Tally, judge, tally};
 use super::guard_rails::Breach;
 use super::names::{Remembered, united};
 use super::{Circumstances, PinWish, ProjectPolicy};
@@ -34,6 +36,19 @@ impl<'a> Court<'a> {
             tally.stranger |= finding.kind == FindingKind::Pin;
         }
         tally
+    }
+
+    /// Whether a deny keeps the token out.
+    pub(super) fn denies(self, deny: &Deny) -> bool {
+        let questions = deny.questions(self.claims);
+        questions.is_some_and(|questions| tally(questions, self.claims, Sense::Deny).holds())
+    }
+
+    /// What a relationship asks of names that have changed, while their ids agree.
+    pub(super) fn renamed(self, held: &'a Relationship) -> impl Iterator<Item = &'a Arc<str>> {
+        let asked = held.questions.iter();
+        let renamed = asked.filter(move |question| question.is_renamed(self.claims));
+        renamed.map(|question| &question.asked)
     }
 
     /// Judges in words.

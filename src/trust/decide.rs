@@ -6,7 +6,7 @@ use super::condition::Sense;
 use super::court::Court;
 use super::entry::{Mode, Relationship, Tally, judge};
 use super::policy::ProjectPolicy;
-use super::{Circumstances, Decision, Grant, Judgement, Refusal, Scopes, Shadow, Wish};
+use super::{Answer, Circumstances, Decision, Grant, Judgement, Refusal, Scopes, Shadow, Wish};
 use crate::clock::Seconds;
 use crate::subject::VerifiedClaims;
 
@@ -22,7 +22,7 @@ pub struct Limits {
     pub maximum_lifetime: Seconds,
 }
 
-/// Asks the policy whether these claims may act for the project.
+/// Asks the policy whether these claims may act for the project, and has every relationship say why.
 ///
 /// Where a relationship holds, only those that could hold are judged; where none does, all are, so that the decision
 /// explains itself.
@@ -38,47 +38,107 @@ pub fn decide(
         claims,
         circumstances,
     };
-    let candidates: Vec<&Relationship> = policy
-        .index
-        .candidates(claims)
-        .into_iter()
-        .filter_map(|place| policy.relationships.get(place))
-        .collect();
-    let (enforced, shadow) = by_mode(candidates);
-    let holding: Vec<&Relationship> = enforced
-        .iter()
-        .copied()
-        .filter(|relationship| court.tally(relationship).holds())
-        .collect();
-    let (considered, shadow) = if holding.is_empty() {
-        by_mode(policy.relationships.iter().collect())
-    } else {
-        (enforced, shadow)
-    };
-    let refusal = holding.is_empty().then(|| court.refusal(&considered));
-    let listed = nearest_first(considered, court);
-    let (denies, shadow_denies) = judge_denies(policy, claims);
-    let deny = denies.iter().find(|deny| deny.holds);
-    let outcome = match (refusal, deny) {
-        (Some(refusal), _) => Err(refusal),
-        (None, Some(deny)) => Err(Refusal::DeniedByRule(deny.name.clone())),
-        (None, None) => grant(court, &holding, wish, *limits),
-    };
+    let heard = hear(court, wish, *limits);
+    let listed = nearest_first(heard.considered, court);
+    let (denies, shadow_denies) = judge_denies(court);
     Decision {
         relationships: listed.judgements,
         denies,
         proven: listed.proven,
         not_listed: listed.left_out,
-        shadow: in_the_shadow(shadow, shadow_denies, court),
+        shadow: in_the_shadow(heard.shadow, shadow_denies, court),
+        outcome: heard.outcome,
+    }
+}
+
+/// The same without the reasons, which take longer to put into words than the answer takes to find: for the many exchanges
+/// that are allowed, whose records say nothing else.
+pub fn answer(
+    policy: &ProjectPolicy,
+    claims: &VerifiedClaims,
+    wish: &Wish,
+    limits: &Limits,
+    circumstances: &Circumstances,
+) -> Answer {
+    let court = Court {
+        policy,
+        claims,
+        circumstances,
+    };
+    let heard = hear(court, wish, *limits);
+    let in_shadow = heard
+        .shadow
+        .into_iter()
+        .filter(|relationship| court.tally(relationship).holds());
+    let denies = policy.all_denies();
+    let shadow_denies = denies.filter(|deny| deny.mode == Mode::Shadow && court.denies(deny));
+    let mut renamed = sorted(heard.holding.iter().flat_map(|held| court.renamed(held)));
+    renamed.dedup();
+    Answer {
+        renamed,
+        shadow_trust: sorted(in_shadow.map(|relationship| &relationship.name)),
+        shadow_denies: sorted(shadow_denies.map(|deny| &deny.name)),
+        outcome: heard.outcome,
+    }
+}
+
+fn sorted<'a>(names: impl Iterator<Item = &'a Arc<str>>) -> Vec<String> {
+    let mut names: Vec<String> = names.map(ToString::to_string).collect();
+    names.sort();
+    names
+}
+
+/// What comes of asking, and who was asked.
+struct Heard<'a> {
+    outcome: Result<Grant, Refusal>,
+    /// The relationships that have an effect and hold.
+    holding: Vec<&'a Relationship>,
+    /// Those that have an effect and were asked: all of them, if none that could hold does.
+    considered: Vec<&'a Relationship>,
+    /// Those in shadow mode beside them.
+    shadow: Vec<&'a Relationship>,
+}
+
+/// Finds the outcome, by tallies alone.
+fn hear<'a>(court: Court<'a>, wish: &Wish, limits: Limits) -> Heard<'a> {
+    let relationships = &court.policy.relationships;
+    let candidates = court.policy.index.candidates(court.claims).into_iter();
+    let (considered, shadow) = by_mode(candidates.filter_map(|place| relationships.get(place)));
+    let holding: Vec<&Relationship> = considered
+        .iter()
+        .copied()
+        .filter(|relationship| court.tally(relationship).holds())
+        .collect();
+    if holding.is_empty() {
+        let (considered, shadow) = by_mode(relationships.iter());
+        return Heard {
+            outcome: Err(court.refusal(&considered)),
+            holding,
+            considered,
+            shadow,
+        };
+    }
+    let mut enforced = court
+        .policy
+        .all_denies()
+        .filter(|deny| deny.mode == Mode::Enforce);
+    let outcome = match enforced.find(|deny| court.denies(deny)) {
+        Some(deny) => Err(Refusal::DeniedByRule(deny.name.clone())),
+        None => grant(court, &holding, wish, limits),
+    };
+    Heard {
         outcome,
+        holding,
+        considered,
+        shadow,
     }
 }
 
 /// Those that have an effect, and those in shadow mode.
-fn by_mode(relationships: Vec<&Relationship>) -> (Vec<&Relationship>, Vec<&Relationship>) {
-    relationships
-        .into_iter()
-        .partition(|relationship| relationship.mode == Mode::Enforce)
+fn by_mode<'a>(
+    relationships: impl Iterator<Item = &'a Relationship>,
+) -> (Vec<&'a Relationship>, Vec<&'a Relationship>) {
+    relationships.partition(|relationship| relationship.mode == Mode::Enforce)
 }
 
 fn in_the_shadow(
@@ -134,16 +194,13 @@ fn nearest_first(relationships: Vec<&Relationship>, court: Court<'_>) -> Listed 
 
 /// Judges every deny for the token's issuer: those that have an effect, the ones that hold first, and those in shadow mode
 /// that hold.
-fn judge_denies(
-    policy: &ProjectPolicy,
-    claims: &VerifiedClaims,
-) -> (Vec<Judgement>, Vec<Judgement>) {
+fn judge_denies(court: Court<'_>) -> (Vec<Judgement>, Vec<Judgement>) {
     let (mut judged, mut shadow) = (Vec::new(), Vec::new());
-    for deny in policy.all_denies() {
-        let Some(questions) = deny.questions(claims) else {
+    for deny in court.policy.all_denies() {
+        let Some(questions) = deny.questions(court.claims) else {
             continue;
         };
-        let judgement = judge(&deny.name, questions, claims, Sense::Deny);
+        let judgement = judge(&deny.name, questions, court.claims, Sense::Deny);
         match deny.mode {
             Mode::Enforce => judged.push(judgement),
             Mode::Shadow if judgement.holds => shadow.push(judgement),

@@ -35,6 +35,19 @@ pub struct Decision {
     pub outcome: Result<Grant, Refusal>,
 }
 
+/// The same answer without its reasons: what the record of an allowed exchange says of it.
+#[derive(Debug)]
+pub struct Answer {
+    /// A permission to mint once, or why there is none.
+    pub outcome: Result<Grant, Refusal>,
+    /// See [`Decision::renamed`].
+    pub renamed: Vec<String>,
+    /// See [`Shadow::trust_names`].
+    pub shadow_trust: Vec<String>,
+    /// See [`Shadow::deny_names`].
+    pub shadow_denies: Vec<String>,
+}
+
 /// What the entries in shadow mode answered: judged and recorded, but they grant nothing and deny nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Shadow {

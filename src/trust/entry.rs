@@ -155,6 +155,11 @@ impl Question {
         }
     }
 
+    /// Whether a trust that asks this holds only because an id was given, while the name differs.
+    pub(super) fn is_renamed(&self, claims: &VerifiedClaims) -> bool {
+        self.kind == FindingKind::Label && self.answer(claims, Sense::Trust).renamed
+    }
+
     fn finding(&self, claims: &VerifiedClaims, sense: Sense) -> Finding {
         let answer = self.answer(claims, sense);
         Finding {

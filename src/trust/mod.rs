@@ -1,8 +1,9 @@
 //! The trust policy: which jobs may act for a project, and why.
 //!
 //! A policy file is read into a [`ProjectPolicy`]; [`decide()`] asks it about [`crate::subject::VerifiedClaims`] and
-//! answers with a [`Decision`]: every relationship, every condition, what was wanted and what was found, as data. The
-//! audit record, the explanation and the error text are renderings of that one value.
+//! answers with a [`Decision`]: every relationship, every condition, what was wanted and what was found, as data
+//! ([`answer()`] says what comes of it and no more). The audit record, the explanation and the error text are renderings of
+//! that one value.
 //!
 //! `read/` turns text into entries, `entry` judges by them, `condition` and `identity` are the questions they ask, and
 //! `glob` is the only file that knows what a glob matches. `court` judges a relationship where it stands: below the
@@ -39,9 +40,9 @@ mod shared;
 mod who;
 
 pub use case::{Case, CaseStart, Expectation};
-pub use decide::{Limits, decide, no_such_project};
+pub use decide::{Limits, answer, decide, no_such_project};
 pub use decision::{
-    ChangedId, Decision, Finding, FindingKind, Grant, Judgement, Refusal, Shadow, Wish,
+    Answer, ChangedId, Decision, Finding, FindingKind, Grant, Judgement, Refusal, Shadow, Wish,
 };
 pub use explain::{Explanation, Recorded, Verdict};
 pub use fault::{PolicyFault, Problem, Report, Severity};

@@ -93,7 +93,24 @@ fn wish(scopes: Option<&str>, resource: Option<&str>) -> Wish {
 
 fn ask_for(policy: &ProjectPolicy, claims: &VerifiedClaims, wish: &Wish) -> Decision {
     let now = Circumstances::unremembered(UnixTime::from_seconds(0));
-    decide(policy, claims, wish, &LIMITS, &now)
+    decided(policy, claims, wish, &now)
+}
+
+/// The decision, which says the same without its reasons, whatever is asked.
+fn decided(
+    policy: &ProjectPolicy,
+    claims: &VerifiedClaims,
+    wish: &Wish,
+    circumstances: &Circumstances,
+) -> Decision {
+    let answer = answer(policy, claims, wish, &LIMITS, circumstances);
+    let decision = decide(policy, claims, wish, &LIMITS, circumstances);
+    let outcomes = [&answer.outcome, &decision.outcome].map(|outcome| format!("{outcome:?}"));
+    assert_eq!(outcomes[0], outcomes[1]);
+    assert_eq!(answer.renamed, decision.renamed());
+    assert_eq!(answer.shadow_trust, decision.shadow.trust_names());
+    assert_eq!(answer.shadow_denies, decision.shadow.deny_names());
+    decision
 }
 
 /// What stopped the first relationship: the keys of the findings that do not hold.

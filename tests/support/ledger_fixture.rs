@@ -153,7 +153,7 @@ pub fn record() -> Record {
         verified: true,
         unverified_issuer: None,
         subject: Some("repo:acme/api:ref:refs/heads/main".into()),
-        claims: serde_json::Map::new(),
+        claims: std::sync::Arc::default(),
         audience: "acme/api".into(),
         project: Some("acme/api".into()),
         project_id: None,
@@ -180,6 +180,6 @@ pub fn record() -> Record {
 pub fn large_record(octets: usize) -> Record {
     let mut record = record();
     let claim = ("padding".to_owned(), "x".repeat(octets).into());
-    record.claims.extend([claim]);
+    std::sync::Arc::make_mut(&mut record.claims).extend([claim]);
     record
 }

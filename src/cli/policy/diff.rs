@@ -157,7 +157,7 @@ impl Comparison<'_> {
         if !reached_the_policy(record) {
             return;
         }
-        let Ok(claims) = suppose(self.setting, record.claims.clone()) else {
+        let Ok(claims) = suppose(self.setting, (*record.claims).clone()) else {
             self.differences.not_judged += 1;
             return;
         };

@@ -147,7 +147,7 @@ fn of_record(record: &Record, setting: &Setting, folder: &Path) -> Explanation {
             let mut policies = read.policies.into_iter();
             policies.find(|policy| policy.path().as_str() == explanation.project)
         });
-    let claims = suppose(setting, record.claims.clone());
+    let claims = suppose(setting, (*record.claims).clone());
     let (Some(policy), Ok(claims)) = (policy, claims) else {
         return explanation;
     };
@@ -175,7 +175,7 @@ fn of_record(record: &Record, setting: &Setting, folder: &Path) -> Explanation {
 /// The claims of a record, to be judged by another project's policy.
 fn of_another_project(record: &Record, setting: &Setting) -> Asked {
     let claims = if record.verified {
-        suppose(setting, record.claims.clone())
+        suppose(setting, (*record.claims).clone())
     } else {
         Err(InvalidToken::SignatureInvalid)
     };

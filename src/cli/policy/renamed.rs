@@ -41,7 +41,7 @@ struct LastSeen(HashMap<(String, String, String), Renamed>);
 
 impl LastSeen {
     fn note(&mut self, setting: &Setting, policy: &ProjectPolicy, record: &Record) {
-        let Ok(claims) = suppose(setting, record.claims.clone()) else {
+        let Ok(claims) = suppose(setting, (*record.claims).clone()) else {
             return;
         };
         let decision = judge(policy, &claims, &Wish::default(), setting.limits());

@@ -6,7 +6,7 @@ use actix_web::web::Data;
 use serde_json::{Value, json};
 
 use super::super::Service;
-use super::token::TOKEN_EXCHANGE;
+use super::form::TOKEN_EXCHANGE;
 use crate::trust::KNOWN_SCOPES;
 
 /// How long a verifier may keep our keys and metadata. Half the time that a new key is published before it signs.

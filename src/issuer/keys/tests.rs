@@ -1,8 +1,13 @@
 //! Which keys of a published set are used, and which are left out.
 
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+    KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256,
+    RSA_PSS_SHA384, RSA_PSS_SHA512, RsaEncoding, RsaKeyPair,
 };
+use jsonwebtoken::DecodingKey;
 use serde_json::json;
 
 use super::*;
@@ -371,4 +376,77 @@ fn a_kid_cannot_forge_a_line_of_the_log() {
     let key = with(with(rsa_key(), "kid", json!(long)), "use", json!("enc"));
     let text = parse(&[key]).unwrap_err().to_string();
     assert!(!text.contains('\n') && text.len() < 200, "{text}");
+}
+
+/// A key of every algorithm as its issuer publishes it, and its signature of `message`.
+fn signed(message: &[u8]) -> Vec<(Value, Vec<u8>)> {
+    let random = SystemRandom::new();
+    let rsa = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
+    // RFC 8017, section A.1.1: 9 octets, the modulus, then the exponent.
+    let modulus = encoded(&rsa.public_key().as_ref()[9..265]);
+    let encodings: [(&str, &'static dyn RsaEncoding); 6] = [
+        ("RS256", &RSA_PKCS1_SHA256),
+        ("RS384", &RSA_PKCS1_SHA384),
+        ("RS512", &RSA_PKCS1_SHA512),
+        ("PS256", &RSA_PSS_SHA256),
+        ("PS384", &RSA_PSS_SHA384),
+        ("PS512", &RSA_PSS_SHA512),
+    ];
+    let by_rsa = encodings.map(|(name, encoding)| {
+        let mut signature = vec![0; rsa.public_modulus_len()];
+        rsa.sign(encoding, &random, message, &mut signature)
+            .unwrap();
+        let key = json!({"kty": "RSA", "kid": "k", "alg": name, "n": modulus, "e": "AQAB"});
+        (key, signature)
+    });
+    let curves = [
+        ("P-256", &ECDSA_P256_SHA256_FIXED_SIGNING),
+        ("P-384", &ECDSA_P384_SHA384_FIXED_SIGNING),
+    ];
+    let by_curve = curves.map(|(curve, signing)| {
+        let pair = EcdsaKeyPair::generate(signing).unwrap();
+        let (x, y) = pair.public_key().as_ref()[1..].split_at(pair.public_key().as_ref().len() / 2);
+        let key = json!({"kty": "EC", "kid": "k", "crv": curve, "x": encoded(x), "y": encoded(y)});
+        let signature = pair.sign(&random, message).unwrap();
+        (key, signature.as_ref().to_vec())
+    });
+    let pair = Ed25519KeyPair::generate().unwrap();
+    let x = encoded(pair.public_key().as_ref());
+    let key = json!({"kty": "OKP", "kid": "k", "crv": "Ed25519", "x": x});
+    let by_edwards = (key, pair.sign(message).as_ref().to_vec());
+    by_rsa
+        .into_iter()
+        .chain(by_curve)
+        .chain([by_edwards])
+        .collect()
+}
+
+#[test]
+fn a_held_key_and_one_that_jsonwebtoken_builds_anew_agree_on_every_signature() {
+    for (key, signature) in signed(b"message") {
+        let (set, _) = parse(std::slice::from_ref(&key)).unwrap();
+        let held = &set.with_id("k").unwrap()[0];
+        let algorithm = held.algorithm().as_str().parse().unwrap();
+        let anew = DecodingKey::from_jwk(&serde_json::from_value(key).unwrap()).unwrap();
+
+        let mut forms = vec![Vec::new(), vec![0; signature.len()], signature.clone()];
+        forms.push(signature[1..].to_vec());
+        forms.push([&signature[..], &[0]].concat());
+        forms.push([&[0], &signature[..]].concat());
+        for octet in [0, signature.len() / 2, signature.len() - 1] {
+            let mut changed = signature.clone();
+            changed[octet] ^= 1;
+            forms.push(changed);
+        }
+        for (message, form) in forms
+            .iter()
+            .flat_map(|form| [("message", form), ("", form)])
+        {
+            let text = URL_SAFE_NO_PAD.encode(form);
+            let agreed = jsonwebtoken::crypto::verify(&text, message.as_bytes(), &anew, algorithm);
+            let verifies = held.verifies(message.as_bytes(), form);
+            assert_eq!(verifies, agreed.unwrap_or(false), "{held:?}: {form:?}");
+            assert_eq!(verifies, *form == signature && message == "message");
+        }
+    }
 }

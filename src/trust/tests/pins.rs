@@ -65,7 +65,7 @@ fn remembering(
         names: remembered.iter().cloned().collect::<HashMap<_, _>>(),
         pin_window: PIN_WINDOW,
     };
-    decide(policy, claims, &Wish::default(), &LIMITS, &circumstances)
+    decided(policy, claims, &Wish::default(), &circumstances)
 }
 
 fn outcome(decision: &Decision) -> &'static str {

@@ -193,6 +193,15 @@ proptest! {
     }
 
     #[test]
+    fn the_answer_is_what_its_reasons_say(entries in entries(), claims in a_token()) {
+        // `ask` compares it with the answer that is found without them.
+        let decision = ask(&written(&entries), &claims);
+        let trusted = decision.relationships.iter().any(|judged| judged.holds);
+        let denied = decision.denies.iter().any(|judged| judged.holds);
+        prop_assert_eq!(decision.outcome.is_ok(), trusted && !denied);
+    }
+
+    #[test]
     fn the_index_misses_no_relationship_that_holds(entries in entries(), claims in a_token()) {
         let policy = written(&entries);
         let circumstances = Circumstances::unremembered(UnixTime::from_seconds(0));
