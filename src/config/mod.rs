@@ -10,6 +10,7 @@ mod raw;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -39,10 +40,23 @@ pub struct Config {
     pub token: TokenSettings,
     /// How many denials of callers who proved no identity are recorded, per issuer and tenant in an hour.
     pub recorded_denials_per_hour: u32,
+    /// How often one address may fail.
+    pub rate_limit: RateLimit,
+    /// How many connections may be open, at least 2; `None` is as many as the machine's limits allow.
+    pub max_connections: Option<NonZeroUsize>,
     /// How long names without ids may go unused after their first load.
     pub pin_window: Seconds,
     /// The issuers that are believed.
     pub issuers: Vec<TrustedIssuer>,
+}
+
+/// How often one address may fail and still be told why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// How often in a minute, in the long run. Zero: there is no limit.
+    pub failures_per_minute: u32,
+    /// How often at once.
+    pub burst: NonZeroU32,
 }
 
 /// Where everything durable is kept.
