@@ -27,6 +27,14 @@ use tokio::time::{Instant, sleep_until};
 use super::failures::Network;
 use super::{Service, log};
 
+/// How often a connection is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// At how many looks in a row a connection that rests may have input that nobody reads. actix-http reads whatever comes,
+/// until it has 128 KiB of requests that it cannot answer because the client reads no answers; from then on it looks at
+/// the connection without a pause. The first look may come at the end of a stall, before anybody could read.
+const MOST_UNREAD: usize = 2;
+
 /// All connections that are open, by their peers.
 pub(super) struct Connections {
     of_each: Mutex<HashMap<Network, usize>>,
@@ -129,6 +137,13 @@ struct Connection {
     rests_since: Cell<Option<Instant>>,
 }
 
+impl Connection {
+    /// Whether something has arrived that nobody has read.
+    fn has_input(&self) -> bool {
+        self.stream.peek(&mut [0]).is_ok_and(|read| read > 0)
+    }
+}
+
 impl Watch {
     fn over(stream: TcpStream, place: Place, between_requests: Duration) -> Self {
         let connection = Rc::new(Connection {
@@ -164,10 +179,11 @@ impl Drop for Work {
     }
 }
 
-/// Ends a connection that has rested for `limit`. It holds the connection only while it looks, since that holds the
-/// second descriptor.
+/// Ends a connection that has rested for `limit`, or on which input is left unread. It holds the connection only while
+/// it looks, since that holds the second descriptor.
 async fn end_at_last(connection: Weak<Connection>, limit: Duration) {
-    let mut next_look = Instant::now() + limit;
+    let mut unread = 0;
+    let mut next_look = Instant::now() + limit.min(LOOK_EVERY);
     loop {
         sleep_until(next_look).await;
         let Some(connection) = connection.upgrade() else {
@@ -175,10 +191,13 @@ async fn end_at_last(connection: Weak<Connection>, limit: Duration) {
         };
         let now = Instant::now();
         let since = connection.rests_since.get().unwrap_or(now);
-        if now - since >= limit {
+        let rests = now - since;
+        let leaves_input = rests >= LOOK_EVERY && connection.has_input();
+        unread = if leaves_input { unread + 1 } else { 0 };
+        if rests >= limit || unread == MOST_UNREAD {
             return end(&connection.stream);
         }
-        next_look = since + limit;
+        next_look = (since + limit).min(now + LOOK_EVERY);
     }
 }
 

@@ -3,6 +3,8 @@
 use countersign::clock::Seconds;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use super::*;
 use crate::support::service::{Answer, answer, ci};
@@ -166,4 +168,29 @@ async fn no_more_are_held_back_than_there_is_room_for_and_the_next_loses_its_con
     assert_eq!(untold.reason(), "rate-limited");
     assert_eq!(untold.headers["connection"], "close");
     assert_eq!(service.job("github-push", "acme/api").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_on_while_it_is_held_back_is_waited_with_no_longer() {
+    let service = holding_back(10).await;
+    let address = service.base.strip_prefix("http://").unwrap();
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    let (mut reader, mut writer) = connection.split();
+    let requests = "POST /oauth/token HTTP/1.1\r\nHost: s\r\n\r\n".repeat(10_000);
+    // It need not take all of them.
+    let sends = async {
+        drop(writer.write_all(requests.as_bytes()).await);
+        std::future::pending::<()>().await;
+    };
+    let told = async {
+        let mut answers = Vec::new();
+        while !String::from_utf8_lossy(&answers).contains("connection: close") {
+            assert_ne!(reader.read_buf(&mut answers).await.unwrap(), 0);
+        }
+        String::from_utf8(answers).unwrap()
+    };
+    tokio::select! {
+        answers = told => assert!(answers.starts_with("HTTP/1.1 429 "), "{answers}"),
+        () = sends => {}
+    }
 }

@@ -7,10 +7,13 @@
 mod addresses;
 mod elapsed;
 
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::http::ConnectionType;
@@ -32,6 +35,9 @@ use crate::clock::{Clock, Seconds};
 
 /// How many addresses are remembered by themselves, some 5 MB in all.
 const MOST_ADDRESSES: usize = 65_536;
+
+/// How often an answer that waits is looked at. One look is the begin, one the end, and one whatever the client sends.
+const MOST_LOOKS: usize = 64;
 
 /// How often addresses whose budget is full again are forgotten.
 const SWEEP_EVERY: Seconds = Seconds(60);
@@ -128,14 +134,25 @@ impl FailureLimit {
         }
     }
 
-    /// Waits before a failure beyond the limit is answered, if there is room to wait; whether there was.
+    /// Waits before a failure beyond the limit is answered, if there is room to wait; whether it was waited to the end.
+    ///
+    /// A client that sends on and on meanwhile is not waited with: once actix-http has 128 KiB that it has no use for, it
+    /// looks at the connection without a pause, and so at this future, and waiting costs more than answering.
     async fn hold_back(&self, patience: &Patience) -> bool {
         let place = Place::of(&self.held_back);
-        let has_room = place.before < patience.most_held_back;
-        if has_room {
-            tokio::time::sleep(patience.hold_back).await;
+        if place.before >= patience.most_held_back {
+            return false;
         }
-        has_room
+        let mut wait = pin!(tokio::time::sleep(patience.hold_back));
+        let mut looks = 0;
+        poll_fn(|context| {
+            looks += 1;
+            if looks > MOST_LOOKS {
+                return Poll::Ready(false);
+            }
+            wait.as_mut().poll(context).map(|()| true)
+        })
+        .await
     }
 }
 
