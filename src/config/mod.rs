@@ -273,6 +273,21 @@ mod tests {
     }
 
     #[test]
+    fn limits_are_numbers_that_limit_something_and_zero_failures_a_minute_is_no_limit() {
+        let limit = load("", &[]).unwrap().rate_limit;
+        assert_eq!((limit.failures_per_minute, limit.burst.get()), (60, 300));
+        let off = load("[rate-limit]\nfailures-per-minute = 0\n", &[]).unwrap();
+        assert_eq!(off.rate_limit.failures_per_minute, 0);
+        for (text, said) in [
+            ("[rate-limit]\nburst = 0\n", "`burst` is `0`"),
+            ("[rate-limit]\nfailures-per-minute = -1\n", "from 0 to"),
+            ("max-connections = 1\n", "`max-connections` is `1`"),
+        ] {
+            assert!(faults(text).contains(said), "{text}");
+        }
+    }
+
+    #[test]
     fn two_issuers_never_share_an_address_or_a_name() {
         let one = "[[issuer]]\nname = \"a\"\nprofile = \"gitlab\"\n";
         assert!(faults(&format!("{one}{one}")).contains("two issuers are called `a`"));

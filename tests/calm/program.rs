@@ -47,7 +47,8 @@ impl Program {
             assert_ne!(program.log.read_line(&mut line).unwrap(), 0);
             let line: Value = serde_json::from_str(&line).unwrap();
             if let Some(url) = line["url"].as_str() {
-                program.address = url.strip_prefix("http://").unwrap().to_owned();
+                let address = url.strip_prefix("http://").unwrap();
+                address.clone_into(&mut program.address);
             }
         }
         program

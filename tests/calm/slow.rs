@@ -51,7 +51,7 @@ async fn until_its_end(mut connection: TcpStream) -> String {
     let whole = connection.read_to_end(&mut arrived);
     let end = timeout(Duration::from_secs(60), whole).await;
     // A reset is an end too.
-    let _ = end.expect("the connection did not end");
+    let _ = end.unwrap_or_else(|_| panic!("the connection did not end"));
     String::from_utf8(arrived).unwrap()
 }
 

@@ -221,8 +221,8 @@ mod tests {
         (clock, limit)
     }
 
-    fn address(n: u32) -> Option<IpAddr> {
-        Some(IpAddr::V4(Ipv4Addr::from_bits(n)))
+    fn address(n: u32) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from_bits(n))
     }
 
     /// How many of a hundred failures are within the limit.
@@ -237,49 +237,53 @@ mod tests {
     #[test]
     fn an_address_fails_as_often_as_its_budget_and_again_as_time_goes_by() {
         let (clock, limit) = limit(10, 60);
-        assert_eq!(within(&limit, address(1)), 3);
-        assert_eq!(within(&limit, address(2)), 3, "another has its own");
+        assert_eq!(within(&limit, address(1).into()), 3);
+        assert_eq!(within(&limit, address(2).into()), 3, "another has its own");
         clock.advance(Seconds(2));
-        assert_eq!(within(&limit, address(1)), 2);
+        assert_eq!(within(&limit, address(1).into()), 2);
         clock.advance(Seconds(3600));
-        assert_eq!(within(&limit, address(1)), 3, "and never more than that");
+        assert_eq!(
+            within(&limit, address(1).into()),
+            3,
+            "and never more than that"
+        );
     }
 
     #[test]
     fn looking_takes_nothing() {
         let (_, limit) = limit(10, 60);
         for _ in 0..100 {
-            assert!(!limit.is_used_up(address(1)));
+            assert!(!limit.is_used_up(address(1).into()));
         }
         assert_eq!(remembered(&limit), 0);
-        within(&limit, address(1));
-        assert!(limit.is_used_up(address(1)) && !limit.is_used_up(address(2)));
+        within(&limit, address(1).into());
+        assert!(limit.is_used_up(address(1).into()) && !limit.is_used_up(address(2).into()));
     }
 
     #[test]
     fn who_is_beyond_the_limit_learns_how_long() {
         let (clock, limit) = limit(10, 6);
-        within(&limit, address(1));
-        assert_eq!(limit.take(address(1)), Err(Seconds(10)));
+        within(&limit, address(1).into());
+        assert_eq!(limit.take(address(1).into()), Err(Seconds(10)));
         clock.advance(Seconds(4));
-        assert_eq!(limit.take(address(1)), Err(Seconds(6)));
+        assert_eq!(limit.take(address(1).into()), Err(Seconds(6)));
         clock.advance(Seconds(6));
-        assert_eq!(limit.take(address(1)), Ok(()));
+        assert_eq!(limit.take(address(1).into()), Ok(()));
     }
 
     #[test]
     fn a_flood_from_invented_addresses_buys_the_budget_of_one_and_a_bounded_memory() {
         let (clock, limit) = limit(10, 60);
-        let invented = |n: &u32| limit.take(address(*n)).is_ok();
+        let invented = |n: &u32| limit.take(address(*n).into()).is_ok();
         assert_eq!((0..10_000).filter(invented).count(), 10 + 3);
         assert_eq!(remembered(&limit), 11);
         assert_eq!(
-            within(&limit, address(0)),
+            within(&limit, address(0).into()),
             2,
             "who was here first keeps its own"
         );
         clock.advance(Seconds(60));
-        assert_eq!(within(&limit, address(10_001)), 3);
+        assert_eq!(within(&limit, address(10_001).into()), 3);
         assert_eq!(remembered(&limit), 1, "the others are forgotten");
     }
 
@@ -301,7 +305,7 @@ mod tests {
     #[test]
     fn with_zero_a_minute_there_is_no_limit() {
         let (_, limit) = limit(10, 0);
-        assert_eq!(within(&limit, address(1)), 100);
-        assert!(!limit.is_used_up(address(1)));
+        assert_eq!(within(&limit, address(1).into()), 100);
+        assert!(!limit.is_used_up(address(1).into()));
     }
 }
