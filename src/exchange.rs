@@ -69,6 +69,8 @@ pub struct Caller {
     pub address: Option<String>,
     /// Its `User-Agent`, shortened.
     pub user_agent: Option<String>,
+    /// Whether those like it failed so often that a failure, unless it proves an identity, is worth no record.
+    pub fails_often: bool,
 }
 
 /// An exchange that was allowed, and is on record.

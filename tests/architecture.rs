@@ -93,10 +93,11 @@ const ROOMS: [(&str, &[&str]); 21] = [
 const TOOLS: [&str; 3] = ["digest", "excerpt", "text"];
 
 /// Libraries that one room alone may know, so that replacing one touches one place.
-const LIBRARIES: [(&str, &[&str]); 16] = [
+const LIBRARIES: [(&str, &[&str]); 17] = [
     ("annotate_snippets", &["excerpt"]),
     ("actix_web", &["http"]),
     ("pulldown_cmark", &["http"]),
+    ("governor", &["http"]),
     ("reqwest", &["client", "discovery"]),
     ("openidconnect", &["discovery", "issuer"]),
     ("moka", &["discovery"]),

@@ -143,7 +143,7 @@ fn every_reason_stands_in_the_page_on_the_exchange_as_it_is_told() {
         }
         for line in std::fs::read_to_string(path).unwrap().lines() {
             let words: Vec<&str> = line.split(' ').collect();
-            let [status @ ("400" | "503"), error, reason, ..] = words.as_slice() else {
+            let [status @ ("400" | "429" | "503"), error, reason, ..] = words.as_slice() else {
                 continue;
             };
             let row = format!("| {status} | `{error}` | `{reason}` |");
@@ -159,16 +159,17 @@ fn no_reason_stands_in_the_page_on_the_exchange_that_is_never_told() {
         .map(|path| std::fs::read_to_string(path).unwrap())
         .collect();
     let page = read("docs/exchange.md");
+    let statuses = ["| 400 |", "| 429 |", "| 503 |"];
     let rows = page
         .lines()
-        .filter(|line| line.starts_with("| 400 |") || line.starts_with("| 503 |"));
+        .filter(|line| statuses.iter().any(|status| line.starts_with(status)));
     let mut reasons = 0;
     for row in rows {
         let reason = row.split('`').nth(3).unwrap();
         assert!(code.contains(&format!("\"{reason}\"")), "{reason}");
         reasons += 1;
     }
-    assert_eq!(reasons, 22);
+    assert_eq!(reasons, 23);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 mod administration;
 mod architecture;
 mod attacks;
+mod calm;
 mod claims;
 mod claims_page;
 mod discovery;

@@ -230,5 +230,6 @@ fn caller() -> Caller {
     Caller {
         address: Some("192.0.2.7".to_owned()),
         user_agent: Some("actions/oidc".to_owned()),
+        fails_often: false,
     }
 }

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::descriptors;
 use crate::clock::Clock;
 use crate::config::{Config, StoreLocation};
 use crate::directory::{Directory, DirectoryError, follow};
 use crate::discovery::{FetchSettings, KeyDirectory, SetupFault};
 use crate::exchange::Exchange;
-use crate::http::Service;
+use crate::http::{FailureLimit, Patience, Service};
 use crate::issuer::Registry;
 use crate::ledger::DenialAllowance;
 use crate::project_token::{KeyEncryptionKey, KeyRing, RingError, SealError};
@@ -116,9 +117,15 @@ pub async fn assemble_with(
         },
         pin_window: config.pin_window,
     };
+    let rate = config.rate_limit;
     let service = Arc::new(Service {
         exchange,
         trusted_proxies: config.trusted_proxies.clone(),
+        failures: FailureLimit::new(rate.failures_per_minute, rate.burst, clock.clone()),
+        patience: Patience {
+            connections: descriptors::connections(config.max_connections),
+            ..Patience::default()
+        },
     });
     Ok(Parts {
         service,

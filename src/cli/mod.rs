@@ -2,6 +2,7 @@
 
 pub mod assemble;
 mod demo;
+mod descriptors;
 mod fake_ci;
 pub mod ledger_access;
 mod logging;

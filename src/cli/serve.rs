@@ -13,7 +13,7 @@ use rustix::process::umask;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::assemble::{AssembleError, Parts, assemble};
-use super::{DONE, UNAVAILABLE, USAGE, logging};
+use super::{DONE, UNAVAILABLE, USAGE, descriptors, logging};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::http;
@@ -40,6 +40,7 @@ pub(super) async fn run(arguments: &ServeArgs) -> u8 {
     logging::start();
     // Whatever we make is for our user only, also in a data folder that others may enter.
     umask(Mode::from_raw_mode(0o077));
+    descriptors::raise();
     match assemble(&config, Arc::new(SystemClock)).await {
         Ok(parts) => serve(&config, parts).await,
         Err(fault) => {

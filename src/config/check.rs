@@ -1,6 +1,8 @@
 //! Every rule about a key of the configuration.
 
+use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,8 +12,8 @@ use toml::Spanned;
 use url::Url;
 
 use super::issuers::{default_issuers, issuers};
-use super::raw::{RawConfig, RawToken};
-use super::{Config, ConfigProblem, StoreLocation, TokenSettings};
+use super::raw::{RawConfig, RawRateLimit, RawToken};
+use super::{Config, ConfigProblem, RateLimit, StoreLocation, TokenSettings};
 use crate::clock::Seconds;
 use crate::project_token::TokenAlgorithm;
 use crate::trust::PIN_WINDOW;
@@ -28,6 +30,18 @@ const LONGEST_PIN_WINDOW: Seconds = Seconds(3650 * 24 * 60 * 60);
 
 /// How many denials of unproven callers are recorded per issuer and tenant in an hour.
 const RECORDED_DENIALS: u32 = 60;
+
+/// How often one address may fail in a minute.
+const FAILURES_PER_MINUTE: u32 = 60;
+
+/// How often one address may fail at once: all jobs of a large build behind one address should learn why.
+const FAILURE_BURST: NonZeroU32 = NonZeroU32::new(300).unwrap();
+
+/// Above this a limit of failures limits nothing.
+const MOST_FAILURES: u32 = 100_000;
+
+/// More connections than a machine has.
+const MOST_CONNECTIONS: usize = 1_000_000;
 
 /// What is collected while the rules are applied, so that all faults are told at once.
 #[derive(Default)]
@@ -72,6 +86,11 @@ pub(super) fn check(
     let pin_window = raw.pin_window.as_ref().map_or(PIN_WINDOW, |raw| {
         span_of_time(raw, "pin-window", LONGEST_PIN_WINDOW, &mut problems)
     });
+    let rate_limit = rate_limit(&raw.rate_limit, &mut problems);
+    let max_connections = raw.max_connections.as_ref().and_then(|raw| {
+        let most = number(raw, "max-connections", 2, MOST_CONNECTIONS, &mut problems);
+        NonZeroUsize::new(most)
+    });
     let issuers = if no_file && raw.issuer.is_empty() {
         default_issuers(&public_url)
     } else {
@@ -98,6 +117,8 @@ pub(super) fn check(
             .audit
             .recorded_denials_per_hour
             .unwrap_or(RECORDED_DENIALS),
+        rate_limit,
+        max_connections,
         pin_window,
         issuers,
     })
@@ -205,6 +226,41 @@ fn token(
         maximum_lifetime,
         key_encryption_file,
     }
+}
+
+fn rate_limit(raw: &RawRateLimit, problems: &mut Problems) -> RateLimit {
+    let per_minute = raw.failures_per_minute.as_ref();
+    let burst = raw.burst.as_ref();
+    RateLimit {
+        failures_per_minute: per_minute.map_or(FAILURES_PER_MINUTE, |raw| {
+            number(raw, "failures-per-minute", 0, MOST_FAILURES, problems)
+        }),
+        burst: burst
+            .map(|raw| number(raw, "burst", 1, MOST_FAILURES, problems))
+            .and_then(NonZeroU32::new)
+            .unwrap_or(FAILURE_BURST),
+    }
+}
+
+/// A number from `least` to `most`; what is wrong is reported, and `most` taken.
+fn number<T: Copy + TryFrom<i64> + PartialOrd + Display>(
+    raw: &Spanned<i64>,
+    key: &str,
+    least: T,
+    most: T,
+    problems: &mut Problems,
+) -> T {
+    let number = T::try_from(*raw.get_ref()).ok();
+    number
+        .filter(|number| (least..=most).contains(number))
+        .unwrap_or_else(|| {
+            let message = format!(
+                "`{key}` is `{}`, and can be from {least} to {most}",
+                raw.get_ref()
+            );
+            problems.add(raw.span(), message, "");
+            most
+        })
 }
 
 /// A span from one second to `longest`; what is wrong is reported, and `longest` taken.

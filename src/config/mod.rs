@@ -10,6 +10,7 @@ mod raw;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -39,10 +40,23 @@ pub struct Config {
     pub token: TokenSettings,
     /// How many denials of callers who proved no identity are recorded, per issuer and tenant in an hour.
     pub recorded_denials_per_hour: u32,
+    /// How often one address may fail.
+    pub rate_limit: RateLimit,
+    /// How many connections may be open, at least 2; `None` is as many as the machine's limits allow.
+    pub max_connections: Option<NonZeroUsize>,
     /// How long names without ids may go unused after their first load.
     pub pin_window: Seconds,
     /// The issuers that are believed.
     pub issuers: Vec<TrustedIssuer>,
+}
+
+/// How often one address may fail and still be told why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// How often in a minute, in the long run. Zero: there is no limit.
+    pub failures_per_minute: u32,
+    /// How often at once.
+    pub burst: NonZeroU32,
 }
 
 /// Where everything durable is kept.
@@ -256,6 +270,21 @@ mod tests {
         let config = load("", &[("COUNTERSIGN_PIN_WINDOW", "1d")]).unwrap();
         assert_eq!(config.pin_window, day);
         assert!(faults("pin-window = \"0s\"").contains("`pin-window`"));
+    }
+
+    #[test]
+    fn limits_are_numbers_that_limit_something_and_zero_failures_a_minute_is_no_limit() {
+        let limit = load("", &[]).unwrap().rate_limit;
+        assert_eq!((limit.failures_per_minute, limit.burst.get()), (60, 300));
+        let off = load("[rate-limit]\nfailures-per-minute = 0\n", &[]).unwrap();
+        assert_eq!(off.rate_limit.failures_per_minute, 0);
+        for (text, said) in [
+            ("[rate-limit]\nburst = 0\n", "`burst` is `0`"),
+            ("[rate-limit]\nfailures-per-minute = -1\n", "from 0 to"),
+            ("max-connections = 1\n", "`max-connections` is `1`"),
+        ] {
+            assert!(faults(text).contains(said), "{text}");
+        }
     }
 
     #[test]

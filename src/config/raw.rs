@@ -17,12 +17,15 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub trusted_proxies: Vec<Spanned<String>>,
     pub pin_window: Option<Spanned<String>>,
+    pub max_connections: Option<Spanned<i64>>,
     #[serde(default)]
     pub store: RawStore,
     #[serde(default)]
     pub token: RawToken,
     #[serde(default)]
     pub audit: RawAudit,
+    #[serde(default)]
+    pub rate_limit: RawRateLimit,
     #[serde(default)]
     pub issuer: Vec<Spanned<RawIssuer>>,
 }
@@ -46,6 +49,13 @@ pub(super) struct RawToken {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawAudit {
     pub recorded_denials_per_hour: Option<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawRateLimit {
+    pub failures_per_minute: Option<Spanned<i64>>,
+    pub burst: Option<Spanned<i64>>,
 }
 
 #[derive(Deserialize)]

@@ -152,6 +152,11 @@ impl Exchange {
         now: UnixTime,
     ) -> Result<Option<DecisionId>, StoreUnavailable> {
         let reason = error.code();
+        if witness.is_not_worth_a_record() {
+            let (issuer, _) = witness.issuer_and_tenant();
+            self.ledger.count_denial(Unrecorded { issuer, reason }, now);
+            return Ok(None);
+        }
         let (key, until) = witness.key(reason, now);
         if !witness.proven() {
             if let Some(earlier) = self.ledger.denial_on_record(key).await? {

@@ -109,6 +109,11 @@ impl<'a> Witness<'a> {
         self.proven
     }
 
+    /// Whether the caller proved nothing, and those like it fail too often for another look at the ledger.
+    pub(super) fn is_not_worth_a_record(&self) -> bool {
+        self.request.caller.fails_often && !self.proven
+    }
+
     /// The identity fields whose names have changed since the policy was written, see [`Decision::renamed`].
     pub(super) fn renamed(&self) -> &[String] {
         &self.renamed

@@ -19,7 +19,7 @@ use crate::trust::Refusal;
 /// The longest `error_description`, in characters.
 const LONGEST_DESCRIPTION: usize = 1000;
 
-/// A request to `/oauth/token` that is not one.
+/// A request to `/oauth/token` that is not one, or one too many.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// It lacks something, repeats something, or cannot be read.
@@ -31,6 +31,11 @@ pub enum RequestError {
     /// It names no project, or a resource that is none.
     #[error("{0}")]
     TargetMalformed(String),
+    /// It failed, and so did too many others from its address.
+    #[error(
+        "this exchange failed, and so did too many others from the same address: why is told again in {0}, if fewer fail"
+    )]
+    RateLimited(Seconds),
 }
 
 /// What stands on the wire for an error: the status, the `error` of RFC 6749 or RFC 8707, and our `reason`.
@@ -52,6 +57,11 @@ fn row_of_request(error: &RequestError) -> Row {
             StatusCode::BAD_REQUEST,
             "invalid_target",
             "target-malformed",
+        ),
+        RequestError::RateLimited(_) => Row(
+            StatusCode::TOO_MANY_REQUESTS,
+            "temporarily_unavailable",
+            "rate-limited",
         ),
     }
 }
@@ -92,6 +102,24 @@ pub(super) fn malformed(request: &HttpRequest, error: &RequestError) -> HttpResp
         &error.to_string(),
         None,
         None,
+    )
+}
+
+/// The answer to a failure beyond the limit of its address, whatever failed. `retry_after` is when one is answered in
+/// full again.
+pub(super) fn rate_limited(
+    request: &HttpRequest,
+    retry_after: Seconds,
+    decision_id: Option<String>,
+) -> HttpResponse {
+    let retry_after = retry_after.max(Seconds(1));
+    let error = RequestError::RateLimited(retry_after);
+    answer(
+        request,
+        &row_of_request(&error),
+        &error.to_string(),
+        decision_id,
+        Some(retry_after),
     )
 }
 

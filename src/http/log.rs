@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage};
@@ -37,6 +37,10 @@ pub(super) async fn one_line(
 
     let noted = response.request().extensions_mut().remove::<Noted>();
     let noted = noted.unwrap_or_default();
+    // A flood would fill the disk with lines: those beyond the limit are counted, see `failures`.
+    if response.status() == StatusCode::TOO_MANY_REQUESTS {
+        return Ok(response);
+    }
     let path = response
         .request()
         .match_pattern()

@@ -2,16 +2,24 @@
 
 pub mod admin;
 mod client_address;
+mod connections;
 mod error;
 mod errors;
+mod failures;
 pub mod fake_ci;
 mod health;
 mod log;
 mod oauth;
+mod patience;
+
+pub use error::RequestError;
+pub use failures::FailureLimit;
+pub use oauth::read_form;
+pub use patience::Patience;
 
 use std::net::TcpListener;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::guard;
@@ -20,8 +28,7 @@ use actix_web::web::{Data, ServiceConfig, post, resource};
 use actix_web::{App, HttpServer};
 use ipnet::IpNet;
 
-pub use error::RequestError;
-pub use oauth::read_form;
+use connections::{Connections, attended};
 
 use crate::exchange::Exchange;
 
@@ -34,19 +41,30 @@ pub struct Service {
     pub exchange: Exchange,
     /// Whose forwarded client address is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// How often one address may fail.
+    pub failures: FailureLimit,
+    /// How long and for how many clients we wait.
+    pub patience: Patience,
 }
 
 /// Serves on `listener` until the server's handle is told to stop; then requests in flight finish, for 20 seconds at
 /// most. Signals are the caller's business.
 pub fn serve(listener: TcpListener, service: Arc<Service>) -> std::io::Result<Server> {
+    let patience = service.patience;
+    let connections = Arc::new(Connections::of(&service));
+    let workers = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
     let data = Data::from(service);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(data.clone())
-            .wrap(from_fn(log::one_line))
+            .wrap(from_fn(attended))
             .configure(routes)
     })
-    .client_request_timeout(Duration::from_secs(10))
+    .workers(workers)
+    .max_connections(patience.connections.div_ceil(workers).max(1))
+    .on_connect(move |io, extensions| connections.watch(io, extensions))
+    .client_request_timeout(patience.head)
+    .keep_alive(patience.rest)
     .shutdown_timeout(GRACE)
     .disable_signals()
     .listen(listener)?;
@@ -66,7 +84,11 @@ fn routes(config: &mut ServiceConfig) {
             .default_service(actix_web::web::to(move || error::wrong_method(method)))
     };
     config
-        .service(only("/oauth/token", post().to(oauth::token), "POST"))
+        .service(only(
+            "/oauth/token",
+            post().to(failures::limited_token),
+            "POST",
+        ))
         .service(only(
             "/.well-known/oauth-authorization-server",
             read().to(oauth::metadata),

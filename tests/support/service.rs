@@ -10,7 +10,7 @@ use countersign::cli::assemble::{Parts, assemble_with};
 use countersign::clock::{FrozenClock, Seconds, UnixTime};
 use countersign::config::Config;
 use countersign::fake_ci::{FakeCi, Job};
-use countersign::http;
+use countersign::http::{self, Patience};
 use countersign::store::Options;
 use serde_json::{Map, Value};
 use tempfile::TempDir;
@@ -62,6 +62,8 @@ pub struct Settings {
     pub issuers: Option<String>,
     /// How the store is run.
     pub store: Options,
+    /// How long and for how many clients it waits.
+    pub patience: Patience,
 }
 
 /// An answer: its status, its headers, its body.
@@ -114,9 +116,11 @@ impl TestService {
         let address = listener.local_addr().unwrap();
         let config = write_config(folder.path(), &address.to_string(), &settings);
         let clock = Arc::new(FrozenClock::at(UnixTime::from_seconds(NOON)));
-        let parts = assemble_with(&config, clock.clone(), settings.store)
+        let mut parts = assemble_with(&config, clock.clone(), settings.store)
             .await
             .unwrap();
+        let service = Arc::get_mut(&mut parts.service).unwrap();
+        service.patience = settings.patience;
         let server = http::serve(listener, parts.service.clone()).unwrap();
         let handle = server.handle();
         tokio::spawn(server);

@@ -1,7 +1,5 @@
 //! `POST /oauth/token` (RFC 8693): the form on the wire becomes an exchange, and its outcome an answer.
 
-use std::time::Duration;
-
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, USER_AGENT};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
@@ -11,15 +9,13 @@ use tokio::time::timeout;
 use super::super::Service;
 use super::super::client_address::client_address;
 use super::super::error::{RequestError, malformed, refused};
+use super::super::failures::BeyondLimit;
 use super::super::log::Noted;
 use super::form::{ACCESS_TOKEN, fault, read_form};
 use crate::exchange::{Caller, ExchangeRequest, Issued};
 
 /// The largest body that is read, in bytes.
 const LARGEST_BODY: usize = 64 * 1024;
-
-/// How long a body may take to arrive: who sends it byte by byte holds a connection, and holds up a stop.
-const LONGEST_BODY: Duration = Duration::from_secs(10);
 
 /// How much of a `User-Agent` is recorded, in characters.
 const USER_AGENT_KEPT: usize = 200;
@@ -87,9 +83,12 @@ async fn read(
     if announced(request.headers()).is_some_and(|length| length > LARGEST_BODY) {
         return Err(too_large());
     }
-    let whole = timeout(LONGEST_BODY, payload.to_bytes_limited(LARGEST_BODY));
+    let whole = timeout(
+        service.patience.body,
+        payload.to_bytes_limited(LARGEST_BODY),
+    );
     let body = match whole.await {
-        Err(_) => return Err(fault("the body did not arrive within 10 seconds")),
+        Err(_) => return Err(fault("the body did not arrive in time")),
         Ok(Err(_)) => return Err(too_large()),
         Ok(Ok(Err(_))) => return Err(fault("the body ended before it was whole")),
         Ok(Ok(Ok(body))) => body,
@@ -125,5 +124,6 @@ fn caller(request: &HttpRequest, service: &Service) -> Caller {
     Caller {
         address: address.map(|address| address.to_string()),
         user_agent: user_agent.map(|text| text.chars().take(USER_AGENT_KEPT).collect()),
+        fails_often: request.extensions().contains::<BeyondLimit>(),
     }
 }

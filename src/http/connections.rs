@@ -1,0 +1,260 @@
+//! Connections end: those on which nothing is asked, those that nobody reads, and those that are too many.
+//!
+//! actix-web times the head of the first request, and a rest in which nothing at all arrives. It does not time the heads
+//! after the first, the rest of a body that nobody wants any more, or answers that the client does not read. So each
+//! connection is watched from the outside: between the end of one request's work and the begin of the next's it has so
+//! much time, whatever happens on it.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::net::{IpAddr, Shutdown, TcpStream};
+use std::os::fd::AsFd as _;
+use std::rc::{Rc, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix_web::Error;
+use actix_web::body::MessageBody;
+use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
+use actix_web::middleware::Next;
+use actix_web::rt;
+use ipnet::IpNet;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+
+use super::failures::Network;
+use super::{Service, log};
+
+/// How often a connection is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// At how many looks in a row a connection that rests may have input that nobody reads. actix-http reads whatever comes,
+/// until it has 128 KiB of requests that it cannot answer because the client reads no answers; from then on it looks at
+/// the connection without a pause. The first look may come at the end of a stall, before anybody could read.
+const MOST_UNREAD: usize = 2;
+
+/// All connections that are open, by their peers.
+pub(super) struct Connections {
+    of_each: Mutex<HashMap<Network, usize>>,
+    most_of_one: usize,
+    trusted_proxies: Vec<IpNet>,
+    between_requests: Duration,
+}
+
+impl Connections {
+    /// None yet.
+    pub(super) fn of(service: &Service) -> Self {
+        Self {
+            of_each: Mutex::default(),
+            most_of_one: (service.patience.connections / 2).max(1),
+            trusted_proxies: service.trusted_proxies.clone(),
+            between_requests: service.patience.between_requests(),
+        }
+    }
+
+    /// Watches a connection from its beginning, or ends it if its peer has too many.
+    pub(super) fn watch(self: &Arc<Self>, io: &dyn Any, extensions: &mut Extensions) {
+        let Some(stream) = io.downcast_ref::<rt::net::TcpStream>() else {
+            return;
+        };
+        // A second descriptor, through which the connection can be ended while actix-web has the first. Without one it
+        // is not watched, and [`attended`] lets it have one request.
+        let Ok(stream) = stream.as_fd().try_clone_to_owned() else {
+            return;
+        };
+        let stream = TcpStream::from(stream);
+        let peer = stream.peer_addr().ok().map(|peer| peer.ip());
+        match self.place_for(peer) {
+            Some(place) => {
+                extensions.insert(Watch::over(stream, place, self.between_requests));
+            }
+            None => end(&stream),
+        }
+    }
+
+    /// A place for one more connection of `peer`, if it may have one.
+    fn place_for(self: &Arc<Self>, peer: Option<IpAddr>) -> Option<Place> {
+        let network = Network::of(peer);
+        let mut of_each = self.of_each.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = of_each.entry(network).or_default();
+        if *open >= self.most_of_one && !self.is_trusted(peer) {
+            return None;
+        }
+        *open += 1;
+        Some(Place {
+            among: self.clone(),
+            network,
+        })
+    }
+
+    fn is_trusted(&self, peer: Option<IpAddr>) -> bool {
+        let peer = peer.map(|peer| peer.to_canonical());
+        peer.is_some_and(|peer| {
+            self.trusted_proxies
+                .iter()
+                .any(|proxy| proxy.contains(&peer))
+        })
+    }
+}
+
+/// One of the connections that a peer may have, for as long as it lives.
+struct Place {
+    among: Arc<Connections>,
+    network: Network,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let of_each = &self.among.of_each;
+        let mut of_each = of_each.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = of_each.get_mut(&self.network) {
+            *open -= 1;
+            if *open == 0 {
+                of_each.remove(&self.network);
+            }
+        }
+    }
+}
+
+/// Ends both directions. What was sent before is still delivered.
+fn end(stream: &TcpStream) {
+    // It ended already: as good.
+    let _ = stream.shutdown(Shutdown::Both);
+}
+
+/// What stands in the extensions of a connection: dropped when the connection is.
+struct Watch {
+    connection: Rc<Connection>,
+    task: JoinHandle<()>,
+    _place: Place,
+}
+
+struct Connection {
+    stream: TcpStream,
+    /// Since when no request is worked on; `None` while one is.
+    rests_since: Cell<Option<Instant>>,
+}
+
+impl Connection {
+    /// Whether something has arrived that nobody has read.
+    fn has_input(&self) -> bool {
+        self.stream.peek(&mut [0]).is_ok_and(|read| read > 0)
+    }
+}
+
+impl Watch {
+    fn over(stream: TcpStream, place: Place, between_requests: Duration) -> Self {
+        let connection = Rc::new(Connection {
+            stream,
+            rests_since: Cell::new(Some(Instant::now())),
+        });
+        let task = rt::spawn(end_at_last(Rc::downgrade(&connection), between_requests));
+        Self {
+            connection,
+            task,
+            _place: place,
+        }
+    }
+
+    /// A request is worked on, for as long as what is answered lives.
+    fn work(&self) -> Work {
+        self.connection.rests_since.set(None);
+        Work(self.connection.clone())
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Work(Rc<Connection>);
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.0.rests_since.set(Some(Instant::now()));
+    }
+}
+
+/// Ends a connection that has rested for `limit`, or on which input is left unread. It holds the connection only while
+/// it looks, since that holds the second descriptor.
+async fn end_at_last(connection: Weak<Connection>, limit: Duration) {
+    let mut unread = 0;
+    let mut next_look = Instant::now() + limit.min(LOOK_EVERY);
+    loop {
+        sleep_until(next_look).await;
+        let Some(connection) = connection.upgrade() else {
+            return;
+        };
+        let now = Instant::now();
+        let since = connection.rests_since.get().unwrap_or(now);
+        let rests = now - since;
+        let leaves_input = rests >= LOOK_EVERY && connection.has_input();
+        unread = if leaves_input { unread + 1 } else { 0 };
+        if rests >= limit || unread == MOST_UNREAD {
+            return end(&connection.stream);
+        }
+        next_look = (since + limit).min(now + LOOK_EVERY);
+    }
+}
+
+/// Notes on the connection of `request` that it is worked on until it is answered.
+pub(super) async fn attended(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let work = request.conn_data::<Watch>().map(Watch::work);
+    let mut response = log::one_line(request, next).await?;
+    if work.is_none() {
+        let head = response.response_mut().head_mut();
+        head.set_connection_type(ConnectionType::Close);
+    }
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connections(most_of_one: usize) -> Arc<Connections> {
+        Arc::new(Connections {
+            of_each: Mutex::default(),
+            most_of_one,
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            between_requests: Duration::ZERO,
+        })
+    }
+
+    fn places(connections: &Arc<Connections>, peer: &str) -> Vec<Place> {
+        let peer = Some(peer.parse().unwrap());
+        let places = (0..10).map_while(|_| connections.place_for(peer));
+        places.collect()
+    }
+
+    #[test]
+    fn a_peer_has_its_share_of_the_connections_and_gets_a_place_back_when_one_ends() {
+        let connections = connections(3);
+        let mut of_one = places(&connections, "192.0.2.1");
+        assert_eq!(of_one.len(), 3);
+        assert_eq!(places(&connections, "192.0.2.2").len(), 3);
+        of_one.pop();
+        assert_eq!(places(&connections, "192.0.2.1").len(), 1);
+    }
+
+    #[test]
+    fn a_trusted_proxy_may_have_all_connections() {
+        let connections = connections(3);
+        assert_eq!(places(&connections, "10.0.0.1").len(), 10);
+        assert_eq!(places(&connections, "::ffff:10.0.0.1").len(), 10);
+    }
+
+    #[test]
+    fn nothing_is_remembered_of_who_is_gone() {
+        let connections = connections(3);
+        drop(places(&connections, "192.0.2.1"));
+        assert!(connections.of_each.lock().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,311 @@
+//! Failures are limited per address, successes never: hosted runners share addresses, and what one customer's job does
+//! wrong must not keep another's out.
+//!
+//! So every request is worked on, whatever its address did before. A failure takes one from the budget of its address.
+//! Who has none left is no longer told why, is no reason to read or write a record, and waits for the answer.
+
+mod addresses;
+mod elapsed;
+
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use actix_web::http::ConnectionType;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use governor::middleware::NoOpMiddleware;
+use governor::{Quota, RateLimiter};
+
+pub(super) use addresses::Network;
+use addresses::{Addresses, Question};
+use elapsed::Elapsed;
+
+use super::client_address::client_address;
+use super::error::rate_limited;
+use super::log::Noted;
+use super::patience::Patience;
+use super::{Service, oauth};
+use crate::clock::{Clock, Seconds};
+
+/// How many addresses are remembered by themselves, some 5 MB in all.
+const MOST_ADDRESSES: usize = 65_536;
+
+/// How often an answer that waits is looked at. One look is the begin, one the end, and one whatever the client sends.
+const MOST_LOOKS: usize = 64;
+
+/// How often addresses whose budget is full again are forgotten.
+const SWEEP_EVERY: Seconds = Seconds(60);
+
+type Limiter = RateLimiter<Question, Addresses, Elapsed, NoOpMiddleware<Duration>>;
+
+/// How often each address may fail and still be told why.
+pub struct FailureLimit {
+    clock: Arc<dyn Clock>,
+    limiter: Option<Limiter>,
+    swept: AtomicI64,
+    beyond: AtomicU64,
+    held_back: AtomicUsize,
+}
+
+/// Stands in the extensions of a request whose address had no budget left when it came.
+pub(super) struct BeyondLimit;
+
+impl FailureLimit {
+    /// `burst` failures at once, and `per_minute` more in a minute. With zero a minute there is no limit.
+    pub fn new(per_minute: u32, burst: NonZeroU32, clock: Arc<dyn Clock>) -> Self {
+        Self::remembering(MOST_ADDRESSES, per_minute, burst, clock)
+    }
+
+    fn remembering(most: usize, per_minute: u32, burst: NonZeroU32, clock: Arc<dyn Clock>) -> Self {
+        let limiter = NonZeroU32::new(per_minute).map(|per_minute| {
+            let quota = Quota::per_minute(per_minute).allow_burst(burst);
+            let elapsed = Elapsed::by(clock.clone());
+            RateLimiter::new(quota, Addresses::at_most(most), elapsed)
+        });
+        Self {
+            swept: AtomicI64::new(clock.now().seconds()),
+            clock,
+            limiter,
+            beyond: AtomicU64::new(0),
+            held_back: AtomicUsize::new(0),
+        }
+    }
+
+    /// Whether a failure of `address` would be beyond the limit at this moment. Takes nothing.
+    fn is_used_up(&self, address: Option<IpAddr>) -> bool {
+        let question = Question {
+            network: Network::of(address),
+            takes: false,
+        };
+        let limiter = self.limiter.as_ref();
+        limiter.is_some_and(|limiter| limiter.check_key(&question).is_err())
+    }
+
+    /// Takes a failure of `address` from its budget. If none is left: how long it is until there is.
+    fn take(&self, address: Option<IpAddr>) -> Result<(), Seconds> {
+        let Some(limiter) = &self.limiter else {
+            return Ok(());
+        };
+        self.sweep(limiter);
+        let question = Question {
+            network: Network::of(address),
+            takes: true,
+        };
+        limiter.check_key(&question).map_err(|until| {
+            self.beyond.fetch_add(1, Ordering::Relaxed);
+            let now = governor::clock::Clock::now(limiter.clock());
+            let wait = until.wait_time_from(now).as_secs_f64().ceil();
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a float becomes the nearest integer, and a wait is never negative"
+            )]
+            Seconds(wait as u32)
+        })
+    }
+
+    /// Forgets who may fail again as often as anybody, and says how much was answered without a line in the log.
+    fn sweep(&self, limiter: &Limiter) {
+        let now = self.clock.now().seconds();
+        let swept = self.swept.load(Ordering::Relaxed);
+        // A clock that was put back is believed, or nothing would be swept until it is where it was.
+        if now >= swept && now - swept < i64::from(SWEEP_EVERY.0) {
+            return;
+        }
+        let turn = Ordering::Relaxed;
+        if self.swept.compare_exchange(swept, now, turn, turn).is_err() {
+            return;
+        }
+        limiter.retain_recent();
+        let failures = self.beyond.swap(0, Ordering::Relaxed);
+        if failures > 0 {
+            let addresses = limiter.len();
+            tracing::warn!(
+                failures,
+                addresses,
+                "failures beyond the limit of their address, since the last minute like this; they have no line of their own"
+            );
+        }
+    }
+
+    /// Waits before a failure beyond the limit is answered, if there is room to wait; whether it was waited to the end.
+    ///
+    /// A client that sends on and on meanwhile is not waited with: once actix-http has 128 KiB that it has no use for, it
+    /// looks at the connection without a pause, and so at this future, and waiting costs more than answering.
+    async fn hold_back(&self, patience: &Patience) -> bool {
+        let place = Place::of(&self.held_back);
+        if place.before >= patience.most_held_back {
+            return false;
+        }
+        let mut wait = pin!(tokio::time::sleep(patience.hold_back));
+        let mut looks = 0;
+        poll_fn(|context| {
+            looks += 1;
+            if looks > MOST_LOOKS {
+                return Poll::Ready(false);
+            }
+            wait.as_mut().poll(context).map(|()| true)
+        })
+        .await
+    }
+}
+
+/// One of those whose answer waits, for as long as it lives.
+struct Place<'a> {
+    all: &'a AtomicUsize,
+    before: usize,
+}
+
+impl<'a> Place<'a> {
+    fn of(all: &'a AtomicUsize) -> Self {
+        let before = all.fetch_add(1, Ordering::Relaxed);
+        Self { all, before }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// `POST /oauth/token`, with its failures limited.
+pub(super) async fn limited_token(
+    request: HttpRequest,
+    payload: Payload,
+    service: Data<Service>,
+) -> HttpResponse {
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    let address = client_address(peer, request.headers(), &service.trusted_proxies);
+    if service.failures.is_used_up(address) {
+        request.extensions_mut().insert(BeyondLimit);
+    }
+    let answer = oauth::token(request.clone(), payload, service.clone()).await;
+    // A failure of ours says nothing about who asks.
+    if !answer.status().is_client_error() {
+        return answer;
+    }
+    let Err(retry_after) = service.failures.take(address) else {
+        return answer;
+    };
+    // What waits should cost little: the request's token is gone by now, and so is the answer that is not given.
+    drop(answer);
+    let noted = request.extensions_mut().remove::<Noted>();
+    let decision_id = noted.and_then(|noted| noted.decision_id);
+    let waited = service.failures.hold_back(&service.patience).await;
+    let mut answer = rate_limited(&request, retry_after, decision_id);
+    if !waited {
+        // A connection costs whoever sends the flood more than a request.
+        answer.head_mut().set_connection_type(ConnectionType::Close);
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+    use crate::clock::{FrozenClock, UnixTime};
+
+    fn limit(most: usize, per_minute: u32) -> (Arc<FrozenClock>, FailureLimit) {
+        let clock = Arc::new(FrozenClock::at(UnixTime::from_seconds(1_795_176_000)));
+        let burst = NonZeroU32::new(3).unwrap();
+        let limit = FailureLimit::remembering(most, per_minute, burst, clock.clone());
+        (clock, limit)
+    }
+
+    fn address(n: u32) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from_bits(n))
+    }
+
+    /// How many of a hundred failures are within the limit.
+    fn within(limit: &FailureLimit, address: Option<IpAddr>) -> usize {
+        (0..100).filter(|_| limit.take(address).is_ok()).count()
+    }
+
+    fn remembered(limit: &FailureLimit) -> usize {
+        limit.limiter.as_ref().unwrap().len()
+    }
+
+    #[test]
+    fn an_address_fails_as_often_as_its_budget_and_again_as_time_goes_by() {
+        let (clock, limit) = limit(10, 60);
+        assert_eq!(within(&limit, address(1).into()), 3);
+        assert_eq!(within(&limit, address(2).into()), 3, "another has its own");
+        clock.advance(Seconds(2));
+        assert_eq!(within(&limit, address(1).into()), 2);
+        clock.advance(Seconds(3600));
+        assert_eq!(
+            within(&limit, address(1).into()),
+            3,
+            "and never more than that"
+        );
+    }
+
+    #[test]
+    fn looking_takes_nothing() {
+        let (_, limit) = limit(10, 60);
+        for _ in 0..100 {
+            assert!(!limit.is_used_up(address(1).into()));
+        }
+        assert_eq!(remembered(&limit), 0);
+        within(&limit, address(1).into());
+        assert!(limit.is_used_up(address(1).into()) && !limit.is_used_up(address(2).into()));
+    }
+
+    #[test]
+    fn who_is_beyond_the_limit_learns_how_long() {
+        let (clock, limit) = limit(10, 6);
+        within(&limit, address(1).into());
+        assert_eq!(limit.take(address(1).into()), Err(Seconds(10)));
+        clock.advance(Seconds(4));
+        assert_eq!(limit.take(address(1).into()), Err(Seconds(6)));
+        clock.advance(Seconds(6));
+        assert_eq!(limit.take(address(1).into()), Ok(()));
+    }
+
+    #[test]
+    fn a_flood_from_invented_addresses_buys_the_budget_of_one_and_a_bounded_memory() {
+        let (clock, limit) = limit(10, 60);
+        let invented = |n: &u32| limit.take(address(*n).into()).is_ok();
+        assert_eq!((0..10_000).filter(invented).count(), 10 + 3);
+        assert_eq!(remembered(&limit), 11);
+        assert_eq!(
+            within(&limit, address(0).into()),
+            2,
+            "who was here first keeps its own"
+        );
+        clock.advance(Seconds(60));
+        assert_eq!(within(&limit, address(10_001).into()), 3);
+        assert_eq!(remembered(&limit), 1, "the others are forgotten");
+    }
+
+    #[test]
+    fn the_addresses_of_a_network_of_ipv6_share_a_budget() {
+        let (_, limit) = limit(10, 60);
+        let of_one = |n: &u16| {
+            let address = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, *n);
+            limit.take(Some(IpAddr::V6(address))).is_ok()
+        };
+        assert_eq!((0..100).filter(of_one).count(), 3);
+    }
+
+    #[test]
+    fn a_request_without_an_address_is_limited_too() {
+        assert_eq!(within(&limit(10, 60).1, None), 3);
+    }
+
+    #[test]
+    fn with_zero_a_minute_there_is_no_limit() {
+        let (_, limit) = limit(10, 0);
+        assert_eq!(within(&limit, address(1).into()), 100);
+        assert!(!limit.is_used_up(address(1).into()));
+    }
+}
