@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::net::TcpListener;
 
-use actix_web::web::{Bytes, Data, get, post};
+use actix_web::web::{Bytes, Data, post};
 use actix_web::{App, HttpResponse, HttpServer};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
@@ -83,7 +83,7 @@ pub fn serve(issuer: &str) {
         App::new()
             .app_data(floor.clone())
             .route("/oauth/token", post().to(token))
-            .route("/bare", get().to(bare))
+            .route("/bare", post().to(bare))
     });
     let server = server.listen(listener).unwrap().run();
     eprintln!("{{\"message\":\"listening\",\"url\":\"http://{address}\"}}");
@@ -107,8 +107,8 @@ fn held_keys(issuer: &str) -> HashMap<String, ParsedPublicKey> {
     held.collect()
 }
 
-/// What a request costs that asks for nothing.
-async fn bare() -> HttpResponse {
+/// What a request of this size costs that asks for nothing.
+async fn bare(_body: Bytes) -> HttpResponse {
     HttpResponse::Ok().body("ok")
 }
 

@@ -13,6 +13,9 @@ use crate::wrk::{Load, What};
 /// How slow the issuer is.
 const SLOW: Duration = Duration::from_millis(200);
 
+/// After the keys of an issuer came, it is not asked again for this long, and a second more.
+const SPARED: Duration = Duration::from_secs(61);
+
 /// How many connections ask for unknown keys.
 const ASKING: usize = 64;
 
@@ -68,6 +71,8 @@ pub fn unknown_keys(options: Options) {
     let names = slices::made(NAMES, || signer.of_unknown_key(&token));
     slices::lines(&unknown, names.iter().map(|token| form(token, PROJECT)));
     house.issuer.delay(SLOW);
+    eprintln!("waiting until the issuer may be asked again");
+    std::thread::sleep(SPARED);
     let (before, began) = (house.issuer.asked_for_keys(), Instant::now());
     let mut refused = 0.0;
     let lines = house.place("lines");

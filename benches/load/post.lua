@@ -2,17 +2,13 @@
 --   LINES   the file; each line is a body, or, with FORM, what stands for {T} in it
 --   FORM    the body, with {T} in it
 --   TYPE    the content type; a form if it is not given
---   TARGET  the path; METHOD=GET asks for it without a body
+--   TARGET  the path
 --   AGAIN   1: at the end of the file it starts over. Else the last line is sent again, and "ran_out" says so
 local requests, at = {}, 0
 ran_out = 0 -- not local: `done` runs elsewhere, and asks the thread for it
 
 function init()
   local target, form = os.getenv("TARGET") or "/oauth/token", os.getenv("FORM")
-  if os.getenv("METHOD") == "GET" then
-    requests = { wrk.format("GET", target) }
-    return
-  end
   local before, after = "", ""
   if form then before, after = form:match("^(.-){T}(.*)$") end
   local headers = { ["Content-Type"] = os.getenv("TYPE") or "application/x-www-form-urlencoded" }
@@ -21,7 +17,7 @@ function init()
   end
 end
 
-local again = os.getenv("AGAIN") == "1" or os.getenv("METHOD") == "GET"
+local again = os.getenv("AGAIN") == "1"
 
 function request()
   at = at + 1

@@ -7,6 +7,9 @@ use aws_lc_rs::signature::{
     RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
 };
 
+use std::path::Path;
+
+use crate::Options;
 use crate::drive::running::Running;
 use crate::measure::{cpu_micros, median, own_cpu_nanos};
 use crate::wrk::{Load, What};
@@ -24,7 +27,7 @@ pub struct Reference {
     pub verify: f64,
     /// Signing a token with a P-256 key.
     pub sign: f64,
-    /// A request of the floor server that asks for nothing.
+    /// A request of the same size at the floor server, whose body is read and whose answer is fixed.
     pub bare: f64,
 }
 
@@ -34,8 +37,8 @@ impl Reference {
     }
 }
 
-/// Measures all three; a bare request at `floor`.
-pub fn measure(floor: &Running, connections: usize, seconds: u64) -> Reference {
+/// Measures all three; a bare request by sending `lines` to `floor`.
+pub fn measure(floor: &Running, lines: &Path, options: Options) -> Reference {
     let random = SystemRandom::new();
     let message = vec![b'a'; SIGNED];
 
@@ -52,9 +55,9 @@ pub fn measure(floor: &Running, connections: usize, seconds: u64) -> Reference {
     let before = cpu_micros(floor.pid());
     let load = Load {
         base: &floor.base,
-        what: What::Get("/bare"),
-        connections,
-        seconds,
+        what: What::To("/bare", lines),
+        connections: options.connections,
+        seconds: options.seconds,
     };
     let run = load.run();
     let bare = (cpu_micros(floor.pid()) - before) / run.requests;

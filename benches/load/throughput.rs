@@ -33,7 +33,7 @@ pub fn run(options: Options) {
             target.measure(&lines, options);
         }
     }
-    let costs = reference::measure(&targets[0].running, options.connections, options.seconds);
+    let costs = reference::measure(&targets[0].running, &lines, options);
     println!(
         "{} rounds of {} s, {} connections, RS256 tokens of 2048 bits, each sent once to what keeps a ledger.\n",
         options.rounds, options.seconds, options.connections
@@ -64,7 +64,7 @@ fn tell(targets: &[Target; 3], costs: &Reference, started: f64, idle: f64) {
     );
     println!("| signing with ES256 | {:.1} |", costs.sign);
     println!(
-        "| a bare request of the same framework | {:.1} |",
+        "| a bare request of the same framework and size | {:.1} |",
         costs.bare
     );
     println!("| all three | {:.1} |\n", costs.sum());

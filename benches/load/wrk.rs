@@ -23,8 +23,8 @@ pub enum What<'a> {
     Once(&'a Path),
     /// Every line of a file, and then the file again: for servers that do not care.
     Again(&'a Path),
-    /// GET of a path, without a body.
-    Get(&'a str),
+    /// The same to another path.
+    To(&'a str, &'a Path),
 }
 
 /// What came of a run. Latencies are in milliseconds.
@@ -90,7 +90,10 @@ impl Load<'_> {
         match self.what {
             What::Once(lines) => command.env("LINES", lines),
             What::Again(lines) => command.env("LINES", lines).env("AGAIN", "1"),
-            What::Get(path) => command.env("METHOD", "GET").env("TARGET", path),
+            What::To(path, lines) => command
+                .env("LINES", lines)
+                .env("AGAIN", "1")
+                .env("TARGET", path),
         };
         Started(command.spawn().unwrap())
     }
