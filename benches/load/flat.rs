@@ -44,8 +44,15 @@ fn many_projects(house: &House, options: Options, projects: usize, count: usize)
     let start = |name: &str, projects: usize| {
         let room = house.room(name);
         write_policies(&room, projects);
-        let (running, took) = house.first_exchange(&room, &project(0));
-        (running, took.as_secs_f64())
+        let (running, first) = house.first_exchange(&room, &project(0));
+        assert!(running.stop().success());
+        let (running, again) = house.first_exchange(&room, &project(0));
+        let said = format!(
+            "{projects} projects: start to first exchange {:.2} s, {:.2} s when they are first seen and get their ids",
+            again.as_secs_f64(),
+            first.as_secs_f64()
+        );
+        (running, said)
     };
     let (few, few_started) = start("few", FEW);
     let (many, many_started) = start("many", projects);
@@ -70,9 +77,7 @@ fn many_projects(house: &House, options: Options, projects: usize, count: usize)
     }
     println!("{FEW} projects beside {projects}, with {RELATIONSHIPS} relationships each.\n");
     table(&targets);
-    println!(
-        "\nStart to first exchange: {few_started:.2} s with few, {many_started:.2} s with many; memory then {idle:.0} MiB.\n"
-    );
+    println!("\n{few_started}.\n{many_started}; memory then {idle:.0} MiB.\n");
     let ratio = targets[1].rate() / targets[0].rate();
     goal("exchanges/s with many projects ÷ few", ratio, 0.95, true);
 }

@@ -30,6 +30,12 @@ mod target;
 mod throughput;
 mod wrk;
 
+#[path = "../../tests/support"]
+mod support {
+    #[expect(dead_code, reason = "the tests make keys of other kinds too")]
+    pub mod keys;
+}
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 

@@ -1,11 +1,12 @@
 //! Issuers that are down, and names of keys that nobody has.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::Options;
 use crate::drive::tokens::{PROJECT, form};
 use crate::house::House;
-use crate::measure::{cpu_micros, goal};
+use crate::measure::goal;
 use crate::slices;
 use crate::target::{Target, table};
 use crate::wrk::{Load, What};
@@ -118,14 +119,18 @@ pub fn unknown_keys(options: Options) {
     );
 }
 
+/// How much earlier than the legitimate load a flood begins, and how much later it ends, in seconds.
+const MARGIN: u64 = 1;
+
 /// Measures `target` while `flood` comes beside it; answers how many requests the flood had. Its share of the processor
 /// time is not told apart: it stands with the legitimate exchanges.
-pub fn beside(target: &mut Target, flood: &Load, lines: &std::path::Path, options: Options) -> f64 {
-    let before = cpu_micros(target.running.pid());
-    let load = target.load(lines, options).start();
-    let flood = flood.run();
-    let run = load.ended();
-    let cpu = cpu_micros(target.running.pid()) - before;
-    target.note(run, cpu);
-    flood.requests
+pub fn beside(target: &mut Target, flood: &Load, lines: &Path, options: Options) -> f64 {
+    let flood = Load {
+        seconds: flood.seconds + 2 * MARGIN,
+        ..*flood
+    };
+    let flood = flood.start();
+    std::thread::sleep(Duration::from_secs(MARGIN));
+    target.measure(lines, options);
+    flood.ended().requests
 }

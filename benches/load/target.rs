@@ -30,7 +30,7 @@ impl Target {
     }
 
     /// The load of `lines` on this server.
-    pub fn load<'a>(&'a self, lines: &'a Path, options: Options) -> Load<'a> {
+    fn load<'a>(&'a self, lines: &'a Path, options: Options) -> Load<'a> {
         Load {
             base: &self.running.base,
             what: if self.keeps {
@@ -48,11 +48,6 @@ impl Target {
         let before = cpu_micros(self.running.pid());
         let run = self.load(lines, options).run();
         let cpu = cpu_micros(self.running.pid()) - before;
-        self.note(run, cpu);
-    }
-
-    /// Keeps what was found elsewhere.
-    pub fn note(&mut self, run: Run, cpu: f64) {
         eprintln!(
             "{}: {:.0}/s, p99 {:.2} ms, {:.0} errors{}",
             self.name,

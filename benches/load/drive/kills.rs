@@ -130,7 +130,7 @@ fn exchange_until_gone(base: &str, signer: &Signer, seen: &Sender<Seen>) {
     }
 }
 
-/// Presents every token again, each as a caller of its own: nothing here is to be taken for a flood.
+/// Presents every token again, each as a caller of a network of its own: nothing here is to be taken for a flood.
 fn present_again(
     folder: &Path,
     plan: &Plan,
@@ -140,7 +140,7 @@ fn present_again(
 ) {
     let running = Running::service(folder);
     let again = |number: usize, connection: &mut Connection, token: &str| {
-        let address = format!("2001:db8::{:x}:{:x}", number >> 16, number & 0xffff);
+        let address = format!("2001:db8:{:x}:{:x}::1", number >> 16, number & 0xffff);
         let answer = connection.exchange(token, PROJECT, &address).unwrap();
         let spent = answer.member("reason").as_deref() == Some("token-spent");
         (answer.status == 200, spent, answer.text)

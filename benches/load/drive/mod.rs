@@ -1,13 +1,10 @@
 //! What drives the real program: an issuer that signs tokens, the program as a child, a connection to it.
 //!
-//! The tests include this folder too: what a kill may not lose is looked for by the same lines in both places.
+//! The tests include this folder too: what a kill may not lose is looked for by the same lines in both places. Either has the keys of
+//! the tests' support at its root.
 
 pub mod issuer;
 pub mod kills;
 pub mod running;
 pub mod tokens;
 pub mod wire;
-
-#[expect(dead_code, reason = "the tests make keys of other kinds too")]
-#[path = "../../../tests/support/keys.rs"]
-mod keys;

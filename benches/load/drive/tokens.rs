@@ -4,7 +4,7 @@ use countersign::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::keys::{SigningKey, encoded};
+use crate::support::keys::{SigningKey, encoded};
 
 /// The name under which the issuer's key is published.
 const KID: &str = "kid-0001";
