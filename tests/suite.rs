@@ -17,6 +17,7 @@ mod docs;
 mod exchange;
 mod fake_ci;
 mod guard_rails;
+mod kills;
 mod ledger;
 mod lint;
 mod pins;

@@ -1,0 +1,83 @@
+//! One connection to a service, which is kept open between requests.
+
+use std::io::{BufRead as _, BufReader, Error, Read as _, Result, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::tokens::form;
+
+/// A service that says nothing for so long says nothing any more.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// A connection.
+pub struct Connection(BufReader<TcpStream>);
+
+/// An answer: its status and its body.
+pub struct Answer {
+    pub status: u16,
+    pub text: String,
+}
+
+impl Answer {
+    /// A member of the answer, if the answer is an object and the member a text.
+    pub fn member(&self, name: &str) -> Option<String> {
+        let json: Value = serde_json::from_str(&self.text).ok()?;
+        Some(json.get(name)?.as_str()?.to_owned())
+    }
+}
+
+impl Connection {
+    /// Connects to `http://host:port`.
+    pub fn open(base: &str) -> Result<Self> {
+        let stream = TcpStream::connect(base.trim_start_matches("http://"))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(SILENCE))?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    /// Gets a path.
+    pub fn get(&mut self, path: &str) -> Result<Answer> {
+        self.request(&format!("GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n"))
+    }
+
+    /// Exchanges `token` for a token of `project`, as a caller behind a proxy that says its address.
+    pub fn exchange(&mut self, token: &str, project: &str, address: &str) -> Result<Answer> {
+        let body = form(token, project);
+        self.request(&format!(
+            "POST /oauth/token HTTP/1.1\r\nHost: bench\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+            X-Forwarded-For: {address}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    }
+
+    fn request(&mut self, request: &str) -> Result<Answer> {
+        self.0.get_mut().write_all(request.as_bytes())?;
+        let line = self.line()?;
+        let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let status = status.ok_or_else(|| Error::other("no status"))?;
+        let mut length = 0;
+        loop {
+            let line = self.line()?.to_ascii_lowercase();
+            if line.is_empty() {
+                break;
+            }
+            if let Some(value) = line.strip_prefix("content-length:") {
+                length = value.trim().parse().map_err(Error::other)?;
+            }
+        }
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body)?;
+        let text = String::from_utf8(body).map_err(Error::other)?;
+        Ok(Answer { status, text })
+    }
+
+    fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        if self.0.read_line(&mut line)? == 0 {
+            return Err(Error::other("hung up"));
+        }
+        Ok(line.trim_end().to_owned())
+    }
+}
