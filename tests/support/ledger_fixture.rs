@@ -183,3 +183,12 @@ pub fn large_record(octets: usize) -> Record {
     std::sync::Arc::make_mut(&mut record.claims).extend([claim]);
     record
 }
+
+/// Asks until the store serves again: it tries to open what failed once a second.
+pub fn until_it_serves(store: &EmbeddedStore) {
+    let began = std::time::Instant::now();
+    while let Err(why) = wait(store.check()) {
+        assert!(began.elapsed().as_secs() < 30, "it never recovered: {why}");
+        std::thread::yield_now();
+    }
+}

@@ -110,7 +110,7 @@ fn breaks_and_recovers(fixture: &Embedded, make_room: impl FnOnce()) {
     });
     let (acknowledged, refused) = spend_until_refused(&store);
     make_room();
-    wait(store.check()).unwrap();
+    until_it_serves(&store);
     let spent = wait(store.spend(once("after"), record())).unwrap();
     assert_eq!(spent, Spent::Nth(1));
     assert_kept(&store, &acknowledged);

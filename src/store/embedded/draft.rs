@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::index::Index;
 use super::keys::{self, LONGEST_PIECE};
 use super::layers::Layers;
-use super::records::{Place, Records, placed};
+use super::records::{LONGEST_ENTRY, Place, Records, placed};
 use super::shared::Shared;
 use crate::clock::{Seconds, UnixTime};
 
@@ -160,9 +160,11 @@ impl<'a> Draft<'a> {
 
     /// Adds an entry to the records, to be found under `key`. It can never be changed.
     pub(super) fn put_entry(&mut self, key: Vec<u8>, entry: Vec<u8>) -> Result<(), Fault> {
-        let length = u32::try_from(entry.len());
-        let length = length.map_err(|_| Fault::Refused("an entry is too long to keep".into()))?;
-        let (place, end) = placed(self.end, length);
+        if entry.len() > LONGEST_ENTRY {
+            let why = format!("an entry of {} octets is too long to keep", entry.len());
+            return Err(Fault::Refused(why));
+        }
+        let (place, end) = placed(self.end, &entry);
         self.end = end;
         self.entries.push(entry);
         self.put(key, place.write());
@@ -191,6 +193,9 @@ impl<'a> Draft<'a> {
 
     fn entry_at(&self, value: &[u8]) -> Result<Vec<u8>, String> {
         let place = Place::read(value).ok_or("an entry of the store is damaged")?;
+        if let Some(entry) = self.layers.entry(place) {
+            return Ok(entry);
+        }
         self.records.read(place).map_err(|error| error.to_string())
     }
 

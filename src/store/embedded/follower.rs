@@ -1,4 +1,4 @@
-//! The one thread that lets index and disk follow the journal.
+//! The one thread that lets records, index and their disk follow the journal.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,10 +7,11 @@ use super::Options;
 use super::shared::Shared;
 use super::writer::Step;
 
-/// How long commits gather before the index is told of them.
-const GATHER: Duration = Duration::from_millis(25);
+/// How long commits gather before records and index are told of them. Longer ones would make them work in bursts, which
+/// keep others from a processor.
+const GATHER: Duration = Duration::from_millis(5);
 
-/// With so many changes the index is told at once.
+/// With so many changes they are told at once.
 const MANY: usize = 4096;
 
 /// What the writer tells the follower.
@@ -80,7 +81,7 @@ pub(super) fn follow(shared: &Shared, signal: &Signal, options: &Options) {
     loop {
         let told = signal.wait(options.checkpoint);
         let applied = shared.apply().and_then(|()| {
-            let reached = options.reach(Step::Indexed);
+            let reached = options.reach(Step::Applied);
             reached.map_err(|error| error.to_string())
         });
         let due = told.full_segment || told.stop || made.elapsed() >= options.checkpoint;

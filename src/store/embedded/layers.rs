@@ -1,14 +1,16 @@
-//! What stands in the journal and not in the index yet, over what stands in the index.
+//! What stands in the journal, and in records and index not yet.
 //!
-//! Each batch of sled costs it a buffer, a write and the waking of all its threads, so commits are gathered: the writer
-//! adds to the top layer, and another thread takes that from time to time, makes one batch of it, and drops it. Whoever
-//! reads looks into the layers first, and sees everything that was acknowledged.
+//! The writer adds to the top layer; another thread takes that from time to time, makes it in records and index, and
+//! drops it, so that nobody waits for either. Whoever reads looks into the layers first, and sees everything that was
+//! acknowledged.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::draft::{Entry, Writes};
+use super::frame::Commit;
 use super::index::Reached;
+use super::records::{Place, placed};
 
 #[derive(Default)]
 pub(super) struct Layers(RwLock<Both>);
@@ -16,25 +18,42 @@ pub(super) struct Layers(RwLock<Both>);
 #[derive(Default)]
 struct Both {
     /// What was written last.
-    top: Writes,
+    top: Layer,
     /// How far the top layer follows the journal.
     reached: Reached,
-    /// What is on its way into the index.
-    below: Option<Arc<Writes>>,
+    /// What is on its way into records and index.
+    below: Option<Arc<Layer>>,
+}
+
+/// What some commits write, one after another.
+#[derive(Default)]
+pub(super) struct Layer {
+    /// What is added to the records, by the place where it begins.
+    pub(super) entries: BTreeMap<u64, Vec<u8>>,
+    /// What changes in the index.
+    pub(super) writes: Writes,
 }
 
 impl Layers {
-    /// Adds the writes of one commit, and answers how many wait in the top layer.
-    pub(super) fn add(&self, writes: Writes, reached: Reached) -> usize {
+    /// Adds a commit, after which the records end as `reached` says, and answers how many changes wait in the top layer.
+    pub(super) fn add(&self, commit: Commit, reached: Reached) -> usize {
         let mut both = self.write();
-        // Appending to an empty map costs nothing.
-        if both.top.is_empty() {
-            both.top = writes;
-        } else {
-            both.top.extend(writes);
+        let top = &mut both.top;
+        let mut end = commit.start;
+        for entry in commit.entries {
+            let (place, after) = placed(end, &entry);
+            top.entries.insert(place.start, entry);
+            end = after;
         }
+        // Appending to an empty map costs nothing.
+        if top.writes.is_empty() {
+            top.writes = commit.writes;
+        } else {
+            top.writes.extend(commit.writes);
+        }
+        let waiting = top.writes.len();
         both.reached = reached;
-        both.top.len()
+        waiting
     }
 
     /// How far the layers follow the journal.
@@ -42,11 +61,11 @@ impl Layers {
         self.read().reached
     }
 
-    /// Takes the top layer for the index, where it stays to be seen until [`Self::drop_below`]. `None` if there is
+    /// Takes the top layer for records and index; it stays to be seen until [`Self::drop_below`]. `None` if there is
     /// nothing in it.
-    pub(super) fn take_top(&self) -> Option<(Arc<Writes>, Reached)> {
+    pub(super) fn take_top(&self) -> Option<(Arc<Layer>, Reached)> {
         let mut both = self.write();
-        if both.top.is_empty() {
+        if both.top.writes.is_empty() {
             return None;
         }
         let taken = Arc::new(std::mem::take(&mut both.top));
@@ -54,7 +73,7 @@ impl Layers {
         Some((taken, both.reached))
     }
 
-    /// Drops what is in the index now.
+    /// Drops what records and index have now.
     pub(super) fn drop_below(&self) {
         let below = self.write().below.take();
         // It may be large, and nobody should wait for the lock meanwhile.
@@ -78,13 +97,20 @@ impl Layers {
         key: &[u8],
     ) -> Result<Option<Vec<u8>>, sled::Error> {
         let both = self.read();
-        let below = || both.below.as_ref().and_then(|below| below.get(key));
-        if let Some(value) = both.top.get(key).or_else(below) {
+        let below = || both.below.as_ref()?.writes.get(key);
+        if let Some(value) = both.top.writes.get(key).or_else(below) {
             return Ok(value.clone());
         }
         // A layer is dropped only after the tree has what was in it.
         drop(both);
         Ok(tree.get(key)?.map(|value| value.to_vec()))
+    }
+
+    /// The entry at `place` if it is in no file yet.
+    pub(super) fn entry(&self, place: Place) -> Option<Vec<u8>> {
+        let both = self.read();
+        let below = || both.below.as_ref()?.entries.get(&place.start);
+        both.top.entries.get(&place.start).or_else(below).cloned()
     }
 
     /// At most `limit` keys from `from` on and before `to`, with their values, in order.
@@ -98,7 +124,7 @@ impl Layers {
         let both = self.read();
         let mut over = BTreeMap::new();
         for layer in both.below.as_deref().into_iter().chain([&both.top]) {
-            over.extend(layer.range::<[u8], _>((
+            over.extend(layer.writes.range::<[u8], _>((
                 std::ops::Bound::Included(from),
                 std::ops::Bound::Excluded(to),
             )));
@@ -146,11 +172,15 @@ impl Layers {
 mod tests {
     use super::*;
 
-    fn writes(changes: &[(&str, Option<&str>)]) -> Writes {
+    fn commit(changes: &[(&str, Option<&str>)]) -> Commit {
         let changes = changes.iter();
-        changes
-            .map(|(key, value)| (key.as_bytes().to_vec(), value.map(Into::into)))
-            .collect()
+        let writes = changes.map(|(key, value)| (key.as_bytes().to_vec(), value.map(Into::into)));
+        Commit {
+            number: 1,
+            start: 0,
+            entries: Vec::new(),
+            writes: writes.collect(),
+        }
     }
 
     fn seen(layers: &Layers, tree: &sled::Tree, limit: usize) -> String {
@@ -171,11 +201,11 @@ mod tests {
             tree.insert(key, "0").unwrap();
         }
         let layers = Layers::default();
-        let first = writes(&[("aa", Some("1")), ("b", None), ("c", Some("1"))]);
+        let first = commit(&[("aa", Some("1")), ("b", None), ("c", Some("1"))]);
         layers.add(first, Reached::default());
         assert_eq!(seen(&layers, &tree, 9), "a0 aa1 c1 d0");
         layers.take_top().unwrap();
-        let second = writes(&[("b", Some("2")), ("c", None), ("y", Some("2"))]);
+        let second = commit(&[("b", Some("2")), ("c", None), ("y", Some("2"))]);
         layers.add(second, Reached::default());
         assert_eq!(seen(&layers, &tree, 9), "a0 aa1 b2 d0 y2");
         assert_eq!(seen(&layers, &tree, 3), "a0 aa1 b2");
@@ -185,5 +215,27 @@ mod tests {
         layers.clear(Reached::default());
         assert_eq!(seen(&layers, &tree, 0), "");
         assert_eq!(seen(&layers, &tree, 9), "a0 b0 c0 d0");
+    }
+
+    #[test]
+    fn an_entry_is_seen_until_its_layer_is_dropped() {
+        let layers = Layers::default();
+        let entries = [b"one".to_vec(), b"other".to_vec()];
+        let (first, end) = placed(100, &entries[0]);
+        let (second, end) = placed(end, &entries[1]);
+        let writes = [(b"key".to_vec(), None)].into();
+        let commit = Commit {
+            number: 1,
+            start: 100,
+            entries: entries.to_vec(),
+            writes,
+        };
+        layers.add(commit, Reached { number: 1, end });
+        assert_eq!(layers.entry(first).as_ref(), Some(&entries[0]));
+        let (taken, _) = layers.take_top().unwrap();
+        assert!(taken.entries.keys().eq([&first.start, &second.start]));
+        assert_eq!(layers.entry(second).as_ref(), Some(&entries[1]));
+        layers.drop_below();
+        assert_eq!(layers.entry(second), None);
     }
 }

@@ -17,8 +17,14 @@ use super::index::write_again;
 /// How many octets one file may hold.
 const FILE: u64 = 256 << 20;
 
+/// The longest entry, in octets.
+pub(super) const LONGEST_ENTRY: usize = 16 << 20;
+
 /// The octets in front of each entry.
 const HEADER: u64 = 8;
+
+/// Entries are gathered to about this many octets for one write.
+const LARGEST_BLOCK: usize = 1 << 20;
 
 /// How many files are kept open for reading.
 const MOST_OPEN: usize = 64;
@@ -47,8 +53,10 @@ impl Place {
     }
 }
 
-/// Where an entry of `length` octets begins that is added when the records end at `end`, and where they end then.
-pub(super) fn placed(end: u64, length: u32) -> (Place, u64) {
+/// Where `entry` begins if it is added when the records end at `end`, and where they end then.
+pub(super) fn placed(end: u64, entry: &[u8]) -> (Place, u64) {
+    // A longer one is refused before, and would not be found.
+    let length = u32::try_from(entry.len()).unwrap_or(u32::MAX);
     let whole = HEADER + u64::from(length);
     let left = FILE - end % FILE;
     let start = if whole <= left { end } else { end + left };
@@ -99,26 +107,26 @@ impl Records {
         )))
     }
 
-    /// Adds `entries`, the first of which begins where [`placed`] says when the records end at `end`, and answers where
-    /// they end now. Not durable yet.
-    pub(super) fn append(&self, end: u64, entries: &[Vec<u8>]) -> io::Result<u64> {
-        let mut end = end;
+    /// Writes entries where they were [`placed`]. Not durable yet.
+    pub(super) fn write<'a>(
+        &self,
+        entries: impl IntoIterator<Item = (u64, &'a [u8])>,
+    ) -> io::Result<()> {
         let mut block = Vec::new();
-        let mut block_start = None;
-        for entry in entries {
-            let length = u32::try_from(entry.len()).map_err(io::Error::other)?;
-            let (place, after) = placed(end, length);
-            if place.start != end && block_start.is_some() {
-                self.write(block_start.take(), &mut block)?;
+        let mut begins = 0;
+        for (start, entry) in entries {
+            let follows = start == begins + block.len() as u64 && start % FILE != 0;
+            if !follows || block.len() > LARGEST_BLOCK {
+                self.write_block(begins, &block)?;
+                block.clear();
+                begins = start;
             }
-            block_start.get_or_insert(place.start);
+            let length = u32::try_from(entry.len()).map_err(io::Error::other)?;
             block.extend(length.to_le_bytes());
             block.extend(crc32fast::hash(entry).to_le_bytes());
             block.extend(entry);
-            end = after;
         }
-        self.write(block_start, &mut block)?;
-        Ok(end)
+        self.write_block(begins, &block)
     }
 
     /// The entry at `place`.
@@ -159,14 +167,13 @@ impl Records {
         Ok(())
     }
 
-    fn write(&self, start: Option<u64>, block: &mut Vec<u8>) -> io::Result<()> {
-        if let Some(start) = start {
-            let number = start / FILE;
-            self.lock().unsynced.insert(number);
-            self.file(number)?.write_all_at(block, start % FILE)?;
-            block.clear();
+    fn write_block(&self, start: u64, block: &[u8]) -> io::Result<()> {
+        if block.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let number = start / FILE;
+        self.lock().unsynced.insert(number);
+        self.file(number)?.write_all_at(block, start % FILE)
     }
 
     fn file(&self, number: u64) -> io::Result<Arc<File>> {
@@ -207,28 +214,31 @@ impl Records {
 mod tests {
     use super::*;
 
-    fn places(mut end: u64, entries: &[Vec<u8>]) -> (Vec<Place>, u64) {
-        let mut found = Vec::new();
+    /// Adds entries to records that end at `end`, and answers where they lie and where the records end now.
+    fn add(records: &Records, mut end: u64, entries: &[&[u8]]) -> (Vec<Place>, u64) {
+        let mut places = Vec::new();
         for entry in entries {
-            let (place, after) = placed(end, u32::try_from(entry.len()).unwrap());
-            found.push(place);
+            let (place, after) = placed(end, entry);
+            places.push(place);
             end = after;
         }
-        (found, end)
+        let starts = places.iter().map(|place| place.start);
+        records.write(starts.zip(entries.iter().copied())).unwrap();
+        (places, end)
     }
 
     #[test]
     fn entries_are_read_back_from_where_they_were_placed() {
         let folder = tempfile::tempdir().unwrap();
         let records = Records::open(folder.path()).unwrap();
-        let entries = [b"one".to_vec(), Vec::new(), vec![b'x'; 100_000]];
-        let (places, end) = places(0, &entries);
-        records.append(0, &entries).unwrap();
+        let long = vec![b'x'; 3 << 20];
+        let entries = [&b"one"[..], b"", &long, b"last"];
+        let (places, end) = add(&records, 0, &entries);
         records.sync().unwrap();
         let again = Records::open(folder.path()).unwrap();
         again.check_end(end).unwrap();
-        for (place, entry) in places.into_iter().zip(&entries) {
-            assert_eq!(&again.read(place).unwrap(), entry);
+        for (place, entry) in places.into_iter().zip(entries) {
+            assert_eq!(again.read(place).unwrap(), entry);
             assert_eq!(Place::read(&place.write()), Some(place));
         }
     }
@@ -236,16 +246,17 @@ mod tests {
     #[test]
     fn no_entry_lies_in_two_files() {
         let folder = tempfile::tempdir().unwrap();
-        let end = FILE - 20;
         let records = Records::open(folder.path()).unwrap();
-        let entries = [b"fits".to_vec(), b"fits no more".to_vec(), b"next".to_vec()];
-        let (found, after) = places(end, &entries);
-        assert_eq!(found[1].start, FILE);
-        records.append(end, &entries).unwrap();
-        for (place, entry) in found.into_iter().zip(&entries) {
-            assert_eq!(&records.read(place).unwrap(), entry);
+        let entries = [&b"fits"[..], b"fits no more", b"next"];
+        let (places, end) = add(&records, FILE - 20, &entries);
+        assert_eq!(places[1].start, FILE);
+        for (place, entry) in places.into_iter().zip(entries) {
+            assert_eq!(records.read(place).unwrap(), entry);
         }
-        assert_eq!(after, FILE + 2 * HEADER + 16);
+        assert_eq!(end, FILE + 2 * HEADER + 16);
+        let exactly = vec![0; 12];
+        assert_eq!(placed(FILE - 20, &exactly).1, FILE);
+        assert_eq!(placed(FILE, &exactly).0.start, FILE);
     }
 
     #[test]
@@ -253,7 +264,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let records = Records::open(folder.path()).unwrap();
         assert!(records.check_end(10).is_err());
-        let end = records.append(0, &[b"one".to_vec()]).unwrap();
+        let (_, end) = add(&records, 0, &[b"one"]);
         records.check_end(end).unwrap();
         let fault = |end| records.check_end(end).unwrap_err().to_string();
         assert!(fault(end + 1).contains("have lost their end"));
@@ -264,8 +275,7 @@ mod tests {
     fn a_changed_octet_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let records = Records::open(folder.path()).unwrap();
-        records.append(0, &[b"one".to_vec()]).unwrap();
-        let (place, _) = placed(0, 3);
+        let place = add(&records, 0, &[b"one"]).0[0];
         records.file(0).unwrap().write_all_at(b"0", 8).unwrap();
         assert!(records.read(place).is_err());
     }

@@ -9,7 +9,7 @@ use super::frame::Commit;
 use super::index::{Index, Reached, write_again};
 use super::journal::Journal;
 use super::layers::Layers;
-use super::records::Records;
+use super::records::{Records, placed};
 
 pub(super) struct Shared {
     pub(super) folder: Folder,
@@ -57,11 +57,15 @@ impl Shared {
         index.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Makes in the index what waits for it.
+    /// Makes in records and index what waits for them.
     pub(super) fn apply(&self) -> Result<(), String> {
         let index = self.index().ok_or("the index is not open")?;
-        if let Some((writes, reached)) = self.layers.take_top() {
-            index.apply(&writes, reached)?;
+        if let Some((layer, reached)) = self.layers.take_top() {
+            let entries = layer.entries.iter();
+            let entries = entries.map(|(start, entry)| (*start, entry.as_slice()));
+            let written = self.records.write(entries);
+            written.map_err(|error| error.to_string())?;
+            index.apply(&layer.writes, reached)?;
             self.layers.drop_below();
         }
         Ok(())
@@ -119,9 +123,13 @@ impl Shared {
     fn follow(&self, index: &Index, commits: Vec<Commit>) -> Result<(), String> {
         let before = index.reached()?;
         for commit in commits {
-            let added = self.records.append(commit.start, &commit.entries);
-            let end = added.map_err(|error| error.to_string())?;
-            let number = commit.number;
+            let (number, mut end) = (commit.number, commit.start);
+            for entry in &commit.entries {
+                let (place, after) = placed(end, entry);
+                let written = self.records.write([(place.start, entry.as_slice())]);
+                written.map_err(|error| error.to_string())?;
+                end = after;
+            }
             let reached = Reached { number, end };
             let further = if number > before.number {
                 reached

@@ -1,8 +1,8 @@
 //! The one thread that writes.
 //!
-//! It takes everything that waits, decides it in order into one commit, writes that into the journal, syncs once, adds to
-//! the records, and then wakes everybody. The index follows. While it syncs the next commit gathers, so no timer is
-//! needed to make commits large.
+//! It takes everything that waits, decides it in order into one commit, writes that into the journal, syncs once, and
+//! then wakes everybody. Records and index follow. While it syncs the next commit gathers, so no timer is needed to make
+//! commits large.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,12 +36,10 @@ pub enum Step {
     Decided,
     /// The operating system has it.
     Written,
-    /// The disk has it. From here on it is true.
+    /// The disk has it. From here on it is true; next it can be seen, and then who waits is told.
     Synced,
-    /// The records have it. It can be seen next, and then who waits is told.
-    Recorded,
-    /// The index has it, and others with it.
-    Indexed,
+    /// Records and index have it, and others with it. This happens in another thread.
+    Applied,
 }
 
 pub(super) struct Writer {
@@ -133,7 +131,7 @@ impl Writer {
             return Err(error);
         }
         if !plan.drafted.writes.is_empty() {
-            self.keep(index, plan.drafted, plan.counts)?;
+            self.keep(plan.drafted, plan.counts)?;
         }
         Ok(plan.forgotten)
     }
@@ -170,7 +168,7 @@ impl Writer {
     }
 
     /// Puts a commit on disk, and lets it be seen.
-    fn keep(&mut self, index: Arc<Index>, drafted: Drafted, counts: Pending) -> Result<(), String> {
+    fn keep(&mut self, drafted: Drafted, counts: Pending) -> Result<(), String> {
         let commit = Commit {
             number: self.number + 1,
             start: self.shared.layers.reached().end,
@@ -184,17 +182,11 @@ impl Writer {
             return Err(error.to_string());
         }
         self.number = commit.number;
-        if let Err(error) = self.record(&commit) {
-            // It is in the journal, and will be made from there when the index is opened again.
-            drop(index);
-            self.shared.give_up();
-            return Err(error.to_string());
-        }
         let reached = Reached {
             number: commit.number,
             end: drafted.end,
         };
-        let waiting = self.shared.layers.add(commit.writes, reached);
+        let waiting = self.shared.layers.add(commit, reached);
         self.signal.waiting(waiting);
         Ok(())
     }
@@ -208,11 +200,6 @@ impl Writer {
             self.signal.segment_is_full();
         }
         self.options.reach(Step::Synced)
-    }
-
-    fn record(&self, commit: &Commit) -> std::io::Result<()> {
-        self.shared.records.append(commit.start, &commit.entries)?;
-        self.options.reach(Step::Recorded)
     }
 
     /// The index; opened again if a failure closed it.
