@@ -59,7 +59,7 @@ impl Records {
             verified: true,
             unverified_issuer: None,
             subject: subject.map(str::to_owned),
-            claims,
+            claims: claims.into(),
             audience: "octo-platform-engineering/payments-settlement-service".into(),
             project: Some("octo-platform-engineering/payments-settlement-service".into()),
             project_id: Some("p2v6yd4hq3kx".into()),
@@ -108,7 +108,7 @@ impl Records {
         let times = [("nbf", -300), ("iat", 0), ("exp", 300)];
         let times = times.map(|(claim, after)| (claim, Value::from(at.seconds() + after)));
         for (claim, value) in texts.into_iter().chain(times) {
-            record.claims.insert(claim.to_owned(), value);
+            std::sync::Arc::make_mut(&mut record.claims).insert(claim.to_owned(), value);
         }
         record
     }

@@ -58,7 +58,7 @@ pub struct Options {
     pub waiting: usize,
     /// How long counted denials may wait for their commit, and how often expired keys are looked for, 10 s.
     pub idle: Duration,
-    /// How many octets of memory the index may use for what it has read, 32 MiB.
+    /// How many octets of memory the index may use for what it has read, 4 MiB; the system keeps the rest at hand.
     pub cache: u64,
     /// How long what is in the journal may wait to be synced in its place, 2 s: no more is made again after a crash.
     pub checkpoint: Duration,
@@ -76,7 +76,7 @@ impl Default for Options {
             reserve: 32 << 20,
             waiting: 4096,
             idle: Duration::from_secs(10),
-            cache: 32 << 20,
+            cache: 4 << 20,
             checkpoint: Duration::from_secs(2),
             free_space: None,
             at_step: None,
