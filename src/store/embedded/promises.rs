@@ -28,13 +28,19 @@ impl Ledger for EmbeddedStore {
         spend: Spend,
         record: Record,
     ) -> BoxFuture<'_, Result<Spent, StoreUnavailable>> {
+        // Written out by who asks, and not by the one thread that all wait for; most uses of a token are its first.
+        let record = Written::new(record, Some(1));
         self.ask(Share::Whole, move |draft| {
             spend_and_record(draft, &spend, record)
         })
     }
 
     fn record_denial(&self, denial: Denial) -> BoxFuture<'_, Result<DecisionId, StoreUnavailable>> {
-        self.ask(Share::Half, move |draft| record_once(draft, &denial))
+        let (key, until) = (denial.key, denial.until);
+        let record = Written::new(denial.record, None);
+        self.ask(Share::Half, move |draft| {
+            record_once(draft, &key, until, record)
+        })
     }
 
     fn denial_on_record(
@@ -150,12 +156,41 @@ impl Ledger for EmbeddedStore {
     }
 }
 
-fn spend_and_record(
-    draft: &mut Draft<'_>,
-    spend: &Spend,
-    mut record: Record,
-) -> Result<Spent, Fault> {
-    let pinned = match names::compare(draft, &spend.pins, &record)? {
+/// A record with its JSON.
+struct Written {
+    record: Record,
+    json: Result<Vec<u8>, serde_json::Error>,
+}
+
+impl Written {
+    fn new(mut record: Record, use_number: Option<u32>) -> Self {
+        record.use_number = use_number;
+        let json = serde_json::to_vec(&record);
+        Self { record, json }
+    }
+
+    /// The same record of another use.
+    fn of_use(self, number: u32) -> Self {
+        if self.record.use_number == Some(number) {
+            self
+        } else {
+            Self::new(self.record, Some(number))
+        }
+    }
+
+    /// Adds it to the records. None is ever written over.
+    fn put(self, draft: &mut Draft<'_>) -> Result<Record, Fault> {
+        let why = |error| Fault::Refused(format!("the record cannot be written: {error}"));
+        draft.put_entry(
+            keys::record(self.record.decision_id),
+            self.json.map_err(why)?,
+        )?;
+        Ok(self.record)
+    }
+}
+
+fn spend_and_record(draft: &mut Draft<'_>, spend: &Spend, record: Written) -> Result<Spent, Fault> {
+    let pinned = match names::compare(draft, &spend.pins, &record.record)? {
         Ok(pinned) => pinned,
         Err(differ) => return Ok(Spent::IdentityChanged(differ)),
     };
@@ -174,34 +209,26 @@ fn spend_and_record(
         return Ok(Spent::Exhausted);
     }
     let number = used + 1;
-    record.use_number = Some(number);
-    write_record(draft, &record)?;
+    let record = record.of_use(number).put(draft)?;
     names::write(draft, pinned, &record)?;
     let until = before.map_or(spend.until, |uses| uses.until.max(spend.until));
     draft.put_until(until, key, Uses { number, until }.write());
     Ok(Spent::Nth(number))
 }
 
-fn record_once(draft: &mut Draft<'_>, denial: &Denial) -> Result<DecisionId, Fault> {
-    let key = keys::denial(&denial.key);
+fn record_once(
+    draft: &mut Draft<'_>,
+    key: &DenialKey,
+    until: UnixTime,
+    record: Written,
+) -> Result<DecisionId, Fault> {
+    let key = keys::denial(key);
     if let Some(value) = draft.get(&key)? {
         return Ok(Denied::read(&value).ok_or_else(damaged)?.id);
     }
-    write_record(draft, &denial.record)?;
-    let (id, until) = (denial.record.decision_id, denial.until);
+    let id = record.put(draft)?.decision_id;
     draft.put_until(until, key, Denied { id, until }.write());
     Ok(id)
-}
-
-/// Adds a record. None is ever written over.
-fn write_record(draft: &mut Draft<'_>, record: &Record) -> Result<(), Fault> {
-    let key = keys::record(record.decision_id);
-    if draft.get(&key)?.is_some() {
-        return Err(Fault::Refused("the decision is on record already".into()));
-    }
-    let json = serde_json::to_vec(record)
-        .map_err(|error| Fault::Refused(format!("the record cannot be written: {error}")))?;
-    draft.put_entry(key, json)
 }
 
 /// Where a page of decisions or events begins: after `last`, but not before `since`.
