@@ -202,16 +202,18 @@ impl<'a> Draft<'a> {
     /// Forgets spent tokens and denials whose time is over: `limit`, and some more that stand beside them. Answers how
     /// many it looked at.
     ///
-    /// The time is looked up under the key itself: one that has got another time meanwhile stands elsewhere in the index
+    /// The time is looked up under the key itself: one that has got another time meanwhile stands in another list
     /// too, and stays. How far spent tokens are forgotten is written beside it, see [`Self::remembers`].
     pub(super) fn forget_expired(
         &mut self,
         now: UnixTime,
         limit: usize,
     ) -> Result<usize, sled::Error> {
-        let until = keys::index_after(now);
-        let most = limit.div_ceil(keys::MOST_INDEXED).max(LISTS);
-        let due = self.layers.range(self.tree, &[keys::INDEX], &until, most)?;
+        let until = keys::expiry_after(now);
+        let most = limit.div_ceil(keys::MOST_LISTED).max(LISTS);
+        let due = self
+            .layers
+            .range(self.tree, &[keys::EXPIRY], &until, most)?;
         let before = self.forgotten()?;
         let mut forgotten = before;
         let mut seen = 0;
@@ -285,7 +287,7 @@ impl<'a> Draft<'a> {
         let mut lists = Vec::new();
         let mut rest = expiring.as_slice();
         while let Some(first) = rest.first() {
-            let length = rest.iter().take(keys::MOST_INDEXED);
+            let length = rest.iter().take(keys::MOST_LISTED);
             let length = length.take_while(|next| alike(first, next)).count();
             let (list, left) = rest.split_at(length.max(1));
             lists.push(list);
@@ -295,7 +297,7 @@ impl<'a> Draft<'a> {
             let last = list.last().map_or(UnixTime::EPOCH, |(until, _)| *until);
             let names: Vec<u8> = list.iter().flat_map(|(_, key)| key.clone()).collect();
             self.writes
-                .insert(keys::index(last, number, count), Some(names));
+                .insert(keys::expiry(last, number, count), Some(names));
         }
     }
 }

@@ -88,17 +88,26 @@ impl Folder {
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {
                 // Before there was a journal, the database lay in the folder itself.
-                if path.join("db").exists() {
+                if path.join("db").is_file() && path.join("conf").is_file() {
                     return Err(OpenError::Older(path.to_owned()));
                 }
-                Ok(Self {
+                let folder = Self {
                     path: path.to_owned(),
                     lock,
-                })
+                };
+                folder.make_parts().map_err(refused)?;
+                Ok(folder)
             }
             Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::InUse(path.to_owned())),
             Err(error) => Err(OpenError::Failed(path.to_owned(), error.to_string())),
         }
+    }
+
+    fn make_parts(&self) -> io::Result<()> {
+        for part in [self.index(), self.journal(), self.records()] {
+            DirBuilder::new().recursive(true).mode(0o700).create(part)?;
+        }
+        Ok(())
     }
 
     /// The folder of the index.

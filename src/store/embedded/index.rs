@@ -1,7 +1,7 @@
 //! The index: where things are looked up. One opening of sled, which a failed write ends.
 //!
-//! Nothing in it is true because it is here: each change stands in the journal first, and is made here afterwards. What a
-//! crash takes away is made again from there.
+//! Each change stands in the journal first, and is made here afterwards. What a crash takes away is made again from there,
+//! as far back as the last checkpoint; what is older is here alone.
 //!
 //! What was found in sled 0.34.7, and what is done about it here:
 //! - `flush` writes its buffers and calls `sync_file_range`, which makes neither the size of the file nor the cache of
@@ -19,6 +19,8 @@ use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
 
 use super::draft::Writes;
 use super::folder::Folder;
@@ -144,12 +146,19 @@ impl Drop for Index {
     }
 }
 
-/// Writes the file at `path` over itself and syncs it. Only while nobody else writes it.
+/// Writes the file at `path` over itself and syncs it. Waits until sled, which locks its file, has let go of it.
 ///
 /// After a failed sync the system may call pages clean that never reached the disk, and no later sync would write them.
 /// Whatever the file reads as now, this makes it what is on disk, before anything is built on it.
 pub(super) fn write_again(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let began = Instant::now();
+    while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if error != rustix::io::Errno::WOULDBLOCK || began.elapsed() > LETS_GO_WITHIN {
+            return Err(error.into());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let mut block = vec![0; 1 << 20];
     let mut offset = 0;
     loop {
@@ -186,8 +195,7 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, 
 /// Wakes threads that wait for a write that has failed.
 ///
 /// sled 0.34.7 marks itself as failed without waking those who wait for the write, when it fails in the thread that
-/// `exit_reservation` starts, which is the one that every batch ends with. Any other call that meets the mark does wake
-/// them.
+/// `exit_reservation` starts. Any other call that meets the mark does wake them.
 struct Watchdog {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,

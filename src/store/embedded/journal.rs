@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::frame::{ALIGNED, Commit, decode, encode};
+use super::index::write_again;
 
 /// The length of the first segment, in octets. Each new one is twice as long, up to [`LONGEST_SEGMENT`]: a store that is
 /// hardly used should not take much of the disk.
@@ -20,8 +21,9 @@ const FIRST_SEGMENT: u64 = 256 << 10;
 /// The length of a segment under load, in octets.
 const LONGEST_SEGMENT: u64 = 8 << 20;
 
-/// How many octets of full segments may wait to be used again. More only gather if nothing reaches the index.
-const MOST_WAITING: u64 = 512 << 20;
+/// How many octets of full segments may wait to be used again. More only gather if nothing reaches the index's disk, and
+/// all of them are read at the next start.
+const MOST_WAITING: u64 = 128 << 20;
 
 /// The segments of one folder.
 #[derive(Clone)]
@@ -50,7 +52,7 @@ struct Segment {
     length: u64,
     /// Where the next frame goes.
     end: u64,
-    /// The number of the last commit in it.
+    /// The number of the last commit in it that was synced.
     last: u64,
 }
 
@@ -58,6 +60,8 @@ struct Segment {
 pub(super) struct Pen {
     journal: Journal,
     active: Option<Segment>,
+    /// The number of the last commit that was written.
+    written: u64,
     buffer: Vec<u8>,
 }
 
@@ -71,9 +75,9 @@ pub(super) struct Gap {
 }
 
 impl Journal {
-    /// The journal in `folder`, which is made if it is not there, and what is in it, as [`Self::commits`] says.
+    /// The journal in `folder`, and what is in it, as [`Self::commits`] says. All of that is durable when this returns: a
+    /// process that was killed between a write and its sync left octets behind that only the system has.
     pub(super) fn open(folder: &Path, applied: u64) -> io::Result<(Self, Vec<Commit>)> {
-        std::fs::create_dir_all(folder)?;
         let journal = Self(Arc::new(Inner {
             folder: folder.to_owned(),
             pool: Mutex::new(Pool {
@@ -83,52 +87,62 @@ impl Journal {
                 next_length: FIRST_SEGMENT,
             }),
         }));
-        let commits = journal.commits(applied, u64::MAX)?;
-        let last = commits.last().map_or(0, |commit| commit.number);
-        let mut pool = journal.lock();
-        for (generation, path) in segments(folder)? {
-            let file = OpenOptions::new().read(true).write(true).open(&path)?;
-            let length = file.metadata()?.len();
-            pool.next_generation = generation + 1;
-            pool.next_length = pool.next_length.max(length).min(LONGEST_SEGMENT);
-            pool.sealed.push_back(Segment {
-                file,
-                path,
-                generation,
-                length,
-                end: length,
-                last,
-            });
+        let found = segments(folder)?;
+        let mut commits = BTreeMap::new();
+        let mut filled = Vec::new();
+        for (generation, path) in &found {
+            let before = commits.len();
+            read(path, *generation, &mut commits)?;
+            filled.push(commits.len() > before);
         }
-        drop(pool);
-        Ok((journal, commits))
+        let last = commits.keys().next_back().copied().unwrap_or(0);
+        let last_filled = filled.iter().rposition(|filled| *filled);
+        for (place, (generation, path)) in found.into_iter().enumerate() {
+            let is_filled = filled.get(place) == Some(&true);
+            if is_filled {
+                write_again(&path)?;
+            }
+            // What holds no commit may be written next, if it comes after all that do.
+            let is_ready = last_filled.is_none_or(|filled| filled < place);
+            journal.take_in(path, generation, last, is_ready)?;
+        }
+        File::open(folder)?.sync_all()?;
+        Ok((journal, run(commits, applied)?))
     }
 
-    /// Every commit up to `until` that was not overwritten yet, in order, read from the files. None after `applied` is
-    /// missing. One that was cut off at the end was never acknowledged, and is not among them.
+    /// Takes up a segment that an earlier process left behind.
+    fn take_in(&self, path: PathBuf, generation: u64, last: u64, is_ready: bool) -> io::Result<()> {
+        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        let length = file.metadata()?.len();
+        let mut pool = self.lock();
+        pool.next_generation = generation + 1;
+        pool.next_length = pool.next_length.max(length).min(LONGEST_SEGMENT);
+        let is_ready = is_ready && pool.ready.is_empty() && length >= FIRST_SEGMENT;
+        let segment = Segment {
+            file,
+            path,
+            generation,
+            length,
+            end: if is_ready { 0 } else { length },
+            last: if is_ready { 0 } else { last },
+        };
+        if is_ready {
+            pool.ready.push_back(segment);
+        } else {
+            pool.sealed.push_back(segment);
+        }
+        Ok(())
+    }
+
+    /// The commits up to `until` that are still there: those without a gap that end with the last one, in order. None
+    /// after `applied` is missing. One that was cut off at the end was never acknowledged, and is not among them.
     pub(super) fn commits(&self, applied: u64, until: u64) -> io::Result<Vec<Commit>> {
         let mut found = BTreeMap::new();
         for (generation, path) in segments(&self.0.folder)? {
-            let octets = std::fs::read(&path)?;
-            let mut at = 0;
-            while let Some(rest) = octets.get(at..).filter(|rest| !rest.is_empty()) {
-                let Some((commit, used)) = decode(rest, generation) else {
-                    at += ALIGNED;
-                    continue;
-                };
-                at += used.next_multiple_of(ALIGNED);
-                if commit.number <= until {
-                    // A number that stands in a later segment too was not acknowledged here.
-                    found.insert(commit.number, commit);
-                }
-            }
+            read(&path, generation, &mut found)?;
         }
-        for (expected, (number, _)) in (applied + 1..).zip(found.range(applied + 1..)) {
-            if expected != *number {
-                return Err(io::Error::other(Gap { missing: expected }));
-            }
-        }
-        Ok(found.into_values().collect())
+        found.retain(|number, _| *number <= until);
+        run(found, applied)
     }
 
     /// Where commits are written from now on.
@@ -136,36 +150,53 @@ impl Journal {
         Pen {
             journal: self.clone(),
             active: None,
+            written: 0,
             buffer: Vec::new(),
         }
     }
 
     /// Lets the segments be used again whose commits are all durable elsewhere: up to number `durable`. Makes one ready
-    /// for when the active one is full.
+    /// for when the active one is full. Only one thread may call this.
     pub(super) fn release(&self, durable: u64) -> io::Result<()> {
         loop {
-            let mut pool = self.lock();
-            if pool.sealed.front().is_none_or(|first| first.last > durable) {
-                break;
-            }
-            let Some(first) = pool.sealed.pop_front() else {
-                break;
+            let pool = self.lock();
+            let Some(first) = pool.sealed.front().filter(|first| first.last <= durable) else {
+                return Ok(());
             };
-            if !pool.ready.is_empty() || first.length < pool.next_length {
-                drop(pool);
-                std::fs::remove_file(&first.path)?;
-                continue;
+            let is_spare = pool.ready.is_empty() && first.length == pool.next_length;
+            let old = first.path.clone();
+            drop(pool);
+            // It leaves the line only when it is gone: one that were forgotten here would be found at the next start.
+            if is_spare {
+                self.make_ready(&old)?;
+            } else {
+                std::fs::remove_file(&old)?;
+                self.lock().sealed.pop_front();
+                self.sync_names()?;
             }
-            let generation = pool.take_generation();
-            let path = self.path(generation);
-            std::fs::rename(&first.path, &path)?;
-            pool.ready.push_back(Segment {
-                path,
-                generation,
-                end: 0,
-                ..first
-            });
         }
+    }
+
+    /// Gives the first of the sealed segments a new generation, by which what is in it counts no more. It may be written
+    /// once that name is durable.
+    fn make_ready(&self, old: &Path) -> io::Result<()> {
+        let generation = self.lock().take_generation();
+        let path = self.path(generation);
+        std::fs::rename(old, &path)?;
+        let first = self.lock().sealed.pop_front();
+        self.sync_names()?;
+        let renamed = |first| Segment {
+            path,
+            generation,
+            end: 0,
+            last: 0,
+            ..first
+        };
+        self.lock().ready.extend(first.map(renamed));
+        Ok(())
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
         File::open(&self.0.folder)?.sync_all()
     }
 
@@ -196,7 +227,7 @@ impl Journal {
             .open(&path)?;
         let zeroed = zeros(&file, length)
             .and_then(|()| file.sync_all())
-            .and_then(|()| File::open(&self.0.folder)?.sync_all());
+            .and_then(|()| self.sync_names());
         if let Err(error) = zeroed {
             let _ = std::fs::remove_file(&path);
             return Err(error);
@@ -235,6 +266,14 @@ impl Pen {
     /// and goes into a segment of its own, where it counts in its stead: what shares a segment with a failed write is not
     /// written again.
     pub(super) fn write(&mut self, commit: &Commit) -> io::Result<bool> {
+        let written = self.try_write(commit);
+        if written.is_err() {
+            self.seal();
+        }
+        written
+    }
+
+    fn try_write(&mut self, commit: &Commit) -> io::Result<bool> {
         let generation = self.active.as_ref().map_or(0, |active| active.generation);
         encode(commit, generation, &mut self.buffer);
         let room = self.buffer.len() as u64;
@@ -251,18 +290,25 @@ impl Pen {
         };
         active.file.write_all_at(&self.buffer, active.end)?;
         active.end += room;
-        active.last = commit.number;
+        self.written = commit.number;
         Ok(turned && full)
     }
 
     /// Makes durable what was written.
     pub(super) fn sync(&mut self) -> io::Result<()> {
-        self.active
-            .as_ref()
-            .map_or(Ok(()), |active| active.file.sync_data())
+        let Some(active) = &mut self.active else {
+            return Ok(());
+        };
+        let synced = active.file.sync_data();
+        if synced.is_err() {
+            self.seal();
+        } else {
+            active.last = self.written;
+        }
+        synced
     }
 
-    /// Leaves the segment that is being written: it is full, or a write into it failed.
+    /// Leaves the segment that is being written.
     pub(super) fn seal(&mut self) {
         if let Some(full) = self.active.take() {
             self.journal.lock().sealed.push_back(full);
@@ -280,6 +326,46 @@ impl Pen {
         self.active = Some(next);
         Ok(())
     }
+}
+
+/// Adds the commits of one segment. A number that stood in an earlier one too was not acknowledged there.
+fn read(path: &Path, generation: u64, found: &mut BTreeMap<u64, Commit>) -> io::Result<()> {
+    let octets = std::fs::read(path)?;
+    let mut at = 0;
+    while let Some(rest) = octets.get(at..).filter(|rest| !rest.is_empty()) {
+        if let Some((commit, used)) = decode(rest, generation) {
+            at += used.next_multiple_of(ALIGNED);
+            found.insert(commit.number, commit);
+        } else {
+            at += ALIGNED;
+        }
+    }
+    Ok(())
+}
+
+/// Those of `found` without a gap that end with the last: what stands before a gap was durable elsewhere long ago, and
+/// made again alone it would turn back what came after it.
+fn run(found: BTreeMap<u64, Commit>, applied: u64) -> io::Result<Vec<Commit>> {
+    let Some(last) = found
+        .keys()
+        .next_back()
+        .copied()
+        .filter(|last| *last >= applied)
+    else {
+        return Ok(Vec::new());
+    };
+    let mut commits = VecDeque::new();
+    for (number, commit) in found.into_iter().rev() {
+        if number + commits.len() as u64 != last {
+            break;
+        }
+        commits.push_front(commit);
+    }
+    let first = last + 1 - commits.len() as u64;
+    if first > applied + 1 {
+        return Err(io::Error::other(Gap { missing: first - 1 }));
+    }
+    Ok(commits.into())
 }
 
 /// The segments of a folder with their generations, which rise.
@@ -359,6 +445,7 @@ mod tests {
         let (journal, mut pen) = filled(folder.path(), (1..=4).map(|number| commit(number, 90)));
         for number in 5..400 {
             pen.write(&commit(number, 100_000)).unwrap();
+            pen.sync().unwrap();
             journal.release(number - 3).unwrap();
         }
         assert!(segments(folder.path()).unwrap().len() <= 4);
@@ -393,11 +480,52 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_before_a_gap_is_not_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(filled(
+            folder.path(),
+            (1..=5).map(|number| commit(number, 5000)),
+        ));
+        let (_, path) = segments(folder.path()).unwrap().remove(0);
+        let file = OpenOptions::new().write(true).open(path).unwrap();
+        file.write_all_at(b"?", 8192 + 100).unwrap();
+        let found = |applied| Journal::open(folder.path(), applied).map(|(_, commits)| commits);
+        let numbers = |applied| -> Vec<u64> {
+            let commits = found(applied).unwrap();
+            commits.iter().map(|commit| commit.number).collect()
+        };
+        assert_eq!(numbers(4), [3, 4, 5]);
+        assert_eq!(numbers(2), [3, 4, 5]);
+        assert!(found(1).is_err());
+        // An index that is further than all of it was given what it lacks by nobody.
+        assert!(numbers(6).is_empty());
+    }
+
+    #[test]
+    fn a_segment_that_was_made_ready_is_written_by_the_next_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = (1..=300).map(|number| commit(number, 100_000));
+        let (journal, mut pen) = filled(folder.path(), long);
+        pen.seal();
+        journal.release(300).unwrap();
+        drop((journal, pen));
+        let (journal, commits) = Journal::open(folder.path(), 300).unwrap();
+        assert!(commits.is_empty());
+        assert_eq!(journal.lock().ready.len(), 1);
+        let mut pen = journal.pen();
+        pen.write(&commit(301, 90)).unwrap();
+        pen.sync().unwrap();
+        assert_eq!(segments(folder.path()).unwrap().len(), 1);
+        assert_eq!(numbers(folder.path(), 300).unwrap(), [301]);
+    }
+
+    #[test]
     fn after_a_failed_commit_the_one_with_its_number_in_a_later_segment_counts() {
         let folder = tempfile::tempdir().unwrap();
         let (_, mut pen) = filled(folder.path(), [commit(1, 10), commit(2, 10)].into_iter());
         pen.seal();
         pen.write(&commit(2, 20)).unwrap();
+        pen.sync().unwrap();
         let (_, commits) = Journal::open(folder.path(), 1).unwrap();
         assert_eq!(commits, [commit(1, 10), commit(2, 20)]);
     }

@@ -1,6 +1,6 @@
 //! What lies where in the one tree of the index.
 //!
-//! One tree, because a batch is atomic within a tree and not across trees. The first byte of a key says what it is:
+//! The first byte of a key says what it is:
 //!
 //! | key | value |
 //! |---|---|
@@ -47,8 +47,8 @@ pub(super) const REACHED_KEY: &[u8] = b"meta/reached";
 /// of 512 KiB) into a file of its own, which it never syncs. Twenty pieces of this length stay well below.
 pub(super) const LONGEST_PIECE: usize = 4096;
 
-/// The entries of the index by time begin with this.
-pub(super) const INDEX: u8 = b'x';
+/// The lists of what expires begin with this.
+pub(super) const EXPIRY: u8 = b'x';
 /// Aggregated denials begin with this.
 pub(super) const AGGREGATE: u8 = b'a';
 /// Signing keys begin with this.
@@ -66,8 +66,8 @@ const DIGEST: usize = 20;
 /// The length of the key of a spent token or a denial.
 pub(super) const EXPIRING: usize = 1 + DIGEST;
 
-/// How many keys one entry of the index by time names at most: it must be one piece.
-pub(super) const MOST_INDEXED: usize = LONGEST_PIECE / EXPIRING;
+/// How many keys one list of what expires names at most: it must be one piece.
+pub(super) const MOST_LISTED: usize = LONGEST_PIECE / EXPIRING;
 
 pub(super) fn spent(key: &SpentKey) -> Vec<u8> {
     join(&[b"s", key.as_bytes().get(..DIGEST).unwrap_or_default()])
@@ -138,15 +138,15 @@ pub(super) fn piece(key: &[u8], number: u16) -> Vec<u8> {
     join(&[key, &number.to_be_bytes()])
 }
 
-/// The entry of the commit `number` that lets keys be forgotten at `until`; `count` tells several apart.
-pub(super) fn index(until: UnixTime, number: u64, count: u16) -> Vec<u8> {
+/// The list of the commit `number` of what may be forgotten at `until`; `count` tells several apart.
+pub(super) fn expiry(until: UnixTime, number: u64, count: u16) -> Vec<u8> {
     let (number, count) = (number.to_be_bytes(), count.to_be_bytes());
-    join(&[&[INDEX], &time(until), &number, &count])
+    join(&[&[EXPIRY], &time(until), &number, &count])
 }
 
-/// The first index entry that may not be forgotten at `now`.
-pub(super) fn index_after(now: UnixTime) -> Vec<u8> {
-    join(&[&[INDEX], &time(now)])
+/// The first list of what may not be forgotten at `now`.
+pub(super) fn expiry_after(now: UnixTime) -> Vec<u8> {
+    join(&[&[EXPIRY], &time(now)])
 }
 
 pub(super) fn aggregate(hour: UnixTime, issuer: &str, reason: &str) -> Vec<u8> {
@@ -245,10 +245,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_index_sorts_by_time() {
-        let at = |seconds| index(UnixTime::from_seconds(seconds), u64::MAX, 0);
+    fn what_expires_sorts_by_time() {
+        let at = |seconds| expiry(UnixTime::from_seconds(seconds), u64::MAX, 0);
         assert!(at(255) < at(256));
-        assert!(at(256) < index_after(UnixTime::from_seconds(257)));
+        assert!(at(256) < expiry_after(UnixTime::from_seconds(257)));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! acknowledged.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::draft::{Entry, Writes};
@@ -23,6 +24,21 @@ struct Both {
     reached: Reached,
     /// What is on its way into records and index.
     below: Option<Arc<Layer>>,
+    /// How many layers were dropped.
+    dropped: u64,
+}
+
+impl Both {
+    /// What the layers change from `from` on and before `to`.
+    fn changes(&self, from: &[u8], to: &[u8]) -> Writes {
+        let range = (Bound::Included(from), Bound::Excluded(to));
+        let mut over = Writes::new();
+        for layer in self.below.as_deref().into_iter().chain([&self.top]) {
+            let changes = layer.writes.range::<[u8], _>(range);
+            over.extend(changes.map(|(key, value)| (key.clone(), value.clone())));
+        }
+        over
+    }
 }
 
 /// What some commits write, one after another.
@@ -75,18 +91,24 @@ impl Layers {
 
     /// Drops what records and index have now.
     pub(super) fn drop_below(&self) {
-        let below = self.write().below.take();
+        let mut both = self.write();
+        both.dropped += 1;
+        let below = both.below.take();
         // It may be large, and nobody should wait for the lock meanwhile.
+        drop(both);
         drop(below);
     }
 
     /// Drops everything: it was made in the index from the journal.
     pub(super) fn clear(&self, reached: Reached) {
+        let mut both = self.write();
         let emptied = Both {
             reached,
+            dropped: both.dropped + 1,
             ..Both::default()
         };
-        let cleared = std::mem::replace(&mut *self.write(), emptied);
+        let cleared = std::mem::replace(&mut *both, emptied);
+        drop(both);
         drop(cleared);
     }
 
@@ -121,42 +143,20 @@ impl Layers {
         to: &[u8],
         limit: usize,
     ) -> Result<Vec<Entry>, sled::Error> {
-        let both = self.read();
-        let mut over = BTreeMap::new();
-        for layer in both.below.as_deref().into_iter().chain([&both.top]) {
-            over.extend(layer.writes.range::<[u8], _>((
-                std::ops::Bound::Included(from),
-                std::ops::Bound::Excluded(to),
-            )));
-        }
-        let mut over = over.into_iter().peekable();
-        let mut found: Vec<Entry> = Vec::new();
-        let mut add = |key: &[u8], value: Option<&[u8]>| {
-            found.extend(value.map(|value| (key.to_vec(), value.to_vec())));
-            found.len() < limit
-        };
         if limit == 0 {
             return Ok(Vec::new());
         }
-        for entry in tree.range(from..to) {
-            let (key, value) = entry?;
-            let mut covered = false;
-            while let Some((over, value)) = over.next_if(|(over, _)| over.as_slice() <= &*key) {
-                covered = over.as_slice() == &*key;
-                if !add(over, value.as_deref()) {
-                    return Ok(found);
-                }
-            }
-            if !covered && !add(&key, Some(&value)) {
-                return Ok(found);
-            }
+        // The tree may have to read the disk, and the writer needs the lock, so it is not held at first. If a layer was
+        // dropped meanwhile, the tree may have had some of the next one and not the rest.
+        let both = self.read();
+        let (dropped, over) = (both.dropped, both.changes(from, to));
+        drop(both);
+        let found = merged(tree.range(from..to), over, limit)?;
+        let both = self.read();
+        if both.dropped == dropped {
+            return Ok(found);
         }
-        for (key, value) in over {
-            if !add(key, value.as_deref()) {
-                break;
-            }
-        }
-        Ok(found)
+        merged(tree.range(from..to), both.changes(from, to), limit)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Both> {
@@ -166,6 +166,37 @@ impl Layers {
     fn write(&self) -> RwLockWriteGuard<'_, Both> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// At most `limit` of the entries of a tree with what lies `over` them, in order.
+fn merged(
+    tree: impl Iterator<Item = Result<(sled::IVec, sled::IVec), sled::Error>>,
+    over: Writes,
+    limit: usize,
+) -> Result<Vec<Entry>, sled::Error> {
+    let mut over = over.into_iter().peekable();
+    let mut found: Vec<Entry> = Vec::new();
+    for entry in tree {
+        let (key, value) = entry?;
+        let mut covered = false;
+        while let Some((changed, value)) = over.next_if(|(changed, _)| changed.as_slice() <= &*key)
+        {
+            covered = changed.as_slice() == &*key;
+            found.extend(value.map(|value| (changed, value)));
+        }
+        if !covered {
+            found.push((key.to_vec(), value.to_vec()));
+        }
+        if found.len() >= limit {
+            break;
+        }
+    }
+    // What the tree did not reach comes after all that it has.
+    let is_full = found.len() >= limit;
+    let rest = over.filter_map(|(key, value)| value.map(|value| (key, value)));
+    found.extend(rest.take(if is_full { 0 } else { limit }));
+    found.truncate(limit);
+    Ok(found)
 }
 
 #[cfg(test)]

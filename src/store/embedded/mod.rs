@@ -60,7 +60,8 @@ pub struct Options {
     pub idle: Duration,
     /// How many octets of memory the index may use for what it has read, 4 MiB; the system keeps the rest at hand.
     pub cache: u64,
-    /// How long what is in the journal may wait to be synced in its place, 2 s: no more is made again after a crash.
+    /// How long what is in the journal may wait to be synced in its place, 2 s. Under load that happens more often: when a
+    /// segment of the journal is full.
     pub checkpoint: Duration,
     /// What tells how many octets are free, in place of the disk.
     #[doc(hidden)]
@@ -113,7 +114,7 @@ struct Running {
 impl EmbeddedStore {
     /// Whether there is a store in the folder `path`.
     pub fn is_in(path: &Path) -> bool {
-        path.join("index").is_dir()
+        path.join("index/db").is_file()
     }
 
     /// Opens the store in the folder `path`, which is made if it is not there, for this user only. Expired keys are

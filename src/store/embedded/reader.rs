@@ -1,6 +1,6 @@
 //! The one thread that reads for those who wait for no commit.
 //!
-//! A read may go to the disk, and waits while a batch is applied, so it has no place on an async thread. It does not
+//! A read may go to the disk, so it has no place on an async thread. It does not
 //! stand in the writer's queue either, where it would wait for a sync. It answers only what is durable: nothing is
 //! to be seen before the journal has it.
 

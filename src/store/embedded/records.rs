@@ -77,13 +77,12 @@ struct Files {
 }
 
 impl Records {
-    /// The records in `folder`, which is made if it is not there.
-    pub(super) fn open(folder: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(folder)?;
-        Ok(Self {
+    /// The records in `folder`.
+    pub(super) fn open(folder: &Path) -> Self {
+        Self {
             folder: folder.to_owned(),
             files: Mutex::default(),
-        })
+        }
     }
 
     /// Whether the files end at `end`. If not, they and the index are not of one time, and nothing may be added.
@@ -145,14 +144,14 @@ impl Records {
     /// Makes everything durable that was added before.
     pub(super) fn sync(&self) -> io::Result<()> {
         let unsynced = std::mem::take(&mut self.lock().unsynced);
-        for number in &unsynced {
-            let synced = self.file(*number).and_then(|file| file.sync_data());
-            if let Err(error) = synced {
-                self.lock().unsynced.extend(&unsynced);
-                return Err(error);
-            }
+        let sync = |number: &u64| self.file(*number)?.sync_data();
+        // The folder too: one of the files may be new.
+        let synced = unsynced.iter().try_for_each(sync);
+        let synced = synced.and_then(|()| File::open(&self.folder)?.sync_all());
+        if synced.is_err() {
+            self.lock().unsynced.extend(&unsynced);
         }
-        Ok(())
+        synced
     }
 
     /// Writes the files over themselves that could not be synced, and syncs them.
@@ -173,25 +172,19 @@ impl Records {
         }
         let number = start / FILE;
         self.lock().unsynced.insert(number);
-        self.file(number)?.write_all_at(block, start % FILE)
+        let file = self.opened(number, OpenOptions::new().create(true).mode(0o600))?;
+        file.write_all_at(block, start % FILE)
     }
 
     fn file(&self, number: u64) -> io::Result<Arc<File>> {
+        self.opened(number, &mut OpenOptions::new())
+    }
+
+    fn opened(&self, number: u64, options: &mut OpenOptions) -> io::Result<Arc<File>> {
         if let Some(file) = self.lock().open.get(&number) {
             return Ok(file.clone());
         }
-        let path = self.path(number);
-        let is_new = !path.try_exists()?;
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .mode(0o600)
-            .open(path)?;
-        if is_new {
-            File::open(&self.folder)?.sync_all()?;
-        }
+        let file = options.read(true).write(true).open(self.path(number))?;
         let file = Arc::new(file);
         let mut files = self.lock();
         if files.open.len() >= MOST_OPEN {
@@ -230,12 +223,12 @@ mod tests {
     #[test]
     fn entries_are_read_back_from_where_they_were_placed() {
         let folder = tempfile::tempdir().unwrap();
-        let records = Records::open(folder.path()).unwrap();
+        let records = Records::open(folder.path());
         let long = vec![b'x'; 3 << 20];
         let entries = [&b"one"[..], b"", &long, b"last"];
         let (places, end) = add(&records, 0, &entries);
         records.sync().unwrap();
-        let again = Records::open(folder.path()).unwrap();
+        let again = Records::open(folder.path());
         again.check_end(end).unwrap();
         for (place, entry) in places.into_iter().zip(entries) {
             assert_eq!(again.read(place).unwrap(), entry);
@@ -246,7 +239,7 @@ mod tests {
     #[test]
     fn no_entry_lies_in_two_files() {
         let folder = tempfile::tempdir().unwrap();
-        let records = Records::open(folder.path()).unwrap();
+        let records = Records::open(folder.path());
         let entries = [&b"fits"[..], b"fits no more", b"next"];
         let (places, end) = add(&records, FILE - 20, &entries);
         assert_eq!(places[1].start, FILE);
@@ -262,7 +255,7 @@ mod tests {
     #[test]
     fn records_that_are_not_of_the_time_of_the_index_are_a_fault() {
         let folder = tempfile::tempdir().unwrap();
-        let records = Records::open(folder.path()).unwrap();
+        let records = Records::open(folder.path());
         assert!(records.check_end(10).is_err());
         let (_, end) = add(&records, 0, &[b"one"]);
         records.check_end(end).unwrap();
@@ -274,7 +267,7 @@ mod tests {
     #[test]
     fn a_changed_octet_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
-        let records = Records::open(folder.path()).unwrap();
+        let records = Records::open(folder.path());
         let place = add(&records, 0, &[b"one"]).0[0];
         records.file(0).unwrap().write_all_at(b"0", 8).unwrap();
         assert!(records.read(place).is_err());

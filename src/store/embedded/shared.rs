@@ -31,7 +31,7 @@ impl Shared {
     pub(super) fn open(folder: Folder, index: Index, cache: u64) -> Result<Self, String> {
         let reached = index.reached()?;
         let said = |error: io::Error| error.to_string();
-        let records = Records::open(&folder.records()).map_err(said)?;
+        let records = Records::open(&folder.records());
         let (journal, commits) = Journal::open(&folder.journal(), reached.number).map_err(said)?;
         let shared = Self {
             layers: Layers::default(),
@@ -89,7 +89,14 @@ impl Shared {
         let applied = index.reached()?.number;
         let commits = self.journal.commits(applied, until);
         self.follow(&index, commits.map_err(|error| error.to_string())?)?;
-        self.layers.clear(index.reached()?);
+        let reached = index.reached()?;
+        if reached.number != until {
+            let number = reached.number;
+            return Err(format!(
+                "commit {until} cannot be read from the journal; the index ends with {number}"
+            ));
+        }
+        self.layers.clear(reached);
         let index = Arc::new(index);
         self.replace(Some(index.clone()));
         Ok(index)
@@ -103,19 +110,17 @@ impl Shared {
         };
         // What is applied after this is not promised by the syncs below.
         let number = index.reached()?.number;
-        if self.durable.load(Ordering::SeqCst) == number {
-            return Ok(());
-        }
-        index.flush()?;
-        let synced = self.records.sync().and_then(|()| index.sync());
-        if let Err(error) = synced {
-            self.sync_failed.store(true, Ordering::SeqCst);
-            return Err(error.to_string());
+        if self.durable.load(Ordering::SeqCst) != number {
+            index.flush()?;
+            let synced = self.records.sync().and_then(|()| index.sync());
+            if let Err(error) = synced {
+                self.sync_failed.store(true, Ordering::SeqCst);
+                return Err(error.to_string());
+            }
+            self.durable.store(number, Ordering::SeqCst);
         }
         let released = self.journal.release(number);
-        released.map_err(|error| error.to_string())?;
-        self.durable.store(number, Ordering::SeqCst);
-        Ok(())
+        released.map_err(|error| error.to_string())
     }
 
     /// Makes `commits` of the journal in records and index: all that are still there, since what either has of them may

@@ -62,12 +62,14 @@ struct Plan {
     counts: Pending,
     needs_room: bool,
     /// How many keys were looked at that might be forgotten.
-    forgotten: usize,
+    looked_at: usize,
 }
 
 impl Writer {
     /// Serves until the queue is closed and empty. Then everything that was accepted is on disk, if it can be.
     pub(super) fn run(mut self) {
+        // However this ends, the follower ends too, and with it the store.
+        let _ends = EndsFollower(self.signal.clone());
         let mut tidied = Instant::now();
         loop {
             let patience = self.options.idle.saturating_sub(tidied.elapsed());
@@ -85,7 +87,6 @@ impl Writer {
         }
         self.tidy();
         self.pen.seal();
-        self.signal.stop();
     }
 
     fn serve(&mut self, mut jobs: Vec<Box<dyn Job>>) {
@@ -103,7 +104,7 @@ impl Writer {
     /// Writes the counts and forgets some of what has expired. Answers whether there may be more of it.
     fn tidy(&mut self) -> bool {
         match self.commit(&mut [], FORGOTTEN_IN_IDLENESS) {
-            Ok(forgotten) => forgotten >= FORGOTTEN_IN_IDLENESS,
+            Ok(looked_at) => looked_at >= FORGOTTEN_IN_IDLENESS,
             Err(error) => {
                 tracing::warn!(error, "the store could not be tidied");
                 false
@@ -133,7 +134,7 @@ impl Writer {
         if !plan.drafted.writes.is_empty() {
             self.keep(plan.drafted, plan.counts)?;
         }
-        Ok(plan.forgotten)
+        Ok(plan.looked_at)
     }
 
     /// Decides all `jobs`, and takes counts and expired keys along if something is written anyway, or nothing else is
@@ -149,10 +150,10 @@ impl Writer {
         let decided = jobs.iter_mut().try_for_each(|job| job.decide(&mut draft));
         decided.map_err(|error| error.to_string())?;
         let mut counts = Pending::new();
-        let mut forgotten = 0;
+        let mut looked_at = 0;
         if idle || !draft.is_empty() {
             let forgetting = draft.forget_expired(self.clock.now(), forget);
-            forgotten = forgetting.map_err(|error| error.to_string())?;
+            looked_at = forgetting.map_err(|error| error.to_string())?;
             counts = self.counts.take();
             if let Err(error) = counts::add(&counts, &mut draft) {
                 self.counts.put_back(counts);
@@ -163,7 +164,7 @@ impl Writer {
             needs_room: draft.needs_room(),
             drafted: draft.finish(self.number + 1),
             counts,
-            forgotten,
+            looked_at,
         })
     }
 
@@ -177,7 +178,6 @@ impl Writer {
         };
         if let Err(error) = self.journal(&commit) {
             // Nobody is told that it succeeded. The next commit has its number, and counts in its stead.
-            self.pen.seal();
             self.counts.put_back(counts);
             return Err(error.to_string());
         }
@@ -236,5 +236,14 @@ impl Writer {
             ));
         }
         Ok(())
+    }
+}
+
+/// Ends the follower when the writer is no more, by a panic too.
+struct EndsFollower(Arc<Signal>);
+
+impl Drop for EndsFollower {
+    fn drop(&mut self) {
+        self.0.stop();
     }
 }
