@@ -22,11 +22,11 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use governor::middleware::NoOpMiddleware;
 use governor::{Quota, RateLimiter};
 
-pub(super) use addresses::Network;
 use addresses::{Addresses, Question};
+pub(super) use addresses::{Network, Whose};
 use elapsed::Elapsed;
 
-use super::client_address::client_address;
+use super::client_address::ClientAddress;
 use super::error::rate_limited;
 use super::log::Noted;
 use super::patience::Patience;
@@ -53,9 +53,6 @@ pub struct FailureLimit {
     held_back: AtomicUsize,
 }
 
-/// Stands in the extensions of a request whose address had no budget left when it came.
-pub(super) struct BeyondLimit;
-
 impl FailureLimit {
     /// `burst` failures at once, and `per_minute` more in a minute. With zero a minute there is no limit.
     pub fn new(per_minute: u32, burst: NonZeroU32, clock: Arc<dyn Clock>) -> Self {
@@ -81,6 +78,7 @@ impl FailureLimit {
     fn is_used_up(&self, address: Option<IpAddr>) -> bool {
         let question = Question {
             network: Network::of(address),
+            whose: Whose::Theirs,
             takes: false,
         };
         let limiter = self.limiter.as_ref();
@@ -88,13 +86,14 @@ impl FailureLimit {
     }
 
     /// Takes a failure of `address` from its budget. If none is left: how long it is until there is.
-    fn take(&self, address: Option<IpAddr>) -> Result<(), Seconds> {
+    pub(super) fn take(&self, whose: Whose, address: Option<IpAddr>) -> Result<(), Seconds> {
         let Some(limiter) = &self.limiter else {
             return Ok(());
         };
         self.sweep(limiter);
         let question = Question {
             network: Network::of(address),
+            whose,
             takes: true,
         };
         limiter.check_key(&question).map_err(|until| {
@@ -175,23 +174,32 @@ impl Drop for Place<'_> {
     }
 }
 
+/// Who asks for an exchange.
+pub(super) struct Client {
+    /// Its address.
+    pub address: Option<IpAddr>,
+    /// Whether that had no budget left when the request came.
+    pub fails_often: bool,
+}
+
 /// `POST /oauth/token`, with its failures limited.
 pub(super) async fn limited_token(
     request: HttpRequest,
     payload: Payload,
     service: Data<Service>,
 ) -> HttpResponse {
-    let peer = request.peer_addr().map(|peer| peer.ip());
-    let address = client_address(peer, request.headers(), &service.trusted_proxies);
-    if service.failures.is_used_up(address) {
-        request.extensions_mut().insert(BeyondLimit);
-    }
-    let answer = oauth::token(request.clone(), payload, service.clone()).await;
+    let noted = request.extensions().get::<ClientAddress>().copied();
+    let address = noted.and_then(|ClientAddress(address)| address);
+    let client = Client {
+        address,
+        fails_often: service.failures.is_used_up(address),
+    };
+    let answer = oauth::token(&request, payload, &service, client).await;
     // A failure of ours says nothing about who asks.
     if !answer.status().is_client_error() {
         return answer;
     }
-    let Err(retry_after) = service.failures.take(address) else {
+    let Err(retry_after) = service.failures.take(Whose::Theirs, address) else {
         return answer;
     };
     // What waits should cost little: the request's token is gone by now, and so is the answer that is not given.
@@ -227,7 +235,9 @@ mod tests {
 
     /// How many of a hundred failures are within the limit.
     fn within(limit: &FailureLimit, address: Option<IpAddr>) -> usize {
-        (0..100).filter(|_| limit.take(address).is_ok()).count()
+        (0..100)
+            .filter(|_| limit.take(Whose::Theirs, address).is_ok())
+            .count()
     }
 
     fn remembered(limit: &FailureLimit) -> usize {
@@ -264,17 +274,23 @@ mod tests {
     fn who_is_beyond_the_limit_learns_how_long() {
         let (clock, limit) = limit(10, 6);
         within(&limit, address(1).into());
-        assert_eq!(limit.take(address(1).into()), Err(Seconds(10)));
+        assert_eq!(
+            limit.take(Whose::Theirs, address(1).into()),
+            Err(Seconds(10))
+        );
         clock.advance(Seconds(4));
-        assert_eq!(limit.take(address(1).into()), Err(Seconds(6)));
+        assert_eq!(
+            limit.take(Whose::Theirs, address(1).into()),
+            Err(Seconds(6))
+        );
         clock.advance(Seconds(6));
-        assert_eq!(limit.take(address(1).into()), Ok(()));
+        assert_eq!(limit.take(Whose::Theirs, address(1).into()), Ok(()));
     }
 
     #[test]
     fn a_flood_from_invented_addresses_buys_the_budget_of_one_and_a_bounded_memory() {
         let (clock, limit) = limit(10, 60);
-        let invented = |n: &u32| limit.take(address(*n).into()).is_ok();
+        let invented = |n: &u32| limit.take(Whose::Theirs, address(*n).into()).is_ok();
         assert_eq!((0..10_000).filter(invented).count(), 10 + 3);
         assert_eq!(remembered(&limit), 11);
         assert_eq!(
@@ -292,7 +308,7 @@ mod tests {
         let (_, limit) = limit(10, 60);
         let of_one = |n: &u16| {
             let address = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, *n);
-            limit.take(Some(IpAddr::V6(address))).is_ok()
+            limit.take(Whose::Theirs, Some(IpAddr::V6(address))).is_ok()
         };
         assert_eq!((0..100).filter(of_one).count(), 3);
     }
