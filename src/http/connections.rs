@@ -71,14 +71,11 @@ impl Connections {
         };
         let stream = TcpStream::from(stream);
         let peer = stream.peer_addr().ok().map(|peer| peer.ip());
-        match self.place_for(peer) {
-            Some(place) => {
-                extensions.insert(Watch::over(stream, place, self.between_requests));
-            }
-            None => {
-                end(&stream);
-                self.turn_away(peer);
-            }
+        if let Some(place) = self.place_for(peer) {
+            extensions.insert(Watch::over(stream, place, self.between_requests));
+        } else {
+            end(&stream);
+            self.turn_away(peer);
         }
     }
 

@@ -49,18 +49,17 @@ pub(super) async fn one_line(
         return Ok(response);
     }
     // A flood would fill the disk with lines: those beyond the limit are counted, see `failures`.
-    let is_within = |whose| {
-        let failures = service.as_ref().map(|service| &service.failures);
-        failures.is_none_or(|failures| failures.take(whose, address).is_ok())
-    };
-    let has_line = if status.is_server_error() {
-        is_within(Whose::Ours)
-    } else if is_exchange {
-        // What failed is taken from the budget already.
-        status != StatusCode::TOO_MANY_REQUESTS
-    } else {
-        is_within(Whose::Theirs)
-    };
+    let has_line = service.as_ref().is_none_or(|service| {
+        let failures = &service.failures;
+        let is_within = match (status.is_server_error(), is_exchange) {
+            (true, _) => failures.take(Whose::Ours, address).is_ok(),
+            (false, true) if status.is_success() => return true,
+            // What failed is taken from the budget already.
+            (false, true) => status != StatusCode::TOO_MANY_REQUESTS,
+            (false, false) => failures.take(Whose::Theirs, address).is_ok(),
+        };
+        is_within && failures.has_line()
+    });
     if !has_line {
         return Ok(response);
     }

@@ -20,6 +20,7 @@ use actix_web::http::ConnectionType;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
 use addresses::{Addresses, Question};
@@ -39,15 +40,22 @@ const MOST_ADDRESSES: usize = 65_536;
 /// How often an answer that waits is looked at. One look is the begin, one the end, and one whatever the client sends.
 const MOST_LOOKS: usize = 64;
 
+/// How many lines the failures of all addresses have in the log, one after the other, and in a minute from then on: who
+/// has a network of IPv6 as it is given to anybody, a /48, has as many addresses as we remember.
+const MOST_LINES: NonZeroU32 = NonZeroU32::new(6000).unwrap();
+const LINES_PER_MINUTE: NonZeroU32 = NonZeroU32::new(1200).unwrap();
+
 /// How often addresses whose budget is full again are forgotten.
 const SWEEP_EVERY: Seconds = Seconds(60);
 
 type Limiter = RateLimiter<Question, Addresses, Elapsed, NoOpMiddleware<Duration>>;
+type OfAll = RateLimiter<NotKeyed, InMemoryState, Elapsed, NoOpMiddleware<Duration>>;
 
 /// How often each address may fail and still be told why.
 pub struct FailureLimit {
     clock: Arc<dyn Clock>,
     limiter: Option<Limiter>,
+    lines: OfAll,
     swept: AtomicI64,
     beyond: AtomicU64,
     held_back: AtomicUsize,
@@ -65,10 +73,13 @@ impl FailureLimit {
             let elapsed = Elapsed::by(clock.clone());
             RateLimiter::new(quota, Addresses::at_most(most), elapsed)
         });
+        let quota = Quota::per_minute(LINES_PER_MINUTE).allow_burst(MOST_LINES);
+        let lines = RateLimiter::direct_with_clock(quota, Elapsed::by(clock.clone()));
         Self {
             swept: AtomicI64::new(clock.now().seconds()),
             clock,
             limiter,
+            lines,
             beyond: AtomicU64::new(0),
             held_back: AtomicUsize::new(0),
         }
@@ -109,6 +120,15 @@ impl FailureLimit {
         })
     }
 
+    /// Whether a failure that is within the limit of its address may have a line in the log too.
+    pub(super) fn has_line(&self) -> bool {
+        let has_line = self.limiter.is_none() || self.lines.check().is_ok();
+        if !has_line {
+            self.beyond.fetch_add(1, Ordering::Relaxed);
+        }
+        has_line
+    }
+
     /// Forgets who may fail again as often as anybody, and says how much was answered without a line in the log.
     fn sweep(&self, limiter: &Limiter) {
         let now = self.clock.now().seconds();
@@ -128,7 +148,8 @@ impl FailureLimit {
             tracing::warn!(
                 failures,
                 addresses,
-                "failures beyond the limit of their address, since the last minute like this; they have no line of their own"
+                "failures beyond the limit of their address, or of all, since the last minute like this; they have no line \
+                of their own"
             );
         }
     }
@@ -175,6 +196,7 @@ impl Drop for Place<'_> {
 }
 
 /// Who asks for an exchange.
+#[derive(Clone, Copy)]
 pub(super) struct Client {
     /// Its address.
     pub address: Option<IpAddr>,
@@ -311,6 +333,26 @@ mod tests {
             limit.take(Whose::Theirs, Some(IpAddr::V6(address))).is_ok()
         };
         assert_eq!((0..100).filter(of_one).count(), 3);
+    }
+
+    #[test]
+    fn failures_of_ours_take_nothing_from_what_an_address_may_fail() {
+        let (_, limit) = limit(1, 60);
+        let ours = |n| {
+            let taken = (0..100).filter(|_| limit.take(Whose::Ours, address(n).into()).is_ok());
+            taken.count()
+        };
+        assert_eq!((ours(1), ours(2)), (3, 3));
+        assert_eq!(within(&limit, address(1).into()), 3);
+    }
+
+    #[test]
+    fn the_lines_of_all_addresses_together_are_bounded() {
+        let (clock, limit) = limit(10, 60);
+        let lines = || (0..10_000).filter(|_| limit.has_line()).count();
+        assert_eq!(lines(), 6000);
+        clock.advance(Seconds(60));
+        assert_eq!(lines(), 1200);
     }
 
     #[test]
