@@ -201,7 +201,7 @@ impl Exchange {
         })
     }
 
-    /// Asks the project's policy. Why it says what it says is put into words only for the record of a denial.
+    /// Asks the project's policy. Why it says what it says is put into words only where somebody will read them.
     fn decide(
         &self,
         project: &Project,
@@ -214,8 +214,8 @@ impl Exchange {
         witness
             .answered(answer, circumstances)
             .map_err(|refusal| ExchangeError::NotGranted {
+                description: witness.told_of(&refusal, self.limits),
                 refusal,
-                description: witness.explained(self.limits),
             })
     }
 
@@ -248,10 +248,7 @@ impl Exchange {
         };
         match self.ledger.spend(spend, record).await? {
             Spent::Nth(_) => Ok(Some(decision_id)),
-            Spent::Exhausted => {
-                witness.explained(self.limits);
-                Err(ExchangeError::Spent { max_uses })
-            }
+            Spent::Exhausted => Err(ExchangeError::Spent { max_uses }),
             Spent::IdentityChanged(_) => Ok(None),
         }
     }

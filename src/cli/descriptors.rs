@@ -29,7 +29,19 @@ pub(super) fn connections(configured: Option<NonZeroUsize>) -> usize {
         usize::try_from(limit).unwrap_or(usize::MAX)
     }));
     match configured {
-        None => room.min(Patience::default().connections),
+        None => {
+            let usual = Patience::default().connections;
+            if is_scarce(room) {
+                tracing::warn!(
+                    connections = room,
+                    of_one_address = room / 2,
+                    open_files_wanted = files_for(usual),
+                    "the limit of open files leaves room for few connections, of which one address, as of a NAT with \
+                    many jobs behind it, has at most half: raise `LimitNOFILE` of systemd, or `ulimit -Hn`"
+                );
+            }
+            room.min(usual)
+        }
         Some(configured) => {
             let configured = configured.get();
             if configured > room {
@@ -42,6 +54,16 @@ pub(super) fn connections(configured: Option<NonZeroUsize>) -> usize {
             configured
         }
     }
+}
+
+/// Whether `room` is far below what there is usually.
+fn is_scarce(room: usize) -> bool {
+    room < Patience::default().connections / 2
+}
+
+/// How many files it takes to have room for `connections`.
+fn files_for(connections: usize) -> usize {
+    RESERVED + connections * OF_A_CONNECTION
 }
 
 /// How many connections `files` have room for.
@@ -58,6 +80,13 @@ mod tests {
         assert_eq!(room(1024), 384);
         assert_eq!(room(20_256), 10_000);
         assert_eq!(room(100), 2, "some are always tried");
+        assert_eq!(room(files_for(10_000)), 10_000);
+    }
+
+    #[test]
+    fn a_limit_that_leaves_an_address_some_hundred_connections_is_warned_of() {
+        assert!(is_scarce(room(1024)) && is_scarce(room(4096)));
+        assert!(!is_scarce(room(20_256)));
     }
 
     #[test]

@@ -158,17 +158,17 @@ impl Exchange {
             return Ok(None);
         }
         let (key, until) = witness.key(reason, now);
+        if let Some(earlier) = self.ledger.denial_on_record(key).await? {
+            return Ok(Some(earlier));
+        }
         if !witness.proven() {
-            if let Some(earlier) = self.ledger.denial_on_record(key).await? {
-                return Ok(Some(earlier));
-            }
             let (issuer, tenant) = witness.issuer_and_tenant();
             if !self.allowance.take(&issuer, &tenant, now) {
                 self.ledger.count_denial(Unrecorded { issuer, reason }, now);
                 return Ok(None);
             }
         }
-        let record = witness.denial(reason, error.to_string(), now);
+        let record = witness.denial(reason, error.to_string(), self.limits, now);
         self.ledger
             .record_denial(Denial { key, until, record })
             .await

@@ -11,7 +11,9 @@ use crate::directory::Project;
 use crate::issuer::{Match, TrustedIssuer};
 use crate::ledger::{DenialKey, remember_until};
 use crate::subject::{LONGEST_LIFETIME, SignedClaims, SpentKey, VerifiedClaims};
-use crate::trust::{Answer, Circumstances, Grant, Judgement, Limits, Refusal, decide};
+use crate::trust::{
+    Answer, Circumstances, Decision, Grant, Limits, Refusal, decide, no_such_project,
+};
 
 /// How far an exchange came, and so what is known and to be believed of its token.
 #[derive(Debug)]
@@ -34,12 +36,11 @@ pub(super) struct Witness<'a> {
     request: &'a ExchangeRequest,
     project: Option<Arc<Project>>,
     stage: Stage,
-    relationships: Vec<Judgement>,
-    denies: Vec<Judgement>,
-    not_listed: usize,
     proven: bool,
     /// What the policy was asked with, once it was.
     circumstances: Option<Circumstances>,
+    /// Its answer in words, once they were needed.
+    decision: Option<Decision>,
     renamed: Vec<String>,
     shadow_trust: Vec<String>,
     shadow_denies: Vec<String>,
@@ -51,11 +52,9 @@ impl<'a> Witness<'a> {
             request,
             project,
             stage: Stage::Unread,
-            relationships: Vec::new(),
-            denies: Vec::new(),
-            not_listed: 0,
             proven: false,
             circumstances: None,
+            decision: None,
             renamed: Vec::new(),
             shadow_trust: Vec::new(),
             shadow_denies: Vec::new(),
@@ -80,28 +79,37 @@ impl<'a> Witness<'a> {
         circumstances: Circumstances,
     ) -> Result<Grant, Refusal> {
         self.circumstances = Some(circumstances);
+        self.proven = answer.proven;
         self.renamed = answer.renamed;
         self.shadow_trust = answer.shadow_trust;
         self.shadow_denies = answer.shadow_denies;
         answer.outcome
     }
 
-    /// Asks the policy again, for the reasons of its answer: they stand in the record of a denial. What the caller may
-    /// know of them is handed on.
-    pub(super) fn explained(&mut self, limits: Limits) -> String {
-        let (Some(project), Stage::Verified(claims), Some(circumstances)) =
-            (&self.project, &self.stage, &self.circumstances)
-        else {
-            return String::new();
+    /// What the caller may know of `refusal`. Who proved nothing learns nothing of the relationships, so that a flood of
+    /// strangers does not pay for words about each of them.
+    pub(super) fn told_of(&mut self, refusal: &Refusal, limits: Limits) -> String {
+        if self.proven {
+            self.decision = self.explained(limits);
+        }
+        let bare = || Decision {
+            outcome: Err(refusal.clone()),
+            ..no_such_project()
         };
+        self.decision
+            .as_ref()
+            .map_or_else(|| bare().description(), Decision::description)
+    }
+
+    /// Asks the policy again, for the reasons of its answer: they stand in the record of a denial.
+    fn explained(&self, limits: Limits) -> Option<Decision> {
+        let Stage::Verified(claims) = &self.stage else {
+            return None;
+        };
+        let policy = &self.project.as_ref()?.policy;
+        let circumstances = self.circumstances.as_ref()?;
         let wish = &self.request.wish;
-        let decision = decide(&project.policy, claims, wish, &limits, circumstances);
-        let description = decision.description();
-        self.relationships = decision.relationships;
-        self.denies = decision.denies;
-        self.not_listed = decision.not_listed;
-        self.proven = decision.proven;
-        description
+        Some(decide(policy, claims, wish, &limits, circumstances))
     }
 
     /// Whether the caller proved an identity that some relationship of the project asks for.
@@ -168,14 +176,22 @@ impl<'a> Witness<'a> {
     }
 
     /// The record of a denial, with everything that the policy answered.
-    pub(super) fn denial(self, reason: &str, description: String, now: UnixTime) -> Record {
+    pub(super) fn denial(
+        mut self,
+        reason: &str,
+        description: String,
+        limits: Limits,
+        now: UnixTime,
+    ) -> Record {
         let record = self.record(Outcome::Denied, now);
+        let decision = self.decision.take().or_else(|| self.explained(limits));
+        let decision = decision.unwrap_or_else(no_such_project);
         Record {
             reason: Some(reason.to_owned()),
             description: Some(description),
-            relationships: self.relationships,
-            denies: self.denies,
-            relationships_not_listed: self.not_listed,
+            relationships: decision.relationships,
+            denies: decision.denies,
+            relationships_not_listed: decision.not_listed,
             ..record
         }
     }

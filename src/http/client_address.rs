@@ -5,6 +5,10 @@ use std::net::IpAddr;
 use actix_web::http::header::HeaderMap;
 use ipnet::IpNet;
 
+/// Whose request one is: stands in its extensions from the beginning. `None` if the connection does not say.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ClientAddress(pub Option<IpAddr>);
+
 /// The address of the client: the peer of the connection, or, if that is a trusted proxy, the last address in
 /// `X-Forwarded-For` that is not a trusted proxy itself. What a client writes into the header by itself stands further
 /// to the left and is never reached.

@@ -35,10 +35,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// the connection without a pause. The first look may come at the end of a stall, before anybody could read.
 const MOST_UNREAD: usize = 2;
 
+/// How often it is told at most that connections were turned away.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
 /// All connections that are open, by their peers.
 pub(super) struct Connections {
     of_each: Mutex<HashMap<Network, usize>>,
     most_of_one: usize,
+    turned_away: Mutex<TurnedAway>,
     trusted_proxies: Vec<IpNet>,
     between_requests: Duration,
 }
@@ -49,6 +53,7 @@ impl Connections {
         Self {
             of_each: Mutex::default(),
             most_of_one: (service.patience.connections / 2).max(1),
+            turned_away: Mutex::default(),
             trusted_proxies: service.trusted_proxies.clone(),
             between_requests: service.patience.between_requests(),
         }
@@ -66,11 +71,11 @@ impl Connections {
         };
         let stream = TcpStream::from(stream);
         let peer = stream.peer_addr().ok().map(|peer| peer.ip());
-        match self.place_for(peer) {
-            Some(place) => {
-                extensions.insert(Watch::over(stream, place, self.between_requests));
-            }
-            None => end(&stream),
+        if let Some(place) = self.place_for(peer) {
+            extensions.insert(Watch::over(stream, place, self.between_requests));
+        } else {
+            end(&stream);
+            self.turn_away(peer);
         }
     }
 
@@ -89,6 +94,22 @@ impl Connections {
         })
     }
 
+    /// Counts a connection beyond the share of `peer`, and says once a minute at most how many there were.
+    fn turn_away(&self, peer: Option<IpAddr>) {
+        let turned_away = self.turned_away.lock();
+        let mut turned_away = turned_away.unwrap_or_else(PoisonError::into_inner);
+        if let Some(connections) = turned_away.one_more(Instant::now()) {
+            tracing::warn!(
+                connections,
+                last_of = peer.map(tracing::field::display),
+                most_of_one = self.most_of_one,
+                "connections were turned away, because their address had its share, since the last line like this: jobs \
+                behind it fail if it is a NAT of theirs. `max-connections` and the limit of open files decide the share; \
+                of a proxy under `trusted-proxies` there is none"
+            );
+        }
+    }
+
     fn is_trusted(&self, peer: Option<IpAddr>) -> bool {
         let peer = peer.map(|peer| peer.to_canonical());
         peer.is_some_and(|peer| {
@@ -96,6 +117,25 @@ impl Connections {
                 .iter()
                 .any(|proxy| proxy.contains(&peer))
         })
+    }
+}
+
+/// How many connections were turned away and are not told yet.
+#[derive(Default)]
+struct TurnedAway {
+    untold: usize,
+    told: Option<Instant>,
+}
+
+impl TurnedAway {
+    /// Counts one. How many there were since it was told last, if it is time to tell.
+    fn one_more(&mut self, now: Instant) -> Option<usize> {
+        self.untold += 1;
+        if self.told.is_some_and(|told| now - told < TELL_EVERY) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.untold))
     }
 }
 
@@ -158,7 +198,7 @@ impl Watch {
         }
     }
 
-    /// A request is worked on, for as long as what is answered lives.
+    /// A request is worked on, until its answer is made: what it takes the client to read it counts as rest.
     fn work(&self) -> Work {
         self.connection.rests_since.set(None);
         Work(self.connection.clone())
@@ -223,6 +263,7 @@ mod tests {
         Arc::new(Connections {
             of_each: Mutex::default(),
             most_of_one,
+            turned_away: Mutex::default(),
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
             between_requests: Duration::ZERO,
         })
@@ -256,5 +297,18 @@ mod tests {
         let connections = connections(3);
         drop(places(&connections, "192.0.2.1"));
         assert!(connections.of_each.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn of_many_that_are_turned_away_there_is_one_line_a_minute() {
+        let mut turned_away = TurnedAway::default();
+        let begin = Instant::now();
+        let after = |seconds| begin + Duration::from_secs(seconds);
+        assert_eq!(turned_away.one_more(begin), Some(1));
+        for second in 0..59 {
+            assert_eq!(turned_away.one_more(after(second)), None);
+        }
+        assert_eq!(turned_away.one_more(after(60)), Some(60));
+        assert_eq!(turned_away.one_more(after(61)), None);
     }
 }

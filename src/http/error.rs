@@ -126,10 +126,6 @@ pub(super) fn rate_limited(
 /// The answer to an exchange that was refused.
 pub(super) fn refused(request: &HttpRequest, refused: &Refused, project: String) -> HttpResponse {
     let row = row_of_exchange(&refused.error);
-    // What is behind a failure of ours is for the log; the caller learns that it will pass.
-    if let ExchangeError::Unavailable(fault) = &refused.error {
-        tracing::error!(%fault, "an exchange could not be recorded");
-    }
     let decision = refused.decision_id.map(|id| id.to_string());
     let response = answer(
         request,
@@ -140,6 +136,10 @@ pub(super) fn refused(request: &HttpRequest, refused: &Refused, project: String)
     );
     if let Some(noted) = request.extensions_mut().get_mut::<Noted>() {
         noted.project = Some(project);
+        // What is behind a failure of ours is for the log; the caller learns that it will pass.
+        if let ExchangeError::Unavailable(fault) = &refused.error {
+            noted.fault = Some(fault.to_string());
+        }
     }
     response
 }

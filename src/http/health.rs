@@ -1,11 +1,12 @@
 //! Whether the service lives, and whether it can do its work.
 
-use actix_web::HttpResponse;
 use actix_web::web::Data;
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::Service;
+use super::log::Noted;
 
 /// How many who ask whether we are ready may ask the store at the same time. Anybody may ask, and the store's queue is
 /// for exchanges.
@@ -19,13 +20,17 @@ pub(super) async fn alive() -> HttpResponse {
 /// Answers 200 if exchanges can be recorded, else 503. What is wrong and does not stop other projects is `degraded`:
 /// files that are not in force as they stand, relationships that a guard rail switched off, issuers whose keys could not
 /// be refreshed.
-pub(super) async fn ready(service: Data<Service>) -> HttpResponse {
+pub(super) async fn ready(request: HttpRequest, service: Data<Service>) -> HttpResponse {
     let exchange = &service.exchange;
     let place = ASKING.acquire().await;
     let checked = exchange.ledger.check().await;
     drop(place);
     if let Err(fault) = checked {
-        tracing::warn!(%fault, "not ready");
+        let fault = Some(fault.to_string());
+        request.extensions_mut().insert(Noted {
+            fault,
+            ..Noted::default()
+        });
         return HttpResponse::ServiceUnavailable()
             .json(json!({"status": "unavailable", "store": "cannot write"}));
     }

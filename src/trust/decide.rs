@@ -78,6 +78,7 @@ pub fn answer(
         renamed,
         shadow_trust: sorted(in_shadow.map(|relationship| &relationship.name)),
         shadow_denies: sorted(shadow_denies.map(|deny| &deny.name)),
+        proven: heard.proven,
         outcome: heard.outcome,
     }
 }
@@ -91,6 +92,8 @@ fn sorted<'a>(names: impl Iterator<Item = &'a Arc<str>>) -> Vec<String> {
 /// What comes of asking, and who was asked.
 struct Heard<'a> {
     outcome: Result<Grant, Refusal>,
+    /// See [`Decision::proven`].
+    proven: bool,
     /// The relationships that have an effect and hold.
     holding: Vec<&'a Relationship>,
     /// Those that have an effect and were asked: all of them, if none that could hold does.
@@ -111,8 +114,16 @@ fn hear<'a>(court: Court<'a>, wish: &Wish, limits: Limits) -> Heard<'a> {
         .collect();
     if holding.is_empty() {
         let (considered, shadow) = by_mode(relationships.iter());
+        let mut proven = false;
+        let mut stopped_by_memory = considered.clone();
+        stopped_by_memory.retain(|relationship| {
+            let tally = court.tally(relationship);
+            proven |= !tally.stranger;
+            tally.remembered > 0
+        });
         return Heard {
-            outcome: Err(court.refusal(&considered)),
+            outcome: Err(court.refusal(&stopped_by_memory)),
+            proven,
             holding,
             considered,
             shadow,
@@ -128,6 +139,7 @@ fn hear<'a>(court: Court<'a>, wish: &Wish, limits: Limits) -> Heard<'a> {
     };
     Heard {
         outcome,
+        proven: true,
         holding,
         considered,
         shadow,

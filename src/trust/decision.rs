@@ -40,6 +40,8 @@ pub struct Decision {
 pub struct Answer {
     /// A permission to mint once, or why there is none.
     pub outcome: Result<Grant, Refusal>,
+    /// See [`Decision::proven`].
+    pub proven: bool,
     /// See [`Decision::renamed`].
     pub renamed: Vec<String>,
     /// See [`Shadow::trust_names`].

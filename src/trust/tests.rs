@@ -107,6 +107,7 @@ fn decided(
     let decision = decide(policy, claims, wish, &LIMITS, circumstances);
     let outcomes = [&answer.outcome, &decision.outcome].map(|outcome| format!("{outcome:?}"));
     assert_eq!(outcomes[0], outcomes[1]);
+    assert_eq!(answer.proven, decision.proven);
     assert_eq!(answer.renamed, decision.renamed());
     assert_eq!(answer.shadow_trust, decision.shadow.trust_names());
     assert_eq!(answer.shadow_denies, decision.shadow.deny_names());

@@ -1,13 +1,15 @@
 //! How often an address may fail.
 
 use countersign::clock::Seconds;
+use countersign::exchange::Caller;
+use countersign::http::read_form;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::*;
-use crate::support::service::{Answer, answer, ci};
+use crate::support::service::{Answer, ID_TOKEN, TOKEN_EXCHANGE, answer, ci};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_failed_too_often_is_not_told_why_and_an_exchange_that_would_succeed_does() {
@@ -124,6 +126,31 @@ async fn who_proved_an_identity_is_on_record_also_beyond_the_limit() {
         "{}",
         untold.text
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_fails_often_is_refused_in_the_same_words_as_anybody() {
+    let service = telling(3).await;
+    let exchange = &service.parts.service.exchange;
+    for changes in [&stranger()[..], &[("ref", json!("refs/heads/dev"))]] {
+        let mut words = Vec::new();
+        for fails_often in [false, true] {
+            let form = url::form_urlencoded::Serializer::new(String::new())
+                .append_pair("grant_type", TOKEN_EXCHANGE)
+                .append_pair("subject_token", &service.token("github-push", changes))
+                .append_pair("subject_token_type", ID_TOKEN)
+                .append_pair("audience", "acme/api")
+                .finish();
+            let caller = Caller {
+                fails_often,
+                ..Caller::default()
+            };
+            let request = read_form(form.as_bytes(), "https://sts.example.com", caller).unwrap();
+            words.push(exchange.run(request).await.unwrap_err().to_string());
+        }
+        assert!(!words[0].is_empty());
+        assert_eq!(words[0], words[1]);
+    }
 }
 
 /// A service whose answers to failures beyond the limit, which is one, are not to be waited for.

@@ -3,16 +3,20 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::*;
-use crate::support::service::write_config;
+use crate::support::service::{ID_TOKEN, TOKEN_EXCHANGE, ci, write_config};
 
 /// The program on a port of its own. It is killed when it is dropped.
 struct Program {
     child: Child,
     log: BufReader<ChildStderr>,
+    /// What it logged until it listened.
+    begin: String,
     address: String,
     _folder: tempfile::TempDir,
 }
@@ -39,12 +43,14 @@ impl Program {
         let mut program = Self {
             child,
             log,
+            begin: String::new(),
             address: String::new(),
             _folder: folder,
         };
         while program.address.is_empty() {
             let mut line = String::new();
             assert_ne!(program.log.read_line(&mut line).unwrap(), 0);
+            program.begin.push_str(&line);
             let line: Value = serde_json::from_str(&line).unwrap();
             if let Some(url) = line["url"].as_str() {
                 let address = url.strip_prefix("http://").unwrap();
@@ -61,6 +67,13 @@ impl Program {
         let mut answer = String::new();
         connection.read_to_string(&mut answer).await.ok()?;
         Some(answer).filter(|answer| !answer.is_empty())
+    }
+
+    /// The status of the answer to a request that has nothing but its line.
+    async fn status(&self, line: &str) -> String {
+        let request = format!("{line} HTTP/1.1\r\nHost: s\r\nConnection: close\r\n\r\n");
+        let answer = self.ask(&request).await.unwrap();
+        answer.split(' ').nth(1).unwrap().to_owned()
     }
 
     /// Kills it; all that it logged since it listened.
@@ -87,19 +100,123 @@ async fn what_is_beyond_the_limit_has_no_line_in_the_log() {
         ..Settings::default()
     };
     let program = Program::start(1024, &settings);
-    let request = "POST /oauth/token HTTP/1.1\r\nHost: s\r\nConnection: close\r\n\r\n";
-    for status in [400, 400, 429, 429, 429] {
-        let answer = program.ask(request).await.unwrap();
-        assert!(
-            answer.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{answer}"
-        );
+    for status in ["400", "400", "429", "429", "429"] {
+        assert_eq!(program.status("POST /oauth/token").await, status);
+    }
+    for _ in 0..3 {
+        assert_eq!(program.status("GET /nope").await, "404");
+        assert_eq!(program.status("GET /errors/nope").await, "404");
+        assert_eq!(program.status("PUT /oauth/token").await, "405");
     }
     let no_http = program.ask("no HTTP at all\r\n\r\n").await;
     assert!(no_http.unwrap().starts_with("HTTP/1.1 400 "));
+    assert_eq!(of_clients(&program.logged()), 2);
+}
+
+/// How many lines of the log clients caused.
+fn of_clients(log: &str) -> usize {
+    let lines = log.lines().filter(|line| !line.contains("::discovery::"));
+    lines.count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn looking_for_what_is_not_there_has_as_many_lines_as_an_address_may_fail() {
+    let settings = Settings {
+        tables: "[rate-limit]\nfailures-per-minute = 1\nburst = 2\n".to_owned(),
+        ..Settings::default()
+    };
+    let program = Program::start(1024, &settings);
+    for n in 0..5 {
+        assert_eq!(program.status(&format!("GET /nope-{n}")).await, "404");
+        assert_eq!(program.status("DELETE /errors").await, "405");
+    }
+    assert_eq!(of_clients(&program.logged()), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_that_anybody_may_read_have_no_line_in_the_log() {
+    let program = Program::start(1024, &Settings::default());
+    for path in [
+        "/healthz",
+        "/readyz",
+        "/errors",
+        "/errors/not-trusted",
+        "/.well-known/jwks.json",
+        "/.well-known/openid-configuration",
+        "/.well-known/oauth-authorization-server",
+    ] {
+        for method in ["GET", "HEAD"] {
+            assert_eq!(program.status(&format!("{method} {path}")).await, "200");
+        }
+    }
+    assert_eq!(of_clients(&program.logged()), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_of_ours_that_anybody_can_cause_have_no_line_beyond_the_limit_either() {
+    let dead = ci().signer().issuer_tables().replace(
+        "profile = \"github\"\n",
+        "profile = \"github\"\njwks-url = \"http://127.0.0.1:9/jwks\"\n",
+    );
+    let settings = Settings {
+        tables: "[rate-limit]\nfailures-per-minute = 1\nburst = 2\n".to_owned(),
+        issuers: Some(dead),
+        ..Settings::default()
+    };
+    let service = TestService::start().await;
+    let token = service.token("github-push", &[]);
+    let program = Program::start(1024, &settings);
+    let form = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("grant_type", TOKEN_EXCHANGE)
+        .append_pair("subject_token", &token)
+        .append_pair("subject_token_type", ID_TOKEN)
+        .append_pair("audience", "acme/api")
+        .finish();
+    let request = format!(
+        "POST /oauth/token HTTP/1.1\r\nHost: s\r\nConnection: close\r\nContent-Length: {}\r\n\
+        Content-Type: application/x-www-form-urlencoded\r\n\r\n{form}",
+        form.len()
+    );
+    for _ in 0..5 {
+        let answer = program.ask(&request).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    }
+    for status in ["400", "400", "429"] {
+        assert_eq!(program.status("POST /oauth/token").await, status);
+    }
     let log = program.logged();
-    let of_clients = log.lines().filter(|line| !line.contains("::discovery::"));
-    assert_eq!(of_clients.count(), 2, "{log}");
+    assert_eq!(of_clients(&log), 4, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_turned_away_beyond_the_share_of_its_address_is_counted_in_one_line() {
+    let settings = Settings {
+        top: "max-connections = 4\n".to_owned(),
+        ..Settings::default()
+    };
+    let program = Program::start(1024, &settings);
+    let mut open = Vec::new();
+    for _ in 0..20 {
+        open.push(TcpStream::connect(&program.address).await.unwrap());
+    }
+    let mut turned_away = 0;
+    let ends = open.iter_mut().map(|connection| connection.read_u8());
+    let mut ends: FuturesUnordered<_> = ends.collect();
+    while turned_away < 18 {
+        assert!(ends.next().await.unwrap().is_err());
+        turned_away += 1;
+    }
+    drop(ends);
+    let log = program.logged();
+    assert_eq!(of_clients(&log), 1, "{log}");
+    assert!(log.contains("turned away"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_of_descriptors_that_makes_the_share_of_an_address_small_is_warned_of_at_start() {
+    let program = Program::start(1024, &Settings::default());
+    assert!(program.begin.contains("LimitNOFILE"), "{}", program.begin);
+    assert!(program.begin.contains("\"of_one_address\":192"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,19 +25,29 @@ impl Network {
     }
 }
 
+/// Whose fault a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::http) enum Whose {
+    /// The client's.
+    Theirs,
+    /// Ours, or an issuer's. It takes nothing from what a client may fail; its own budget is that of lines in the log.
+    Ours,
+}
+
 /// What is asked of the limiter about an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Question {
     pub network: Network,
+    pub whose: Whose,
     /// Whether one is taken if there is one left, or it is only looked whether there is.
     pub takes: bool,
 }
 
-/// What each address has used. `None` is the place that those share for whom there is no room, so that a flood from
-/// invented addresses buys the budget of one.
+/// What each address has used. `None` instead of one is the place that those share for whom there is no room, so that a
+/// flood from invented addresses buys the budget of one.
 pub(super) struct Addresses {
     most: usize,
-    used: Mutex<HashMap<Option<Network>, Nanos>>,
+    used: Mutex<HashMap<(Option<Network>, Whose), Nanos>>,
 }
 
 impl Addresses {
@@ -57,10 +67,10 @@ impl StateStore for Addresses {
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        let own = Some(question.network);
+        let own = (Some(question.network), question.whose);
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let has_own = used.contains_key(&own) || used.len() < self.most;
-        let place = if has_own { own } else { None };
+        let place = if has_own { own } else { (None, own.1) };
         let (outcome, after) = measure(used.get(&place).copied())?;
         if question.takes {
             used.insert(place, after);

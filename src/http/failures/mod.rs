@@ -20,13 +20,14 @@ use actix_web::http::ConnectionType;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
-pub(super) use addresses::Network;
 use addresses::{Addresses, Question};
+pub(super) use addresses::{Network, Whose};
 use elapsed::Elapsed;
 
-use super::client_address::client_address;
+use super::client_address::ClientAddress;
 use super::error::rate_limited;
 use super::log::Noted;
 use super::patience::Patience;
@@ -39,22 +40,26 @@ const MOST_ADDRESSES: usize = 65_536;
 /// How often an answer that waits is looked at. One look is the begin, one the end, and one whatever the client sends.
 const MOST_LOOKS: usize = 64;
 
+/// How many lines the failures of all addresses have in the log, one after the other, and in a minute from then on: who
+/// has a network of IPv6 as it is given to anybody, a /48, has as many addresses as we remember.
+const MOST_LINES: NonZeroU32 = NonZeroU32::new(6000).unwrap();
+const LINES_PER_MINUTE: NonZeroU32 = NonZeroU32::new(1200).unwrap();
+
 /// How often addresses whose budget is full again are forgotten.
 const SWEEP_EVERY: Seconds = Seconds(60);
 
 type Limiter = RateLimiter<Question, Addresses, Elapsed, NoOpMiddleware<Duration>>;
+type OfAll = RateLimiter<NotKeyed, InMemoryState, Elapsed, NoOpMiddleware<Duration>>;
 
 /// How often each address may fail and still be told why.
 pub struct FailureLimit {
     clock: Arc<dyn Clock>,
     limiter: Option<Limiter>,
+    lines: OfAll,
     swept: AtomicI64,
     beyond: AtomicU64,
     held_back: AtomicUsize,
 }
-
-/// Stands in the extensions of a request whose address had no budget left when it came.
-pub(super) struct BeyondLimit;
 
 impl FailureLimit {
     /// `burst` failures at once, and `per_minute` more in a minute. With zero a minute there is no limit.
@@ -68,10 +73,13 @@ impl FailureLimit {
             let elapsed = Elapsed::by(clock.clone());
             RateLimiter::new(quota, Addresses::at_most(most), elapsed)
         });
+        let quota = Quota::per_minute(LINES_PER_MINUTE).allow_burst(MOST_LINES);
+        let lines = RateLimiter::direct_with_clock(quota, Elapsed::by(clock.clone()));
         Self {
             swept: AtomicI64::new(clock.now().seconds()),
             clock,
             limiter,
+            lines,
             beyond: AtomicU64::new(0),
             held_back: AtomicUsize::new(0),
         }
@@ -81,6 +89,7 @@ impl FailureLimit {
     fn is_used_up(&self, address: Option<IpAddr>) -> bool {
         let question = Question {
             network: Network::of(address),
+            whose: Whose::Theirs,
             takes: false,
         };
         let limiter = self.limiter.as_ref();
@@ -88,13 +97,14 @@ impl FailureLimit {
     }
 
     /// Takes a failure of `address` from its budget. If none is left: how long it is until there is.
-    fn take(&self, address: Option<IpAddr>) -> Result<(), Seconds> {
+    pub(super) fn take(&self, whose: Whose, address: Option<IpAddr>) -> Result<(), Seconds> {
         let Some(limiter) = &self.limiter else {
             return Ok(());
         };
         self.sweep(limiter);
         let question = Question {
             network: Network::of(address),
+            whose,
             takes: true,
         };
         limiter.check_key(&question).map_err(|until| {
@@ -108,6 +118,15 @@ impl FailureLimit {
             )]
             Seconds(wait as u32)
         })
+    }
+
+    /// Whether a failure that is within the limit of its address may have a line in the log too.
+    pub(super) fn has_line(&self) -> bool {
+        let has_line = self.limiter.is_none() || self.lines.check().is_ok();
+        if !has_line {
+            self.beyond.fetch_add(1, Ordering::Relaxed);
+        }
+        has_line
     }
 
     /// Forgets who may fail again as often as anybody, and says how much was answered without a line in the log.
@@ -129,7 +148,8 @@ impl FailureLimit {
             tracing::warn!(
                 failures,
                 addresses,
-                "failures beyond the limit of their address, since the last minute like this; they have no line of their own"
+                "failures beyond the limit of their address, or of all, since the last minute like this; they have no line \
+                of their own"
             );
         }
     }
@@ -175,23 +195,33 @@ impl Drop for Place<'_> {
     }
 }
 
+/// Who asks for an exchange.
+#[derive(Clone, Copy)]
+pub(super) struct Client {
+    /// Its address.
+    pub address: Option<IpAddr>,
+    /// Whether that had no budget left when the request came.
+    pub fails_often: bool,
+}
+
 /// `POST /oauth/token`, with its failures limited.
 pub(super) async fn limited_token(
     request: HttpRequest,
     payload: Payload,
     service: Data<Service>,
 ) -> HttpResponse {
-    let peer = request.peer_addr().map(|peer| peer.ip());
-    let address = client_address(peer, request.headers(), &service.trusted_proxies);
-    if service.failures.is_used_up(address) {
-        request.extensions_mut().insert(BeyondLimit);
-    }
-    let answer = oauth::token(request.clone(), payload, service.clone()).await;
+    let noted = request.extensions().get::<ClientAddress>().copied();
+    let address = noted.and_then(|ClientAddress(address)| address);
+    let client = Client {
+        address,
+        fails_often: service.failures.is_used_up(address),
+    };
+    let answer = oauth::token(&request, payload, &service, client).await;
     // A failure of ours says nothing about who asks.
     if !answer.status().is_client_error() {
         return answer;
     }
-    let Err(retry_after) = service.failures.take(address) else {
+    let Err(retry_after) = service.failures.take(Whose::Theirs, address) else {
         return answer;
     };
     // What waits should cost little: the request's token is gone by now, and so is the answer that is not given.
@@ -227,7 +257,9 @@ mod tests {
 
     /// How many of a hundred failures are within the limit.
     fn within(limit: &FailureLimit, address: Option<IpAddr>) -> usize {
-        (0..100).filter(|_| limit.take(address).is_ok()).count()
+        (0..100)
+            .filter(|_| limit.take(Whose::Theirs, address).is_ok())
+            .count()
     }
 
     fn remembered(limit: &FailureLimit) -> usize {
@@ -264,17 +296,23 @@ mod tests {
     fn who_is_beyond_the_limit_learns_how_long() {
         let (clock, limit) = limit(10, 6);
         within(&limit, address(1).into());
-        assert_eq!(limit.take(address(1).into()), Err(Seconds(10)));
+        assert_eq!(
+            limit.take(Whose::Theirs, address(1).into()),
+            Err(Seconds(10))
+        );
         clock.advance(Seconds(4));
-        assert_eq!(limit.take(address(1).into()), Err(Seconds(6)));
+        assert_eq!(
+            limit.take(Whose::Theirs, address(1).into()),
+            Err(Seconds(6))
+        );
         clock.advance(Seconds(6));
-        assert_eq!(limit.take(address(1).into()), Ok(()));
+        assert_eq!(limit.take(Whose::Theirs, address(1).into()), Ok(()));
     }
 
     #[test]
     fn a_flood_from_invented_addresses_buys_the_budget_of_one_and_a_bounded_memory() {
         let (clock, limit) = limit(10, 60);
-        let invented = |n: &u32| limit.take(address(*n).into()).is_ok();
+        let invented = |n: &u32| limit.take(Whose::Theirs, address(*n).into()).is_ok();
         assert_eq!((0..10_000).filter(invented).count(), 10 + 3);
         assert_eq!(remembered(&limit), 11);
         assert_eq!(
@@ -292,9 +330,29 @@ mod tests {
         let (_, limit) = limit(10, 60);
         let of_one = |n: &u16| {
             let address = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, *n);
-            limit.take(Some(IpAddr::V6(address))).is_ok()
+            limit.take(Whose::Theirs, Some(IpAddr::V6(address))).is_ok()
         };
         assert_eq!((0..100).filter(of_one).count(), 3);
+    }
+
+    #[test]
+    fn failures_of_ours_take_nothing_from_what_an_address_may_fail() {
+        let (_, limit) = limit(1, 60);
+        let ours = |n| {
+            let taken = (0..100).filter(|_| limit.take(Whose::Ours, address(n).into()).is_ok());
+            taken.count()
+        };
+        assert_eq!((ours(1), ours(2)), (3, 3));
+        assert_eq!(within(&limit, address(1).into()), 3);
+    }
+
+    #[test]
+    fn the_lines_of_all_addresses_together_are_bounded() {
+        let (clock, limit) = limit(10, 60);
+        let lines = || (0..10_000).filter(|_| limit.has_line()).count();
+        assert_eq!(lines(), 6000);
+        clock.advance(Seconds(60));
+        assert_eq!(lines(), 1200);
     }
 
     #[test]

@@ -7,9 +7,8 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::super::Service;
-use super::super::client_address::client_address;
 use super::super::error::{RequestError, malformed, refused};
-use super::super::failures::BeyondLimit;
+use super::super::failures::Client;
 use super::super::log::Noted;
 use super::form::{ACCESS_TOKEN, fault, read_form};
 use crate::exchange::{Caller, ExchangeRequest, Issued};
@@ -22,18 +21,19 @@ const USER_AGENT_KEPT: usize = 200;
 
 /// Exchanges a subject token for a project token.
 pub(in crate::http) async fn token(
-    request: HttpRequest,
+    request: &HttpRequest,
     payload: Payload,
-    service: Data<Service>,
+    service: &Data<Service>,
+    client: Client,
 ) -> HttpResponse {
-    let exchange_request = match read(&request, payload, &service).await {
+    let exchange_request = match read(request, payload, service, client).await {
         Ok(exchange_request) => exchange_request,
-        Err(error) => return malformed(&request, &error),
+        Err(error) => return malformed(request, &error),
     };
     let project = exchange_request.audience.clone();
     match service.exchange.run(exchange_request).await {
-        Ok(issued) => answer(&request, issued, project),
-        Err(refusal) => refused(&request, &refusal, project),
+        Ok(issued) => answer(request, issued, project),
+        Err(refusal) => refused(request, &refusal, project),
     }
 }
 
@@ -65,6 +65,7 @@ fn answer(request: &HttpRequest, issued: Issued, project: String) -> HttpRespons
         decision_id: Some(decision_id),
         project: Some(project),
         scope: Some(issued.scope),
+        ..Noted::default()
     });
     response
 }
@@ -73,6 +74,7 @@ async fn read(
     request: &HttpRequest,
     payload: Payload,
     service: &Service,
+    client: Client,
 ) -> Result<ExchangeRequest, RequestError> {
     if !is_form(request.headers()) {
         return Err(fault(
@@ -93,7 +95,7 @@ async fn read(
         Ok(Ok(Err(_))) => return Err(fault("the body ended before it was whole")),
         Ok(Ok(Ok(body))) => body,
     };
-    let caller = caller(request, service);
+    let caller = caller(request, client);
     read_form(&body, &service.exchange.public_url, caller)
 }
 
@@ -114,16 +116,14 @@ fn is_form(headers: &HeaderMap) -> bool {
     })
 }
 
-fn caller(request: &HttpRequest, service: &Service) -> Caller {
-    let peer = request.peer_addr().map(|peer| peer.ip());
-    let address = client_address(peer, request.headers(), &service.trusted_proxies);
+fn caller(request: &HttpRequest, client: Client) -> Caller {
     let user_agent = request
         .headers()
         .get(USER_AGENT)
         .and_then(|value| value.to_str().ok());
     Caller {
-        address: address.map(|address| address.to_string()),
+        address: client.address.map(|address| address.to_string()),
         user_agent: user_agent.map(|text| text.chars().take(USER_AGENT_KEPT).collect()),
-        fails_often: request.extensions().contains::<BeyondLimit>(),
+        fails_often: client.fails_often,
     }
 }
