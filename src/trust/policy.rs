@@ -20,7 +20,7 @@ pub struct ProjectPolicy {
     digest: Arc<str>,
     pub(super) relationships: Arc<[Relationship]>,
     pub(super) denies: Arc<[Deny]>,
-    pub(super) index: Arc<Index>,
+    pub(super) index: Index,
     cases: Arc<[Case]>,
     /// Findings about the file as a whole that are accepted.
     pub(super) silence: Arc<[Silence]>,
@@ -45,7 +45,7 @@ impl ProjectPolicy {
             path,
             digest: digest(file.text()).into(),
             file,
-            index: Arc::new(Index::new(&entries.relationships)),
+            index: Index::new(&entries.relationships),
             relationships: entries.relationships.into(),
             denies: entries.denies.into(),
             cases: entries.cases.into(),
