@@ -77,6 +77,15 @@ impl ProjectPolicy {
         }
     }
 
+    /// The same policy without the text of its file, for who decides by it and shows none of it. Its digest stays.
+    #[must_use]
+    pub fn without_text(self) -> Self {
+        Self {
+            file: PolicyFile::new(self.file.name(), ""),
+            ..self
+        }
+    }
+
     /// The guard rails that it is under.
     pub fn guard_rails(&self) -> Option<&Arc<GuardRails>> {
         self.guard_rails.as_ref()
@@ -106,7 +115,7 @@ impl ProjectPolicy {
         &self.path
     }
 
-    /// The file, with its text.
+    /// The file, with its text, unless it was let go of.
     pub fn file(&self) -> &PolicyFile {
         &self.file
     }
