@@ -1,6 +1,7 @@
 //! One entry of a policy, a trust relationship or a deny: a list of questions, and the judgement of a token by them.
 
 use std::borrow::Cow;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -115,6 +116,16 @@ pub(super) struct Asks {
     /// What would satisfy it, in words.
     pub(super) wanted: Arc<str>,
     pub(super) test: Test,
+}
+
+impl Eq for Asks {}
+
+impl Hash for Asks {
+    /// By its words: what differs and is put into the same words, since claims differ in their types, is rare.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.asked.hash(state);
+        self.wanted.hash(state);
+    }
 }
 
 /// Where a question stands in its file. What no line asks stands where the issuer does.

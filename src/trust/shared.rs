@@ -1,7 +1,6 @@
 //! What policies that are read together have in common, so that thousands of them hold it once.
 
 use std::collections::HashSet;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::Scopes;
@@ -13,23 +12,9 @@ use super::glob::Globs;
 #[derive(Debug, Default)]
 pub struct Shared {
     texts: HashSet<Arc<str>>,
-    asks: HashSet<ByWords>,
+    asks: HashSet<Arc<Asks>>,
     scopes: HashSet<Scopes>,
     pub(super) globs: Globs,
-}
-
-/// What a question asks, found by its words. Questions that differ may be put into the same words, since claims differ in
-/// their types: they are not equal, and each is held for itself.
-#[derive(Debug, PartialEq)]
-struct ByWords(Arc<Asks>);
-
-impl Eq for ByWords {}
-
-impl Hash for ByWords {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.asked.hash(state);
-        self.0.wanted.hash(state);
-    }
 }
 
 impl Shared {
@@ -45,13 +30,12 @@ impl Shared {
 
     /// What a question asks, as everybody holds it.
     pub(super) fn asks(&mut self, asks: Asks) -> Arc<Asks> {
-        let new = ByWords(Arc::new(asks));
-        if let Some(known) = self.asks.get(&new) {
-            return known.0.clone();
+        if let Some(known) = self.asks.get(&asks) {
+            return known.clone();
         }
-        let asks = new.0.clone();
-        self.asks.insert(new);
-        asks
+        let new = Arc::new(asks);
+        self.asks.insert(new.clone());
+        new
     }
 
     /// The scopes, as everybody holds them.
@@ -65,7 +49,7 @@ impl Shared {
 
     /// Lets go of what no policy holds any more.
     pub fn forget_unused(&mut self) {
-        self.asks.retain(|asks| Arc::strong_count(&asks.0) > 1);
+        self.asks.retain(|asks| Arc::strong_count(asks) > 1);
         self.scopes.retain(|scopes| scopes.holders() > 1);
         self.texts.retain(|text| Arc::strong_count(text) > 1);
         self.globs.forget_unused();
