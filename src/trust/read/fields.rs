@@ -168,13 +168,11 @@ impl<'t> Reader<'_, 't> {
                 }
                 self.only_glob(key, globs, field.fold)
             }
-            _ => match field.kind {
-                FieldKind::ReusableWorkflow => self.reusable_workflow(key),
-                _ => {
-                    let value = self.field_value(field, key.name, key.value)?;
-                    Some(Named::Exact(Box::new([value])))
-                }
-            },
+            _ if field.kind == FieldKind::ReusableWorkflow => self.reusable_workflow(key),
+            _ => {
+                let value = self.field_value(field, key.name, key.value)?;
+                Some(Named::Exact(Box::new([value])))
+            }
         }
     }
 
