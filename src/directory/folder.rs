@@ -50,12 +50,22 @@ pub(super) struct Scan {
 pub(super) struct Folder {
     path: PathBuf,
     registry: Arc<Registry>,
+    texts: Texts,
     /// What the files have in common.
     shared: Shared,
     projects: BTreeMap<ProjectPath, ReadFile<ProjectPolicy>>,
     guard_rails: BTreeMap<String, ReadFile<GuardRails>>,
     problems: Vec<FileProblem>,
     scanned_before: bool,
+}
+
+/// Whether policies hold the texts of their files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Texts {
+    /// They do, for verbs that show them.
+    Kept,
+    /// They do not: a decision needs none, and they would be a third of the memory.
+    LetGo,
 }
 
 /// A file as it was read last.
@@ -86,10 +96,11 @@ impl<T> InForce<T> {
 }
 
 impl Folder {
-    pub(super) fn new(path: PathBuf, registry: Arc<Registry>) -> Self {
+    pub(super) fn new(path: PathBuf, registry: Arc<Registry>, texts: Texts) -> Self {
         Self {
             path,
             registry,
+            texts,
             shared: Shared::default(),
             projects: BTreeMap::new(),
             guard_rails: BTreeMap::new(),
@@ -162,6 +173,11 @@ impl Folder {
         self.guard_rails = guard_rails;
         self.projects = projects;
         self.problems.clone_from(&problems);
+        if !self.scanned_before {
+            // One line: a start with a hundred thousand policies is no hundred thousand events.
+            let relationships: usize = policies.iter().map(|policy| policy.len()).sum();
+            tracing::info!(projects = policies.len(), relationships, "policies loaded");
+        }
         self.scanned_before = true;
         if changed {
             self.shared.forget_unused();
@@ -186,7 +202,15 @@ impl Folder {
         });
         match read {
             Ok(policy) => {
-                tracing::info!(%project, digest = policy.digest(), "policy loaded");
+                if self.scanned_before {
+                    tracing::info!(%project, digest = policy.digest(), "policy loaded");
+                } else {
+                    tracing::debug!(%project, digest = policy.digest(), "policy loaded");
+                }
+                let policy = match self.texts {
+                    Texts::Kept => policy,
+                    Texts::LetGo => policy.without_text(),
+                };
                 good(seen, policy)
             }
             Err(broken) => {

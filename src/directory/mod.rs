@@ -26,7 +26,7 @@ pub use folder::{FileProblem, SwitchedOff};
 pub use once::{ReadPolicies, read_policies};
 pub use watch::follow;
 
-use folder::{Folder, Scan, switched_off};
+use folder::{Folder, Scan, Texts, switched_off};
 
 /// How many names one commit notes, so that exchanges do not wait long for a large reload.
 const NOTED_AT_ONCE: usize = 1000;
@@ -59,7 +59,7 @@ pub struct Project {
     pub path: ProjectPath,
     /// Its text id.
     pub id: String,
-    /// Its policy.
+    /// Its policy, without the text of its file.
     pub policy: Arc<ProjectPolicy>,
 }
 
@@ -145,7 +145,7 @@ impl Directory {
     ) -> Result<Self, DirectoryError> {
         let directory = Self {
             snapshot: ArcSwap::default(),
-            folder: Arc::new(Mutex::new(Folder::new(folder, registry))),
+            folder: Arc::new(Mutex::new(Folder::new(folder, registry, Texts::LetGo))),
             ids,
             first_loads,
             clock,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::folder::Folder;
+use super::folder::{Folder, Texts};
 use super::{DirectoryError, FileProblem};
 use crate::issuer::Registry;
 use crate::trust::ProjectPolicy;
@@ -21,7 +21,7 @@ pub fn read_policies(
     folder: &Path,
     registry: &Arc<Registry>,
 ) -> Result<ReadPolicies, DirectoryError> {
-    let scan = Folder::new(folder.to_path_buf(), registry.clone()).scan()?;
+    let scan = Folder::new(folder.to_path_buf(), registry.clone(), Texts::Kept).scan()?;
     Ok(ReadPolicies {
         policies: scan.policies,
         problems: scan.problems,

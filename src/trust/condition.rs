@@ -20,7 +20,7 @@ pub(super) enum Sense {
 }
 
 /// What is asked of a claim.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Asked {
     /// That it is absent, or null.
     Absent,
@@ -32,7 +32,7 @@ pub(super) enum Asked {
 }
 
 /// A condition on one claim.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Condition {
     /// The claim's JSON type, where the profile knows it.
     pub(super) kind: Option<ClaimType>,

@@ -1,6 +1,8 @@
 //! One entry of a policy, a trust relationship or a deny: a list of questions, and the judgement of a token by them.
 
 use std::borrow::Cow;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -23,14 +25,14 @@ pub(super) struct Relationship {
     pub(super) name: Arc<str>,
     pub(super) issuer: Arc<str>,
     pub(super) profile: &'static Profile,
-    pub(super) questions: Vec<Question>,
+    pub(super) questions: Box<[Question]>,
     /// The ids that its first use pins, since it gives names without them.
-    pub(super) ids_to_pin: Vec<&'static IdentityField>,
+    pub(super) ids_to_pin: Box<[&'static IdentityField]>,
     pub(super) scopes: Scopes,
     pub(super) lifetime: Option<Seconds>,
-    pub(super) resources: Vec<String>,
+    pub(super) resources: Box<[String]>,
     pub(super) mode: Mode,
-    pub(super) silence: Vec<Silence>,
+    pub(super) silence: Box<[Silence]>,
     pub(super) at: EntryPlaces,
 }
 
@@ -87,9 +89,25 @@ pub(super) enum DenyAsks {
     EveryIssuer(Vec<(&'static str, Vec<Question>)>),
 }
 
-/// One question that an entry asks of a token.
+/// One question that an entry asks of a token, and where it stands. Among a million questions few differ in more than their
+/// place, so what they ask is held once.
 #[derive(Debug, Clone)]
 pub(super) struct Question {
+    pub(super) asks: Arc<Asks>,
+    pub(super) at: QuestionPlaces,
+}
+
+impl Deref for Question {
+    type Target = Asks;
+
+    fn deref(&self) -> &Asks {
+        &self.asks
+    }
+}
+
+/// What a question asks, wherever it stands.
+#[derive(Debug, PartialEq)]
+pub(super) struct Asks {
     /// The key in the policy file.
     pub(super) asked: Arc<str>,
     /// The claim that a person would look at.
@@ -98,7 +116,16 @@ pub(super) struct Question {
     /// What would satisfy it, in words.
     pub(super) wanted: Arc<str>,
     pub(super) test: Test,
-    pub(super) at: QuestionPlaces,
+}
+
+impl Eq for Asks {}
+
+impl Hash for Asks {
+    /// By its words: what differs and is put into the same words, since claims differ in their types, is rare.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.asked.hash(state);
+        self.wanted.hash(state);
+    }
 }
 
 /// Where a question stands in its file. What no line asks stands where the issuer does.
@@ -109,7 +136,7 @@ pub(super) struct QuestionPlaces {
 }
 
 /// How a question is answered.
-#[derive(Debug, Clone)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Test {
     /// The token is from the issuer that the configuration calls so.
     Issuer(Arc<str>),
@@ -118,7 +145,7 @@ pub(super) enum Test {
     /// What the profile requires, with the values that the relationship names literally.
     Requirement(&'static Requirement, Vec<Scalar>),
     /// A condition on the claim.
-    Claim(Arc<Condition>),
+    Claim(Condition),
 }
 
 /// A judgement without its words: enough to decide, and to find the nearest relationships among thousands.
@@ -141,7 +168,7 @@ impl Tally {
     }
 }
 
-impl Question {
+impl Asks {
     fn answer(&self, claims: &VerifiedClaims, sense: Sense) -> Answer {
         match &self.test {
             Test::Issuer(name) => Answer::plain(claims.trusted().name == *name),

@@ -20,12 +20,12 @@ pub(super) enum Reading<'a> {
 }
 
 /// What a policy names for an identity field.
-#[derive(Debug, Clone)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Named {
     /// One of these values.
-    Exact(Vec<Box<str>>),
+    Exact(Box<[Box<str>]>),
     /// Whatever one of these globs matches.
-    Like(Vec<Glob>),
+    Like(Box<[Glob]>),
     /// A workflow's file, wherever the field's source is a path with a ref.
     Workflow(Box<WorkflowPath>),
 }
@@ -42,12 +42,21 @@ pub(super) struct WorkflowPath {
 }
 
 /// An identity field with what the policy names for it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct FieldTest {
     pub(super) field: &'static IdentityField,
     pub(super) named: Named,
     /// The id whose being given makes this name a label.
     pub(super) label_of: Option<&'static IdentityField>,
+}
+
+impl PartialEq for FieldTest {
+    fn eq(&self, other: &Self) -> bool {
+        let label_of = |test: &Self| test.label_of.map(std::ptr::from_ref);
+        std::ptr::eq(self.field, other.field)
+            && label_of(self) == label_of(other)
+            && self.named == other.named
+    }
 }
 
 /// Whether a field holds, and whether only because an id stands for its name.

@@ -4,83 +4,78 @@
 //! gives, the one whose value the fewest others give. So no relationship that could hold is missed, and a project that
 //! trusts a thousand repositories looks at one of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::FindingKind;
-use super::entry::{Question, Relationship, Test};
+use super::entry::{Asks, Relationship, Test};
 use super::identity::{Reading, read};
 use crate::subject::VerifiedClaims;
 
-/// The relationships of one policy by the values that they ask for.
-#[derive(Debug, Default)]
-pub(super) struct Index(HashMap<Arc<str>, OfIssuer>);
+/// The relationships of one policy by the values that they ask for; by issuer, of which a policy names few.
+#[derive(Debug, Clone)]
+pub(super) struct Index(Arc<[OfIssuer]>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct OfIssuer {
-    /// By field; few, since a profile has few.
-    fields: Vec<OfField>,
+    issuer: Arc<str>,
+    /// For each field under which some are filed, a question that reads it, of any of them. Few, since a profile has few.
+    fields: Vec<Arc<Asks>>,
+    /// Where they stand, by what they are filed under; sorted.
+    filed: Vec<(Anchor, usize)>,
     /// Those that name no exact value.
     others: Vec<usize>,
 }
 
-#[derive(Debug)]
-struct OfField {
-    /// A question that reads this field, of any of its relationships.
-    reads: Question,
-    by_value: HashMap<String, Vec<usize>>,
-}
-
-/// A field and a value of it, as in the file.
-type Anchor<'a> = (&'a Arc<str>, &'a Arc<str>, String);
+/// A digest of a field and a value of it. Who is found by a digest is asked in full, so two values that share one cost a
+/// moment and no more.
+type Anchor = u64;
 
 impl Index {
     /// Files `relationships` by their places in the list.
     pub(super) fn new(relationships: &[Relationship]) -> Self {
-        let mut shared: HashMap<Anchor<'_>, usize> = HashMap::new();
-        for relationship in relationships {
-            for question in &relationship.questions {
-                for value in exact_values(question).into_iter().flatten() {
-                    *shared
-                        .entry((&relationship.issuer, &question.asked, value))
-                        .or_default() += 1;
-                }
+        let exact: Vec<Vec<(&Arc<Asks>, Vec<Anchor>)>> = relationships
+            .iter()
+            .map(|relationship| {
+                let questions = relationship.questions.iter();
+                questions
+                    .filter_map(|question| Some((&question.asks, anchors(question)?)))
+                    .collect()
+            })
+            .collect();
+        let mut crowds: HashMap<(&str, Anchor), usize> = HashMap::new();
+        for (relationship, asks) in relationships.iter().zip(&exact) {
+            for anchor in asks.iter().flat_map(|(_, anchors)| anchors) {
+                *crowds.entry((&relationship.issuer, *anchor)).or_default() += 1;
             }
         }
-        let mut index = Self::default();
-        for (at, relationship) in relationships.iter().enumerate() {
-            let crowd = |question: &Question, value: String| {
-                let anchor = (&relationship.issuer, &question.asked, value);
-                shared.get(&anchor).copied().unwrap_or(usize::MAX)
-            };
-            let rarest = relationship
-                .questions
-                .iter()
-                .filter_map(|question| Some((question, exact_values(question)?)))
-                .min_by_key(|(question, values)| {
-                    let crowds = values.iter().map(|value| crowd(question, value.clone()));
-                    crowds.max().unwrap_or(usize::MAX)
-                });
-            let of_issuer = index.0.entry(relationship.issuer.clone()).or_default();
-            match rarest {
-                Some((question, values)) => of_issuer.file(question, values, at),
-                None => of_issuer.others.push(at),
-            }
+        let mut index: BTreeMap<&Arc<str>, OfIssuer> = BTreeMap::new();
+        for (at, (relationship, asks)) in relationships.iter().zip(exact).enumerate() {
+            let crowd = |anchor| crowds.get(&(&*relationship.issuer, anchor)).copied();
+            let rarest = asks.into_iter().min_by_key(|(_, anchors)| {
+                let largest = anchors.iter().filter_map(|anchor| crowd(*anchor)).max();
+                largest.unwrap_or(usize::MAX)
+            });
+            let issuer = &relationship.issuer;
+            let of_issuer = index.entry(issuer).or_insert_with(|| OfIssuer::of(issuer));
+            of_issuer.file(rarest, at);
         }
-        index
+        Self(index.into_values().map(OfIssuer::sorted).collect())
     }
 
     /// The places of all relationships that could hold for these claims, in the order of the file.
     pub(super) fn candidates(&self, claims: &VerifiedClaims) -> Vec<usize> {
-        let Some(of_issuer) = self.0.get(&claims.trusted().name) else {
+        let mut of_issuers = self.0.iter();
+        let Some(of_issuer) = of_issuers.find(|one| one.issuer == claims.trusted().name) else {
             return Vec::new();
         };
         let mut places = of_issuer.others.clone();
         for field in &of_issuer.fields {
-            for value in found_values(&field.reads, claims) {
-                places.extend(field.by_value.get(&value).into_iter().flatten());
+            for value in found_values(field, claims) {
+                places.extend(of_issuer.filed_under(anchor(field, &value)));
             }
         }
         places.sort_unstable();
@@ -90,29 +85,59 @@ impl Index {
 }
 
 impl OfIssuer {
-    fn file(&mut self, question: &Question, values: Vec<String>, at: usize) {
-        let known = self
-            .fields
-            .iter()
-            .position(|field| field.reads.asked == question.asked);
-        let place = known.unwrap_or_else(|| {
-            self.fields.push(OfField {
-                reads: question.clone(),
-                by_value: HashMap::new(),
-            });
-            self.fields.len() - 1
-        });
-        if let Some(field) = self.fields.get_mut(place) {
-            for value in values {
-                field.by_value.entry(value).or_default().push(at);
-            }
+    fn of(issuer: &Arc<str>) -> Self {
+        Self {
+            issuer: issuer.clone(),
+            fields: Vec::new(),
+            filed: Vec::new(),
+            others: Vec::new(),
         }
+    }
+
+    fn file(&mut self, rarest: Option<(&Arc<Asks>, Vec<Anchor>)>, at: usize) {
+        let Some((asks, anchors)) = rarest else {
+            self.others.push(at);
+            return;
+        };
+        if !self.fields.iter().any(|field| field.asked == asks.asked) {
+            self.fields.push(asks.clone());
+        }
+        self.filed
+            .extend(anchors.into_iter().map(|anchor| (anchor, at)));
+    }
+
+    fn sorted(mut self) -> Self {
+        self.filed.sort_unstable();
+        self.filed.shrink_to_fit();
+        self.fields.shrink_to_fit();
+        self.others.shrink_to_fit();
+        self
+    }
+
+    fn filed_under(&self, anchor: Anchor) -> impl Iterator<Item = usize> {
+        let first = self.filed.partition_point(|(filed, _)| *filed < anchor);
+        let from_there = self.filed.iter().skip(first);
+        from_there
+            .take_while(move |(filed, _)| *filed == anchor)
+            .map(|(_, at)| *at)
     }
 }
 
+/// What a relationship that asks this is filed under: of these values a token must have one for it to hold.
+fn anchors(asks: &Asks) -> Option<Vec<Anchor>> {
+    let values = exact_values(asks)?.into_iter();
+    Some(values.map(|value| anchor(asks, &value)).collect())
+}
+
+fn anchor(asks: &Asks, value: &str) -> Anchor {
+    let mut hasher = DefaultHasher::new();
+    (&*asks.asked, value).hash(&mut hasher);
+    hasher.finish()
+}
+
 /// The values of which a token must have one for the question to hold, without case where they compare so.
-fn exact_values(question: &Question) -> Option<Vec<String>> {
-    match (&question.test, question.kind) {
+fn exact_values(asks: &Asks) -> Option<Vec<String>> {
+    match (&asks.test, asks.kind) {
         (Test::Field(test), FindingKind::Identity) => {
             let fold = test.field.fold;
             let values = test.exact()?.iter();
@@ -128,14 +153,14 @@ fn exact_values(question: &Question) -> Option<Vec<String>> {
 }
 
 /// The values that a token has for the question.
-fn found_values(question: &Question, claims: &VerifiedClaims) -> Vec<String> {
-    match &question.test {
+fn found_values(asks: &Asks, claims: &VerifiedClaims) -> Vec<String> {
+    match &asks.test {
         Test::Field(test) => match read(test.field.source, claims) {
             Reading::Text(found) => vec![normal(&found, test.field.fold)],
             Reading::Absent | Reading::Odd => Vec::new(),
         },
         Test::Claim(condition) => {
-            let texts = match claims.get(&question.claim) {
+            let texts = match claims.get(&asks.claim) {
                 Some(Value::String(text)) => vec![text.as_str()],
                 Some(Value::Array(members)) => members.iter().filter_map(Value::as_str).collect(),
                 _ => Vec::new(),

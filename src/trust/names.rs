@@ -17,7 +17,7 @@ use crate::subject::VerifiedClaims;
 pub(super) fn ids_to_pin(
     profile: &'static Profile,
     questions: &[Question],
-) -> Vec<&'static IdentityField> {
+) -> Box<[&'static IdentityField]> {
     let given = |name: &str| {
         questions
             .iter()
@@ -34,7 +34,7 @@ pub(super) fn ids_to_pin(
         .filter(|field| !given(field.name))
         .collect();
     if !missing.iter().any(|id| names_something(id)) {
-        return Vec::new();
+        return Box::default();
     }
     missing
         .into_iter()
@@ -60,7 +60,7 @@ impl Relationship {
             .iter()
             .filter_map(field_test)
             .filter_map(move |test| match &test.named {
-                Named::Exact(values) if has_id(test.field.name) => Some((test, values.as_slice())),
+                Named::Exact(values) if has_id(test.field.name) => Some((test, &**values)),
                 _ => None,
             })
     }
@@ -239,7 +239,7 @@ impl<'a> Remembered<'a> {
             .ids_to_pin
             .iter()
             .any(|id| id.name == owner_id);
-        for id in &self.relationship.ids_to_pin {
+        for id in &*self.relationship.ids_to_pin {
             let Some(pinned) = pin.ids.get(id.name) else {
                 continue;
             };
@@ -266,7 +266,7 @@ impl<'a> Remembered<'a> {
     /// has decided on it.
     pub(super) fn wish(self) -> PinWish {
         let mut ids = self.pin().map(|pin| pin.ids.clone()).unwrap_or_default();
-        for id in &self.relationship.ids_to_pin {
+        for id in &*self.relationship.ids_to_pin {
             if let Reading::Text(found) = read(id.source, self.claims) {
                 ids.insert(id.name.to_owned(), found.into_owned());
             } else {

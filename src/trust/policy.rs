@@ -20,7 +20,7 @@ pub struct ProjectPolicy {
     digest: Arc<str>,
     pub(super) relationships: Arc<[Relationship]>,
     pub(super) denies: Arc<[Deny]>,
-    pub(super) index: Arc<Index>,
+    pub(super) index: Index,
     cases: Arc<[Case]>,
     /// Findings about the file as a whole that are accepted.
     pub(super) silence: Arc<[Silence]>,
@@ -45,7 +45,7 @@ impl ProjectPolicy {
             path,
             digest: digest(file.text()).into(),
             file,
-            index: Arc::new(Index::new(&entries.relationships)),
+            index: Index::new(&entries.relationships),
             relationships: entries.relationships.into(),
             denies: entries.denies.into(),
             cases: entries.cases.into(),
@@ -74,6 +74,15 @@ impl ProjectPolicy {
             breaches,
             off,
             ..self.clone()
+        }
+    }
+
+    /// The same policy without the text of its file, for who decides by it and shows none of it. Its digest stays.
+    #[must_use]
+    pub fn without_text(self) -> Self {
+        Self {
+            file: PolicyFile::new(self.file.name(), ""),
+            ..self
         }
     }
 
@@ -106,7 +115,7 @@ impl ProjectPolicy {
         &self.path
     }
 
-    /// The file, with its text.
+    /// The file, with its text, unless it was let go of.
     pub fn file(&self) -> &PolicyFile {
         &self.file
     }

@@ -54,9 +54,9 @@ impl fmt::Display for Scope {
     }
 }
 
-/// A set of scopes, in alphabetic order. A policy has many of them, and most hold two or three.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Scopes(Vec<Scope>);
+/// A set of scopes, in alphabetic order. Policies have many of them, and few that differ.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Scopes(Arc<[Scope]>);
 
 impl Scopes {
     /// Reads a space-separated list.
@@ -80,6 +80,11 @@ impl Scopes {
     /// The scopes in order.
     pub fn iter(&self) -> impl Iterator<Item = &Scope> {
         self.0.iter()
+    }
+
+    /// How many hold this very set, itself included.
+    pub(super) fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
     }
 
     /// Adds all of `other`.
@@ -115,8 +120,7 @@ impl FromIterator<Scope> for Scopes {
         let mut scopes: Vec<Scope> = scopes.into_iter().collect();
         scopes.sort();
         scopes.dedup();
-        scopes.shrink_to_fit();
-        Self(scopes)
+        Self(scopes.into())
     }
 }
 

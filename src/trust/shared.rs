@@ -1,17 +1,19 @@
 //! What policies that are read together have in common, so that thousands of them hold it once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::condition::Condition;
+use super::Scopes;
+use super::entry::Asks;
 use super::glob::Globs;
 
-/// Texts, conditions and globs that policies share. Reading a folder with one of these takes a fraction of the memory.
+/// Texts, questions, scopes and globs that policies share. Reading a folder with one of these takes a fraction of the
+/// memory.
 #[derive(Debug, Default)]
 pub struct Shared {
     texts: HashSet<Arc<str>>,
-    /// By what they ask, in words.
-    conditions: HashMap<Arc<str>, Arc<Condition>>,
+    asks: HashSet<Arc<Asks>>,
+    scopes: HashSet<Scopes>,
     pub(super) globs: Globs,
 }
 
@@ -26,22 +28,29 @@ impl Shared {
         new
     }
 
-    /// The condition, as everybody holds it; `wanted` is what it asks, in words. Conditions that differ may be put into the
-    /// same words, since claims differ in their types: then each is held for itself.
-    pub(super) fn condition(&mut self, wanted: &Arc<str>, condition: Condition) -> Arc<Condition> {
-        let known = self.conditions.get(wanted);
-        if let Some(same) = known.filter(|known| ***known == condition) {
-            return same.clone();
+    /// What a question asks, as everybody holds it.
+    pub(super) fn asks(&mut self, asks: Asks) -> Arc<Asks> {
+        if let Some(known) = self.asks.get(&asks) {
+            return known.clone();
         }
-        let new = Arc::new(condition);
-        self.conditions.insert(wanted.clone(), new.clone());
+        let new = Arc::new(asks);
+        self.asks.insert(new.clone());
         new
+    }
+
+    /// The scopes, as everybody holds them.
+    pub(super) fn scopes(&mut self, scopes: Scopes) -> Scopes {
+        if let Some(known) = self.scopes.get(&scopes) {
+            return known.clone();
+        }
+        self.scopes.insert(scopes.clone());
+        scopes
     }
 
     /// Lets go of what no policy holds any more.
     pub fn forget_unused(&mut self) {
-        self.conditions
-            .retain(|_, condition| Arc::strong_count(condition) > 1);
+        self.asks.retain(|asks| Arc::strong_count(asks) > 1);
+        self.scopes.retain(|scopes| scopes.holders() > 1);
         self.texts.retain(|text| Arc::strong_count(text) > 1);
         self.globs.forget_unused();
     }

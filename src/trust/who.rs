@@ -258,7 +258,7 @@ impl Said<'_, '_> {
         };
         self.used.push(name);
         Some(match &test.named {
-            Named::Exact(values) => match values.as_slice() {
+            Named::Exact(values) => match &**values {
                 [single] => single.to_string(),
                 several => {
                     let several: Vec<String> = several.iter().map(ToString::to_string).collect();

@@ -1,6 +1,6 @@
 //! The values that a policy names: of which type they are, what they match, and how they are said.
 
-use serde_json::{Number, Value};
+use serde_json::Number;
 
 use crate::trust::glob::Glob;
 
@@ -74,7 +74,8 @@ pub(in crate::trust) fn one_of_in_words(values: Vec<String>) -> String {
 
 /// The text in quotation marks, with what does not print escaped.
 pub(in crate::trust) fn quoted(text: &str) -> String {
-    Value::String(text.to_owned()).to_string()
+    // A text always has a form in JSON.
+    serde_json::to_string(text).unwrap_or_default()
 }
 
 /// Whether two texts are the same, without ASCII case if `fold` says so (never Unicode folding).

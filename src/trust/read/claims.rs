@@ -13,7 +13,7 @@ use crate::issuer::TrustedIssuer;
 use crate::issuer::profile::{Claim, ClaimType, Profile};
 use crate::trust::FindingKind;
 use crate::trust::condition::{Condition, Scalar};
-use crate::trust::entry::{Question, Test};
+use crate::trust::entry::{Asks, Question, Test};
 use crate::trust::fault::Problem;
 
 /// The most conditions of one entry: a denial records each of them, and nobody reads more.
@@ -156,10 +156,8 @@ impl<'t> Reader<'_, 't> {
                 .exact_texts()
                 .is_some_and(|texts| !texts.iter().any(|text| text.is_empty()));
         claims.identifies |= identifies;
-        let name = self.shared(name);
-        let wanted = self.shared(&condition.in_words());
-        let condition = self.shared.condition(&wanted, condition);
-        claims.questions.push(Question {
+        let name = self.shared.text(name);
+        let asks = Asks {
             asked: name.clone(),
             claim: name,
             kind: if identifies {
@@ -167,8 +165,11 @@ impl<'t> Reader<'_, 't> {
             } else {
                 FindingKind::Condition
             },
-            wanted,
+            wanted: condition.in_words().into(),
             test: Test::Claim(condition),
+        };
+        claims.questions.push(Question {
+            asks: self.shared.asks(asks),
             at: key.places(),
         });
     }

@@ -13,7 +13,7 @@ use crate::issuer::{PROFILES, TrustedIssuer};
 use crate::trust::FindingKind;
 use crate::trust::condition::Scalar;
 use crate::trust::entry::{
-    Deny, DenyAsks, EntryPlaces, Mode, Question, QuestionPlaces, Relationship, Test,
+    Asks, Deny, DenyAsks, EntryPlaces, Mode, Question, QuestionPlaces, Relationship, Test,
     requirement_in_words,
 };
 use crate::trust::fault::Problem;
@@ -86,18 +86,17 @@ impl<'t> Reader<'_, 't> {
         questions.extend(fields);
         questions.extend(self.requirements(profile, &claims, &lifts, asked_at));
         questions.extend(claims.questions);
-        questions.shrink_to_fit();
         Some(Relationship {
-            name: name?.into(),
+            name: self.shared.text(name?),
             issuer: issuer.name.clone(),
             profile,
             ids_to_pin: ids_to_pin(profile, &questions),
-            questions,
+            questions: questions.into(),
             scopes: scopes?,
             lifetime,
-            resources: resources.unwrap_or_default(),
+            resources: resources.unwrap_or_default().into(),
             mode,
-            silence,
+            silence: silence.into(),
             at,
         })
     }
@@ -278,12 +277,16 @@ impl<'t> Reader<'_, 't> {
                 continue;
             }
             let named: Vec<Scalar> = claims.named_literally(requirement.claim());
-            questions.push(Question {
-                asked: self.shared(requirement.claim()),
-                claim: self.shared(requirement.claim()),
+            let claim = self.shared.text(requirement.claim());
+            let asks = Asks {
+                asked: claim.clone(),
+                claim,
                 kind: FindingKind::Profile,
-                wanted: self.shared(&requirement_in_words(*requirement)),
+                wanted: requirement_in_words(*requirement).into(),
                 test: Test::Requirement(requirement, named),
+            };
+            questions.push(Question {
+                asks: self.shared.asks(asks),
                 at,
             });
         }
@@ -291,16 +294,15 @@ impl<'t> Reader<'_, 't> {
     }
 
     fn of_issuer(&mut self, issuer: &TrustedIssuer, at: QuestionPlaces) -> Question {
-        Question {
-            asked: self.shared("issuer"),
-            claim: self.shared("iss"),
+        let asks = Asks {
+            asked: self.shared.text("issuer"),
+            claim: self.shared.text("iss"),
             kind: FindingKind::Issuer,
-            wanted: self.shared(&format!(
-                "`{}`, {}",
-                issuer.name,
-                issuer.form.as_configured()
-            )),
+            wanted: format!("`{}`, {}", issuer.name, issuer.form.as_configured()).into(),
             test: Test::Issuer(issuer.name.clone()),
+        };
+        Question {
+            asks: self.shared.asks(asks),
             at,
         }
     }

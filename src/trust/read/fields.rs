@@ -9,7 +9,7 @@ use super::keys::{Key, Keys, Placed, kind_in_words};
 use super::words::{id_number, shown, wrong_type};
 use crate::issuer::profile::{FieldKind, IdentityField, Many, Profile, Required};
 use crate::trust::FindingKind;
-use crate::trust::entry::{Question, Test};
+use crate::trust::entry::{Asks, Question, Test};
 use crate::trust::fault::Problem;
 use crate::trust::identity::{FieldTest, Named, WorkflowPath};
 use crate::trust::place::Place;
@@ -72,12 +72,15 @@ impl<'t> Reader<'_, 't> {
                 ),
             ),
         };
-        Question {
-            asked: self.shared(field.name),
-            claim: self.shared(field.source.claim()),
+        let asks = Asks {
+            asked: self.shared.text(field.name),
+            claim: self.shared.text(field.source.claim()),
             kind,
-            wanted: self.shared(&wanted),
+            wanted: wanted.into(),
             test: Test::Field(test),
+        };
+        Question {
+            asks: self.shared.asks(asks),
             at: key.places(),
         }
     }
@@ -137,7 +140,7 @@ impl<'t> Reader<'_, 't> {
                 for member in members {
                     values.extend(self.field_value(field, key.name, member));
                 }
-                Some(Named::Exact(values))
+                Some(Named::Exact(values.into()))
             }
             DeValue::Table(table) => {
                 let globs = Keys::of(table, key.value_at());
@@ -165,12 +168,11 @@ impl<'t> Reader<'_, 't> {
                 }
                 self.only_glob(key, globs, field.fold)
             }
-            _ => match field.kind {
-                FieldKind::ReusableWorkflow => self.reusable_workflow(key),
-                _ => Some(Named::Exact(vec![
-                    self.field_value(field, key.name, key.value)?,
-                ])),
-            },
+            _ if field.kind == FieldKind::ReusableWorkflow => self.reusable_workflow(key),
+            _ => {
+                let value = self.field_value(field, key.name, key.value)?;
+                Some(Named::Exact(Box::new([value])))
+            }
         }
     }
 
@@ -202,7 +204,7 @@ impl<'t> Reader<'_, 't> {
             }
             return None;
         };
-        Some(Named::Like(self.globs_of(&glob, fold)))
+        Some(Named::Like(self.globs_of(&glob, fold).into()))
     }
 
     fn reusable_workflow(&mut self, key: &Key<'t>) -> Option<Named> {

@@ -162,7 +162,7 @@ impl<'t> Reader<'_, 't> {
         let mut pin = Vec::new();
         for (word, at) in words {
             if known.contains(&word) {
-                pin.push((self.shared(word), at.into()));
+                pin.push((self.shared.text(word), at.into()));
                 continue;
             }
             let mend = if let Some(meant) = nearest(word, known.iter().copied()) {

@@ -17,7 +17,6 @@ pub(super) use suggest::nearest;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -144,10 +143,6 @@ impl<'r, 't> Reader<'r, 't> {
             )),
             Ordering::Greater => {}
         }
-    }
-
-    fn shared(&mut self, text: &str) -> Arc<str> {
-        self.shared.text(text)
     }
 
     fn file(&mut self, mut keys: Keys<'t>) -> Entries {

@@ -134,7 +134,7 @@ impl<'t> Reader<'_, 't> {
     pub(super) fn scope_set(&mut self, words: Vec<(&'t str, Range<usize>)>) -> Scopes {
         let mut scopes = Vec::new();
         for (word, at) in words {
-            let shared = self.shared(word);
+            let shared = self.shared.text(word);
             match Scope::of(shared) {
                 Ok(scope) if scopes.contains(&scope) => self.report(Problem::new(
                     "scope-twice",
@@ -151,7 +151,7 @@ impl<'t> Reader<'_, 't> {
                 )),
             }
         }
-        scopes.into_iter().collect()
+        self.shared.scopes(scopes.into_iter().collect())
     }
 
     /// `lifetime`, 1s to 24h.
