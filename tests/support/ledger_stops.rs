@@ -324,6 +324,32 @@ fn an_index_from_a_backup_beside_newer_records_is_refused_and_nothing_is_lost() 
     assert!(records.metadata().unwrap().len() > 300 * 5000);
 }
 
+#[test]
+fn a_process_that_is_killed_again_and_again_leaves_a_journal_that_does_not_grow() {
+    let fixture = Embedded::new();
+    let images = tempfile::tempdir().unwrap();
+    let mut folder = fixture.path().to_owned();
+    for life in 0..40 {
+        let clock = Arc::new(FrozenClock::at(noon()));
+        let options = Options {
+            checkpoint: Duration::MAX,
+            ..Options::default()
+        };
+        let store = EmbeddedStore::open(&folder, clock, options).unwrap();
+        for number in 0..3 {
+            let spend = once(&format!("{life} {number}"));
+            wait(store.spend(spend, large_record(100_000))).unwrap();
+        }
+        // What a process that is killed now leaves behind is where the next one begins.
+        let next = images.path().join(life.to_string());
+        image(&folder, &next);
+        folder = next;
+    }
+    let segments = std::fs::read_dir(folder.join("journal")).unwrap();
+    let sizes = segments.map(|segment| segment.unwrap().metadata().unwrap().len());
+    assert!(sizes.sum::<u64>() <= 4 * (8 << 20));
+}
+
 /// Where the child finds its folder. Without it the test is the parent.
 const CHILD: &str = "COUNTERSIGN_TEST_KILLED_IN";
 

@@ -48,6 +48,8 @@ impl Shared {
         shared.records.check_end(reached.end).map_err(said)?;
         shared.layers.clear(reached);
         shared.replace(Some(Arc::new(index)));
+        // Else a process that is killed again and again would gather segments, each of them read at every start.
+        shared.checkpoint()?;
         Ok(shared)
     }
 
