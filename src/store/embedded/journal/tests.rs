@@ -1,0 +1,135 @@
+//! What the journal keeps, and what it does not.
+
+use super::*;
+
+fn commit(number: u64, octets: usize) -> Commit {
+    Commit {
+        number,
+        start: 0,
+        entries: vec![vec![b'x'; octets]],
+        writes: [(number.to_be_bytes().to_vec(), Some(vec![1]))].into(),
+    }
+}
+
+fn numbers(folder: &Path, applied: u64) -> io::Result<Vec<u64>> {
+    let (_, commits) = Journal::open(folder, applied)?;
+    let numbers = commits.iter().map(|commit| commit.number);
+    Ok(numbers.filter(|number| *number > applied).collect())
+}
+
+fn filled(folder: &Path, commits: impl Iterator<Item = Commit>) -> (Journal, Pen) {
+    let (journal, _) = Journal::open(folder, 0).unwrap();
+    let mut pen = journal.pen();
+    for commit in commits {
+        pen.write(&commit).unwrap();
+    }
+    pen.sync().unwrap();
+    (journal, pen)
+}
+
+#[test]
+fn what_was_written_is_found_again_in_order_and_over_many_segments() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(filled(
+        folder.path(),
+        (1..=40).map(|number| commit(number, 50_000)),
+    ));
+    assert!(segments(folder.path()).unwrap().len() > 2);
+    assert_eq!(
+        numbers(folder.path(), 0).unwrap(),
+        (1..=40).collect::<Vec<_>>()
+    );
+    assert_eq!(numbers(folder.path(), 38).unwrap(), [39, 40]);
+    assert!(numbers(folder.path(), 40).unwrap().is_empty());
+}
+
+#[test]
+fn a_segment_is_used_again_once_its_commits_are_durable_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, mut pen) = filled(folder.path(), (1..=4).map(|number| commit(number, 90)));
+    for number in 5..400 {
+        pen.write(&commit(number, 100_000)).unwrap();
+        pen.sync().unwrap();
+        journal.release(number - 3).unwrap();
+    }
+    assert!(segments(folder.path()).unwrap().len() <= 4);
+    assert_eq!(numbers(folder.path(), 396).unwrap(), [397, 398, 399]);
+}
+
+#[test]
+fn a_commit_that_was_cut_off_is_not_there_and_the_ones_before_are() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(filled(
+        folder.path(),
+        (1..=3).map(|number| commit(number, 5000)),
+    ));
+    let (_, path) = segments(folder.path()).unwrap().remove(0);
+    let file = OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(&[0; 4096], 2 * 8192 + 4096).unwrap();
+    assert_eq!(numbers(folder.path(), 0).unwrap(), [1, 2]);
+}
+
+#[test]
+fn a_damaged_commit_before_a_good_one_is_no_end_but_a_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(filled(
+        folder.path(),
+        (1..=3).map(|number| commit(number, 5000)),
+    ));
+    let (_, path) = segments(folder.path()).unwrap().remove(0);
+    let file = OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(b"?", 8192 + 100).unwrap();
+    let fault = numbers(folder.path(), 0).unwrap_err().to_string();
+    assert!(fault.contains("commit 2 cannot be read"), "{fault}");
+}
+
+#[test]
+fn what_stands_before_a_gap_is_not_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(filled(
+        folder.path(),
+        (1..=5).map(|number| commit(number, 5000)),
+    ));
+    let (_, path) = segments(folder.path()).unwrap().remove(0);
+    let file = OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(b"?", 8192 + 100).unwrap();
+    let found = |applied| Journal::open(folder.path(), applied).map(|(_, commits)| commits);
+    let numbers = |applied| -> Vec<u64> {
+        let commits = found(applied).unwrap();
+        commits.iter().map(|commit| commit.number).collect()
+    };
+    assert_eq!(numbers(4), [3, 4, 5]);
+    assert_eq!(numbers(2), [3, 4, 5]);
+    assert!(found(1).is_err());
+    // An index that is further than all of it was given what it lacks by nobody.
+    assert!(numbers(6).is_empty());
+}
+
+#[test]
+fn a_segment_that_was_made_ready_is_written_by_the_next_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = (1..=300).map(|number| commit(number, 100_000));
+    let (journal, mut pen) = filled(folder.path(), long);
+    pen.seal();
+    journal.release(300).unwrap();
+    drop((journal, pen));
+    let (journal, commits) = Journal::open(folder.path(), 300).unwrap();
+    assert!(commits.is_empty());
+    assert_eq!(journal.lock().ready.len(), 1);
+    let mut pen = journal.pen();
+    pen.write(&commit(301, 90)).unwrap();
+    pen.sync().unwrap();
+    assert_eq!(segments(folder.path()).unwrap().len(), 1);
+    assert_eq!(numbers(folder.path(), 300).unwrap(), [301]);
+}
+
+#[test]
+fn after_a_failed_commit_the_one_with_its_number_in_a_later_segment_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, mut pen) = filled(folder.path(), [commit(1, 10), commit(2, 10)].into_iter());
+    pen.seal();
+    pen.write(&commit(2, 20)).unwrap();
+    pen.sync().unwrap();
+    let (_, commits) = Journal::open(folder.path(), 1).unwrap();
+    assert_eq!(commits, [commit(1, 10), commit(2, 20)]);
+}
