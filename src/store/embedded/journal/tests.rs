@@ -27,13 +27,25 @@ fn filled(folder: &Path, commits: impl Iterator<Item = Commit>) -> (Journal, Pen
     (journal, pen)
 }
 
+/// Leaves so many commits behind, each with an entry of so many octets.
+fn fill(folder: &Path, commits: u64, octets: usize) {
+    drop(filled(
+        folder,
+        (1..=commits).map(|number| commit(number, octets)),
+    ));
+}
+
+/// Writes over what the first segment has at `place`.
+fn overwrite(folder: &Path, octets: &[u8], place: u64) {
+    let (_, path) = segments(folder).unwrap().remove(0);
+    let file = OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(octets, place).unwrap();
+}
+
 #[test]
 fn what_was_written_is_found_again_in_order_and_over_many_segments() {
     let folder = tempfile::tempdir().unwrap();
-    drop(filled(
-        folder.path(),
-        (1..=40).map(|number| commit(number, 50_000)),
-    ));
+    fill(folder.path(), 40, 50_000);
     assert!(segments(folder.path()).unwrap().len() > 2);
     assert_eq!(
         numbers(folder.path(), 0).unwrap(),
@@ -59,26 +71,16 @@ fn a_segment_is_used_again_once_its_commits_are_durable_elsewhere() {
 #[test]
 fn a_commit_that_was_cut_off_is_not_there_and_the_ones_before_are() {
     let folder = tempfile::tempdir().unwrap();
-    drop(filled(
-        folder.path(),
-        (1..=3).map(|number| commit(number, 5000)),
-    ));
-    let (_, path) = segments(folder.path()).unwrap().remove(0);
-    let file = OpenOptions::new().write(true).open(path).unwrap();
-    file.write_all_at(&[0; 4096], 2 * 8192 + 4096).unwrap();
+    fill(folder.path(), 3, 5000);
+    overwrite(folder.path(), &[0; 4096], 2 * 8192 + 4096);
     assert_eq!(numbers(folder.path(), 0).unwrap(), [1, 2]);
 }
 
 #[test]
 fn a_damaged_commit_before_a_good_one_is_no_end_but_a_fault() {
     let folder = tempfile::tempdir().unwrap();
-    drop(filled(
-        folder.path(),
-        (1..=3).map(|number| commit(number, 5000)),
-    ));
-    let (_, path) = segments(folder.path()).unwrap().remove(0);
-    let file = OpenOptions::new().write(true).open(path).unwrap();
-    file.write_all_at(b"?", 8192 + 100).unwrap();
+    fill(folder.path(), 3, 5000);
+    overwrite(folder.path(), b"?", 8192 + 100);
     let fault = numbers(folder.path(), 0).unwrap_err().to_string();
     assert!(fault.contains("commit 2 cannot be read"), "{fault}");
 }
@@ -86,13 +88,8 @@ fn a_damaged_commit_before_a_good_one_is_no_end_but_a_fault() {
 #[test]
 fn what_stands_before_a_gap_is_not_made_again() {
     let folder = tempfile::tempdir().unwrap();
-    drop(filled(
-        folder.path(),
-        (1..=5).map(|number| commit(number, 5000)),
-    ));
-    let (_, path) = segments(folder.path()).unwrap().remove(0);
-    let file = OpenOptions::new().write(true).open(path).unwrap();
-    file.write_all_at(b"?", 8192 + 100).unwrap();
+    fill(folder.path(), 5, 5000);
+    overwrite(folder.path(), b"?", 8192 + 100);
     let found = |applied| Journal::open(folder.path(), applied).map(|(_, commits)| commits);
     let numbers = |applied| -> Vec<u64> {
         let commits = found(applied).unwrap();
