@@ -91,9 +91,7 @@ impl Journal {
         let mut commits = BTreeMap::new();
         let mut filled = Vec::new();
         for (generation, path) in &found {
-            let before = commits.len();
-            read(path, *generation, &mut commits)?;
-            filled.push(commits.len() > before);
+            filled.push(read(path, *generation, &mut commits)?);
         }
         let last = commits.keys().next_back().copied().unwrap_or(0);
         let last_filled = filled.iter().rposition(|filled| *filled);
@@ -328,19 +326,21 @@ impl Pen {
     }
 }
 
-/// Adds the commits of one segment. A number that stood in an earlier one too was not acknowledged there.
-fn read(path: &Path, generation: u64, found: &mut BTreeMap<u64, Commit>) -> io::Result<()> {
+/// Adds the commits of one segment, and answers whether it has any. A number that stood in an earlier one too was not
+/// acknowledged there.
+fn read(path: &Path, generation: u64, found: &mut BTreeMap<u64, Commit>) -> io::Result<bool> {
     let octets = std::fs::read(path)?;
-    let mut at = 0;
+    let (mut at, mut any) = (0, false);
     while let Some(rest) = octets.get(at..).filter(|rest| !rest.is_empty()) {
         if let Some((commit, used)) = decode(rest, generation) {
             at += used.next_multiple_of(ALIGNED);
             found.insert(commit.number, commit);
+            any = true;
         } else {
             at += ALIGNED;
         }
     }
-    Ok(())
+    Ok(any)
 }
 
 /// Those of `found` without a gap that end with the last: what stands before a gap was durable elsewhere long ago, and

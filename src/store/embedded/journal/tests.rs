@@ -129,4 +129,7 @@ fn after_a_failed_commit_the_one_with_its_number_in_a_later_segment_counts() {
     pen.sync().unwrap();
     let (_, commits) = Journal::open(folder.path(), 1).unwrap();
     assert_eq!(commits, [commit(1, 10), commit(2, 20)]);
+    // Both segments hold commits, so neither may be written over yet.
+    let (journal, _) = Journal::open(folder.path(), 1).unwrap();
+    assert!(journal.lock().ready.is_empty());
 }
