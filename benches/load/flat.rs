@@ -96,13 +96,7 @@ fn full_ledger(house: &House, options: Options, records: usize, count: usize) {
     ];
     let lines = house.place("lines");
     for round in 1..=options.rounds {
-        eprintln!(
-            "round {round} of {}: signing {count} tokens",
-            options.rounds
-        );
-        slices::write(&lines, &slices::tokens(&house.issuer, count), |_| {
-            PROJECT.to_owned()
-        });
+        house.sign_round(&lines, round, options, count);
         for target in &mut targets {
             target.measure(&lines, options);
         }

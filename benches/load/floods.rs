@@ -51,13 +51,7 @@ pub fn run(options: Options) {
         );
         let mut requests = 0.0;
         for round in 1..=options.rounds {
-            eprintln!(
-                "{kind}, round {round} of {}: signing {count} tokens",
-                options.rounds
-            );
-            slices::write(&lines, &slices::tokens(&house.issuer, count), |_| {
-                PROJECT.to_owned()
-            });
+            house.sign_round(&lines, round, options, count);
             targets[0].measure(&lines, options);
             requests += beside(&mut targets[1], &flood, &lines, options);
         }

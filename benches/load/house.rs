@@ -46,6 +46,14 @@ impl House {
         self.folder.path().join(name)
     }
 
+    /// Signs the tokens of one round, each for [`PROJECT`], into the file `lines`.
+    pub fn sign_round(&self, lines: &Path, round: usize, options: Options, count: usize) {
+        let rounds = options.rounds;
+        eprintln!("round {round} of {rounds}: signing {count} tokens");
+        let tokens = slices::tokens(&self.issuer, count);
+        slices::write(lines, &tokens, |_| PROJECT.to_owned());
+    }
+
     /// A folder laid out for a service.
     pub fn room(&self, name: &str) -> PathBuf {
         let room = self.place(name);

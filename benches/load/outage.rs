@@ -33,13 +33,7 @@ pub fn issuers_down(options: Options) {
     ];
     let lines = house.place("lines");
     for round in 1..=options.rounds {
-        eprintln!(
-            "round {round} of {}: signing {count} tokens",
-            options.rounds
-        );
-        slices::write(&lines, &slices::tokens(&house.issuer, count), |_| {
-            PROJECT.to_owned()
-        });
+        house.sign_round(&lines, round, options, count);
         for (target, down) in targets.iter_mut().zip([false, true]) {
             house.issuer.down(down);
             target.measure(&lines, options);
@@ -78,13 +72,7 @@ pub fn unknown_keys(options: Options) {
     let mut refused = 0.0;
     let lines = house.place("lines");
     for round in 1..=options.rounds {
-        eprintln!(
-            "round {round} of {}: signing {count} tokens",
-            options.rounds
-        );
-        slices::write(&lines, &slices::tokens(&house.issuer, count), |_| {
-            PROJECT.to_owned()
-        });
+        house.sign_round(&lines, round, options, count);
         targets[0].measure(&lines, options);
         let base = targets[1].running.base.clone();
         let flood = Load {

@@ -5,7 +5,6 @@ use crate::drive::tokens::PROJECT;
 use crate::house::House;
 use crate::measure::{goal, median, resident};
 use crate::reference::{self, Reference};
-use crate::slices;
 use crate::target::{Target, table};
 
 /// How often the service is started to see how long that takes.
@@ -22,13 +21,7 @@ pub fn run(options: Options) {
     ];
     let lines = house.place("lines");
     for round in 1..=options.rounds {
-        eprintln!(
-            "round {round} of {}: signing {count} tokens",
-            options.rounds
-        );
-        slices::write(&lines, &slices::tokens(&house.issuer, count), |_| {
-            PROJECT.to_owned()
-        });
+        house.sign_round(&lines, round, options, count);
         for target in &mut targets {
             target.measure(&lines, options);
         }
