@@ -11,6 +11,13 @@ pub fn sha256(octets: &[u8]) -> [u8; 32] {
     finished(context)
 }
 
+/// The digest of these octets, one after another: the same as if they were one text.
+pub fn sha256_of(octets: &[&[u8]]) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    octets.iter().for_each(|octets| context.update(octets));
+    finished(context)
+}
+
 /// The digest of a list. Each part is preceded by its length, so that no two lists give one digest.
 pub fn sha256_of_parts(parts: &[&[u8]]) -> [u8; 32] {
     let mut context = Context::new(&SHA256);

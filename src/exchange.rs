@@ -1,17 +1,17 @@
 //! The story: verify, decide, spend and record, answer.
 //!
 //! [`Exchange::run`] is an exchange from end to end. What becomes of one that is refused stands in `denial`, and what is
-//! known of an exchange at each of its steps in `witness`.
+//! known of an exchange at each of its steps in `trail`.
 
 mod denial;
-mod witness;
+mod trail;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use denial::{ExchangeError, Refused};
 
-use witness::{Stage, Witness};
+use trail::{Stage, Trail};
 
 use crate::audit::{DecisionId, Outcome, Record};
 use crate::clock::{Clock, Seconds, UnixTime};
@@ -84,6 +84,8 @@ pub struct Issued {
     pub scope: String,
     /// The name of the decision.
     pub decision_id: DecisionId,
+    /// The number of its entry in the log, from 0.
+    pub audit_index: u64,
 }
 
 /// How often an exchange decides at most: it does so anew if other ids were pinned to its names since it looked. Only
@@ -95,36 +97,42 @@ impl Exchange {
     /// has said yes, so that a refused one can be tried again when the policy is mended.
     pub async fn run(&self, request: ExchangeRequest) -> Result<Issued, Refused> {
         let now = self.clock.now();
-        let mut witness = Witness::new(&request, self.directory.find(&request.project));
-        match self.steps(&request, now, &mut witness).await {
+        let mut trail = Trail::new(&request, self.directory.find(&request.project));
+        match self.steps(&request, now, &mut trail).await {
             Ok(issued) => Ok(issued),
-            Err(error) => Err(self.refuse(error, witness, now).await),
+            Err(error) => Err(self.refuse(error, trail, now).await),
         }
     }
 
-    /// The steps of an exchange, in their order. `witness` keeps what each of them saw, for the record.
+    /// The steps of an exchange, in their order. `trail` keeps what each of them saw, for the record.
     async fn steps(
         &self,
         request: &ExchangeRequest,
         now: UnixTime,
-        witness: &mut Witness<'_>,
+        trail: &mut Trail<'_>,
     ) -> Result<Issued, ExchangeError> {
-        let claims = self.verify(request, now, witness).await?;
+        let claims = self.verify(request, now, trail).await?;
         // Only now, since keys may have been waited for: a policy that was tightened meanwhile acts at once.
-        let project = witness.asked_for(self.directory.find(&request.project));
+        let project = trail.asked_for(self.directory.find(&request.project));
         let project = &*project.ok_or_else(ExchangeError::no_such_project)?;
         for _ in 0..MOST_DECISIONS {
             let circumstances = self.circumstances(project, &claims, now).await?;
-            let grant = self.decide(project, &claims, &request.wish, circumstances, witness)?;
+            let grant = self.decide(project, &claims, &request.wish, circumstances, trail)?;
             let pins = grant.pins().to_vec();
             let holder = Holder {
                 path: &project.path,
                 id: &project.id,
             };
             let token = prepare(grant, holder, &claims, &self.public_url, now);
-            let recorded = self.spend_and_record(&token, &claims, pins, now, witness);
-            if let Some(decision_id) = recorded.await? {
-                return self.answer(&token, decision_id, now);
+            let recorded = self.spend_and_record(&token, &claims, pins, now, trail);
+            if let Some((decision_id, audit_index)) = recorded.await? {
+                return Ok(Issued {
+                    token: self.ring.sign(&token, now)?,
+                    expires_in: token.expires_in(),
+                    scope: token.scope().to_owned(),
+                    decision_id,
+                    audit_index,
+                });
             }
         }
         Err(StoreUnavailable("pins changed while the exchange was decided".to_owned()).into())
@@ -135,14 +143,14 @@ impl Exchange {
         &self,
         request: &ExchangeRequest,
         now: UnixTime,
-        witness: &mut Witness<'_>,
+        trail: &mut Trail<'_>,
     ) -> Result<VerifiedClaims, ExchangeError> {
         let token = SubjectToken::read(request.subject_token.clone())?;
         let unverified_issuer = token.unverified_issuer()?.to_owned();
         let found = self.registry.find(&unverified_issuer);
         let (trusted, matched) =
             found.ok_or_else(|| InvalidToken::issuer_unknown(&unverified_issuer))?;
-        witness.reached(Stage::IssuerFound {
+        trail.reached(Stage::IssuerFound {
             trusted: trusted.clone(),
             matched: matched.clone(),
         });
@@ -151,11 +159,11 @@ impl Exchange {
         let signed: SignedClaims = token.check_signature(trusted, matched, &keys)?;
         match signed.accept(&self.public_url, now) {
             Ok(claims) => {
-                witness.reached(Stage::Verified(claims.clone()));
+                trail.reached(Stage::Verified(claims.clone()));
                 Ok(claims)
             }
             Err(rejected) => {
-                witness.reached(Stage::Signed(rejected.signed));
+                trail.reached(Stage::Signed(rejected.signed));
                 Err(rejected.fault.into())
             }
         }
@@ -208,18 +216,19 @@ impl Exchange {
         claims: &VerifiedClaims,
         wish: &Wish,
         circumstances: Circumstances,
-        witness: &mut Witness<'_>,
+        trail: &mut Trail<'_>,
     ) -> Result<Grant, ExchangeError> {
         let answer = answer(&project.policy, claims, wish, &self.limits, &circumstances);
-        witness
+        trail
             .answered(answer, circumstances)
             .map_err(|refusal| ExchangeError::NotGranted {
-                description: witness.told_of(&refusal, self.limits),
+                description: trail.told_of(&refusal, self.limits),
                 refusal,
             })
     }
 
-    /// One commit: the names keep their ids, the token is spent, and the record says for what. `None` if other ids were
+    /// One commit: the names keep their ids, the token is spent, and the record says for what. Answers the record's name
+    /// and its number in the log; `None` if other ids were
     /// pinned to the names since the decision.
     async fn spend_and_record(
         &self,
@@ -227,16 +236,16 @@ impl Exchange {
         claims: &VerifiedClaims,
         pins: Vec<PinWish>,
         now: UnixTime,
-        witness: &mut Witness<'_>,
-    ) -> Result<Option<DecisionId>, ExchangeError> {
+        trail: &mut Trail<'_>,
+    ) -> Result<Option<(DecisionId, u64)>, ExchangeError> {
         let max_uses = claims.trusted().max_uses;
         let record = Record {
             trust: token.trust().iter().map(ToString::to_string).collect(),
-            renamed: witness.renamed().to_vec(),
+            renamed: trail.renamed().to_vec(),
             scopes: token.scope().split(' ').map(str::to_owned).collect(),
             token_id: Some(token.id().to_owned()),
             token_expires: Some(token.expires()),
-            ..witness.record(Outcome::Allowed, now)
+            ..trail.record(Outcome::Allowed, now)
         };
         let decision_id = record.decision_id;
         let until = remember_until(claims.expires());
@@ -247,24 +256,9 @@ impl Exchange {
             pins,
         };
         match self.ledger.spend(spend, record).await? {
-            Spent::Nth(_) => Ok(Some(decision_id)),
+            Spent::Nth { index, .. } => Ok(Some((decision_id, index))),
             Spent::Exhausted => Err(ExchangeError::Spent { max_uses }),
             Spent::IdentityChanged(_) => Ok(None),
         }
-    }
-
-    /// Signs the token, which is on record by now.
-    fn answer(
-        &self,
-        token: &UnsignedToken<'_>,
-        decision_id: DecisionId,
-        now: UnixTime,
-    ) -> Result<Issued, ExchangeError> {
-        Ok(Issued {
-            token: self.ring.sign(token, now)?,
-            expires_in: token.expires_in(),
-            scope: token.scope().to_owned(),
-            decision_id,
-        })
     }
 }

@@ -61,6 +61,7 @@ pub mod http;
 pub mod issuer;
 pub mod ledger;
 pub mod project_token;
+mod seal;
 pub mod store;
 pub mod subject;
 mod text;

@@ -3,12 +3,12 @@
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use countersign::audit::{DecisionId, Happening, Record};
+use countersign::audit::{DecisionId, Facts, Filter, Happening};
 use countersign::cli::ledger_access::LedgerAccess;
 use countersign::clock::{Seconds, UnixTime};
 use countersign::config::Config;
 use countersign::directory::FirstLoads as _;
-use countersign::http::admin::AdminServer;
+use countersign::http::admin::{AdminServer, EntryPage};
 use countersign::trust::Names;
 
 use crate::support::service::{Answer, NOON, TestService};
@@ -30,8 +30,9 @@ fn names() -> Names {
     }
 }
 
-fn ids(records: &[Record]) -> Vec<DecisionId> {
-    records.iter().map(|record| record.decision_id).collect()
+fn ids(page: &EntryPage) -> Vec<DecisionId> {
+    let entries = page.entries.iter();
+    entries.map(|(_, entry)| Facts::of(entry).id).collect()
 }
 
 #[tokio::test]
@@ -74,15 +75,18 @@ async fn answers(ledger: &LedgerAccess, made: &[DecisionId]) {
     let unknown = DecisionId::new(noon);
     assert!(ledger.decision(unknown).await.unwrap().is_none());
 
-    let page = ledger.decisions_since(noon, None, 2).await.unwrap();
-    assert_eq!(ids(&page), made[..2]);
-    let page = ledger
-        .decisions_since(noon, Some(made[1]), 9)
-        .await
-        .unwrap();
-    assert_eq!(ids(&page), made[2..]);
-    let later = noon.plus(Seconds(4));
-    let page = ledger.decisions_since(later, None, 9).await.unwrap();
+    let newest_first: Vec<DecisionId> = made.iter().rev().copied().collect();
+    let mut filter = Filter {
+        kind: Some("decision".into()),
+        since_millis: Some(noon.millis()),
+        ..Filter::default()
+    };
+    let page = ledger.search(&filter, None, 2).await.unwrap();
+    assert_eq!(ids(&page), newest_first[..2]);
+    let page = ledger.search(&filter, page.next, 9).await.unwrap();
+    assert_eq!(ids(&page), newest_first[2..]);
+    filter.since_millis = Some(noon.plus(Seconds(4)).millis());
+    let page = ledger.search(&filter, None, 9).await.unwrap();
     assert_eq!(ids(&page), made[3..]);
 
     for (project, count) in [(None, 1), (Some("acme/api"), 1), (Some("acme/web"), 0)] {

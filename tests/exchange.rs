@@ -284,7 +284,7 @@ async fn a_denial_is_recorded_once_and_explained_to_the_operator_in_full() {
 
     let record = service.record(&first).await;
     assert_eq!(record.reason.as_deref(), Some("not-trusted"));
-    let nearest = &record.relationships[0];
+    let nearest = &record.explanation.as_ref().unwrap().relationships[0];
     assert_eq!(&*nearest.name, "build");
     let failed: Vec<_> = nearest
         .findings
@@ -297,8 +297,8 @@ async fn a_denial_is_recorded_once_and_explained_to_the_operator_in_full() {
         ("ref", Some(&json!("refs/heads/dev")))
     );
     assert!(failed[0].wanted.contains("refs/heads/main"));
-    assert_eq!(record.relationships.len(), 3);
-    assert_eq!(record.denies.len(), 1);
+    assert_eq!(record.explanation.as_ref().unwrap().relationships.len(), 3);
+    assert_eq!(record.explanation.as_ref().unwrap().denies.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use countersign::audit::{Event, Happening};
-use countersign::clock::{Seconds, UnixTime};
+use countersign::clock::Seconds;
 use countersign::http::admin::AdminServer;
 use countersign::store::Options;
 use serde_json::{Value, json};
 
+use crate::support::log;
 use crate::support::service::{Answer, Settings, TestService};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
@@ -60,9 +61,11 @@ fn assert_allowed(answer: &Answer) {
 }
 
 async fn events(service: &TestService) -> Vec<Event> {
-    let ledger = &service.parts.service.exchange.ledger;
-    let listed = ledger.events_since(UnixTime::EPOCH, None, 1000);
-    listed.await.unwrap()
+    let log = &*service.parts.service.log;
+    let mut found = log::events(log, "pin-made").await;
+    found.extend(log::events(log, "pin-reset").await);
+    found.sort_by_key(|event| event.event_id);
+    found
 }
 
 fn command(folder: &Path, arguments: &[&str]) -> Output {
@@ -116,7 +119,7 @@ async fn a_name_that_its_owner_registered_again_is_refused_as_another_identity()
     let refused = push(&service, &of_another_repository()).await;
     assert_eq!(refused.reason(), "identity-changed", "{}", refused.text);
     let record = service.record(&refused).await;
-    let judged = &record.relationships[0];
+    let judged = &record.explanation.as_ref().unwrap().relationships[0];
     let failed: Vec<&str> = judged
         .findings
         .iter()

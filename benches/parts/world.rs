@@ -12,6 +12,7 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use countersign::audit::Happening;
 use countersign::audit::{DecisionId, Event, EventId, Record};
 use countersign::clock::{FrozenClock, UnixTime};
 use countersign::directory::{Directory, FirstLoads, ProjectIds};
@@ -295,7 +296,13 @@ impl KeyArchive for Nowhere {
         answer(None)
     }
 
-    fn keep(&self, _: &Issuer, _: ArchivedKeys) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
+    fn keep(
+        &self,
+        _: &Issuer,
+        _: ArchivedKeys,
+        _: Option<Happening>,
+        _: UnixTime,
+    ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
         answer(())
     }
 }
@@ -309,6 +316,8 @@ impl SigningKeyStore for Nowhere {
         &self,
         _: Vec<StoredKey>,
         _: Vec<String>,
+        _: Vec<Happening>,
+        _: UnixTime,
     ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
         answer(())
     }

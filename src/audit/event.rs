@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use serde_json::Value;
+
 use super::DecisionId;
 use crate::clock::UnixTime;
 use crate::trust::Names;
@@ -26,13 +28,19 @@ impl EventId {
     }
 }
 
+impl From<EventId> for DecisionId {
+    fn from(id: EventId) -> Self {
+        id.0
+    }
+}
+
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
     }
 }
 
-/// Something that changed who is let in, and was no edit of a policy. Written in the commit that changes it.
+/// Something other than a decision that an auditor must know. Written in the commit of its effect, or before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// The version of this form.
@@ -44,6 +52,9 @@ pub struct Event {
     /// What.
     #[serde(flatten)]
     pub what: Happening,
+    /// The digests of the values that the leaf does not hold, by their places in it (RFC 6901).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub withheld: BTreeMap<String, String>,
 }
 
 /// What happened.
@@ -68,6 +79,153 @@ pub enum Happening {
         /// Who asked for it.
         by: String,
     },
+    /// Denials that were counted and not recorded one by one, since the last entry like it.
+    DenialsCounted {
+        /// The issuer's name in the configuration, or `-`.
+        issuer: String,
+        /// The reason's code.
+        reason: String,
+        /// The beginning of the hour in which they were counted, in milliseconds since the epoch.
+        hour_millis: i64,
+        /// How many.
+        count: u64,
+    },
+    /// A file of the trust policies is in force from here on.
+    PolicyLoaded(PolicyLoaded),
+    /// A file of the trust policies could not be used as it stands.
+    PolicyRefused {
+        /// The file, below the folder of the policies.
+        file: String,
+        /// The digest of the file; none if it cannot be read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<String>,
+        /// What is wrong with it.
+        message: String,
+        /// The digest of what stays in force; none if nothing is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        in_force: Option<String>,
+    },
+    /// A file of the trust policies is gone, and nothing of it in force.
+    PolicyRemoved {
+        /// The file, below the folder of the policies.
+        file: String,
+        /// The digest of what was in force; none if nothing was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<String>,
+    },
+    /// The service runs with this configuration from here on.
+    ConfigurationLoaded {
+        /// The version of the program.
+        program: String,
+        /// SHA-256 of `settings` as compact JSON with sorted keys, in hexadecimal.
+        digest: String,
+        /// The digest of the configuration before; none at the first start.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<String>,
+        /// Whatever of the configuration matters for who is let in. No secret.
+        settings: Value,
+    },
+    /// A key was made that will sign project tokens.
+    SigningKeyMade {
+        /// Its `kid`.
+        key_id: String,
+        /// The algorithm's name (RFC 7518, section 3.1).
+        algorithm: String,
+        /// From when on it signs, in milliseconds since the epoch; the key before it signs until then.
+        signs_from_millis: i64,
+        /// Its public half as a JWK (RFC 7517).
+        public_key: Value,
+    },
+    /// A key that signed project tokens is gone: none of its tokens is about any more.
+    SigningKeyRetired {
+        /// Its `kid`.
+        key_id: String,
+    },
+    /// The keys of an issuer that are believed from here on.
+    IssuerKeysChanged {
+        /// The text of `iss`.
+        issuer: String,
+        /// Those that are new.
+        added: Vec<IssuerKey>,
+        /// Those that are believed no more.
+        removed: Vec<IssuerKey>,
+    },
+    /// The log has this name and is signed with this key from here on.
+    LogNamed {
+        /// The first line of its checkpoints (C2SP tlog-checkpoint).
+        origin: String,
+        /// The verifier key (C2SP signed-note).
+        key: String,
+    },
+    /// The withheld values of the entries before `until` were deleted, as the retention setting asks.
+    PersonalValuesRemoved {
+        /// The number of the first entry that still has its values.
+        until: u64,
+    },
+    /// The machine's clock was put back: entries from here on may say earlier times than those before.
+    ClockPutBack {
+        /// The latest time that an entry before says, in milliseconds since the epoch.
+        before_millis: i64,
+    },
+}
+
+/// A file of the trust policies that came into force, and what changed by it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyLoaded {
+    /// The file, below the folder of the policies.
+    pub file: String,
+    /// The organization.
+    pub organization: String,
+    /// The project's path; none of a file of guard rails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// The project's text id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project_id: Option<String>,
+    /// SHA-256 of the file, under which its content is kept.
+    pub digest: String,
+    /// The digest of what was in force before; none if nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// The names of entries that were not there before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<String>,
+    /// The names of entries that are gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<String>,
+    /// The names of entries that say something else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<String>,
+}
+
+/// A key of an issuer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct IssuerKey {
+    /// Its `kid`.
+    pub key_id: String,
+    /// SHA-256 of the public key, in hexadecimal.
+    pub sha256: String,
+}
+
+impl Happening {
+    /// The word in `kind`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::PinMade { .. } => "pin-made",
+            Self::PinReset { .. } => "pin-reset",
+            Self::DenialsCounted { .. } => "denials-counted",
+            Self::PolicyLoaded(_) => "policy-loaded",
+            Self::PolicyRefused { .. } => "policy-refused",
+            Self::PolicyRemoved { .. } => "policy-removed",
+            Self::ConfigurationLoaded { .. } => "configuration-loaded",
+            Self::SigningKeyMade { .. } => "signing-key-made",
+            Self::SigningKeyRetired { .. } => "signing-key-retired",
+            Self::IssuerKeysChanged { .. } => "issuer-keys-changed",
+            Self::LogNamed { .. } => "log-named",
+            Self::PersonalValuesRemoved { .. } => "personal-values-removed",
+            Self::ClockPutBack { .. } => "clock-put-back",
+        }
+    }
 }
 
 impl Event {
@@ -78,6 +236,7 @@ impl Event {
             event_id: EventId::new(now),
             at_millis: now.millis(),
             what,
+            withheld: BTreeMap::new(),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! One decision, as it is kept.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::clock::UnixTime;
@@ -62,11 +64,23 @@ pub enum Outcome {
     Denied,
 }
 
+/// The word `decision`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordKind {
+    /// What came of an exchange.
+    #[default]
+    Decision,
+}
+
 /// One decision: when, who, for what, by which trust relationships, and what came of it. Never a token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
     /// The version of this form.
     pub version: u32,
+    /// The word by which it is told from events.
+    #[serde(default)]
+    pub kind: RecordKind,
     /// Its name, which the caller was told.
     pub decision_id: DecisionId,
     /// When, in milliseconds since the epoch.
@@ -76,9 +90,15 @@ pub struct Record {
     /// The stable code of a denial.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What the caller was told of a denial.
+    /// What the caller was told of a denial, and what the policy answered. Never in a leaf.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
+    pub explanation: Option<Explanation>,
+    /// The relationship that came nearest to holding, of a denial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nearest: Option<String>,
+    /// The deny entry that held, of a denial by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub denied_by: Option<String>,
     /// The issuer's name in the configuration; none if it is not registered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
@@ -91,9 +111,16 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// All claims of the subject token.
-    #[serde(default, skip_serializing_if = "is_empty")]
-    pub claims: Arc<Map<String, Value>>,
+    #[serde(default, skip_serializing_if = "RecordedClaims::is_empty")]
+    pub claims: RecordedClaims,
+    /// The repository that the job is of, as the CI system names it, where the profile knows which claim that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+    /// The run, pipeline or build that the job is part of, where the profile knows which claim that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
     /// The project as the caller named it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub audience: String,
     /// The project's path, if there is such a project.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,15 +137,6 @@ pub struct Record {
     /// The names of the relationships that held, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trust: Vec<String>,
-    /// What the relationships answered; the nearest first. Kept for denials.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub relationships: Vec<Judgement>,
-    /// What the deny entries answered. Kept for denials.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub denies: Vec<Judgement>,
-    /// How many relationships were judged and are not listed.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub relationships_not_listed: usize,
     /// The names of the relationships in shadow mode that held, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shadow_trust: Vec<String>,
@@ -149,10 +167,124 @@ pub struct Record {
     /// The caller's `User-Agent`, shortened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
+    /// The digests of the values that the leaf does not hold, by their places in it (RFC 6901). Empty until the record is
+    /// sealed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub withheld: BTreeMap<String, String>,
 }
 
-fn is_empty(claims: &Arc<Map<String, Value>>) -> bool {
-    claims.is_empty()
+impl Record {
+    /// A decision made at `now`, of which nothing else is said.
+    pub fn new(outcome: Outcome, now: UnixTime) -> Self {
+        Self {
+            version: 1,
+            kind: RecordKind::Decision,
+            decision_id: DecisionId::new(now),
+            at_millis: now.millis(),
+            outcome,
+            reason: None,
+            explanation: None,
+            nearest: None,
+            denied_by: None,
+            issuer: None,
+            verified: false,
+            unverified_issuer: None,
+            subject: None,
+            claims: RecordedClaims::default(),
+            repository: None,
+            run_id: None,
+            audience: String::new(),
+            project: None,
+            project_id: None,
+            policy_digest: None,
+            guard_rails_digest: None,
+            trust: Vec::new(),
+            shadow_trust: Vec::new(),
+            shadow_denies: Vec::new(),
+            renamed: Vec::new(),
+            scopes: Vec::new(),
+            resource: None,
+            token_id: None,
+            token_expires: None,
+            use_number: None,
+            client_address: None,
+            user_agent: None,
+            withheld: BTreeMap::new(),
+        }
+    }
+}
+
+/// Why a denial is one.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Explanation {
+    /// What the caller was told.
+    pub description: String,
+    /// What the relationships answered; the nearest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relationships: Vec<Judgement>,
+    /// What the deny entries answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub denies: Vec<Judgement>,
+    /// How many relationships were judged and are not listed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub relationships_not_listed: usize,
+}
+
+/// The claims of a subject token, and which of them a leaf does not hold.
+#[derive(Debug, Clone, Default)]
+pub struct RecordedClaims {
+    all: Arc<Map<String, Value>>,
+    /// The names of those that are about a person.
+    personal: Vec<&'static str>,
+    /// The names of those that are left out when this is written.
+    held_back: Vec<String>,
+}
+
+impl RecordedClaims {
+    /// These claims, of which those with a name in `personal` are about a person.
+    pub fn new(all: Arc<Map<String, Value>>, personal: Vec<&'static str>) -> Self {
+        Self {
+            all,
+            personal,
+            held_back: Vec::new(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Whether the claim of this name is about a person.
+    pub fn is_personal(&self, name: &str) -> bool {
+        self.personal.contains(&name)
+    }
+
+    /// Leaves the claim of this name out when this is written.
+    pub(super) fn hold_back(&mut self, name: String) {
+        self.held_back.push(name);
+    }
+}
+
+impl Deref for RecordedClaims {
+    type Target = Map<String, Value>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.all
+    }
+}
+
+impl Serialize for RecordedClaims {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let written = self.all.iter();
+        serializer.collect_map(written.filter(|(name, _)| !self.held_back.contains(name)))
+    }
+}
+
+impl<'de> Deserialize<'de> for RecordedClaims {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Map::deserialize(deserializer).map(|all| Self::new(Arc::new(all), Vec::new()))
+    }
 }
 
 #[expect(

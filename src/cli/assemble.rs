@@ -120,6 +120,7 @@ pub async fn assemble_with(
     let rate = config.rate_limit;
     let service = Arc::new(Service {
         exchange,
+        log: Arc::new(store.clone()),
         trusted_proxies: config.trusted_proxies.clone(),
         failures: FailureLimit::new(rate.failures_per_minute, rate.burst, clock.clone()),
         patience: Patience {

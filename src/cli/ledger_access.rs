@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::audit::{DecisionId, Event, Record};
+use crate::audit::{DecisionId, Event, Filter, InvalidEntry, Record};
 use crate::client::{AdminClient, AdminError};
 use crate::clock::{Clock as _, FrozenClock, SystemClock, UnixTime};
 use crate::config::{Config, StoreLocation};
-use crate::ledger::{Ledger as _, RememberedNames, StoreUnavailable};
+use crate::http::admin::EntryPage;
+use crate::ledger::{AuditLog as _, Ledger as _, RememberedNames, StoreUnavailable};
 use crate::store::{EmbeddedStore, OpenError, Options};
 use crate::trust::Names;
 
@@ -51,6 +52,9 @@ pub enum AccessError {
     /// The service that has the data folder open cannot be asked.
     #[error("{0}; is it an older version, or just starting or stopping?")]
     Service(#[from] AdminError),
+    /// An entry of the log cannot be read.
+    #[error(transparent)]
+    Entry(#[from] InvalidEntry),
     /// A thread of the program ended where it should not.
     #[error("opening the data folder was interrupted")]
     Interrupted,
@@ -95,24 +99,24 @@ impl LedgerAccess {
         }
     }
 
-    /// At most `limit` records of decisions at or after `since` and named after `after`, oldest first; fewer than
-    /// `limit`, but not none, if the service gives smaller pages.
-    pub async fn decisions_since(
+    /// At most `limit` entries of the log that `filter` wants, the newest first, from before the entry `before`.
+    pub async fn search(
         &self,
-        since: UnixTime,
-        after: Option<DecisionId>,
+        filter: &Filter,
+        before: Option<u64>,
         limit: usize,
-    ) -> Result<Vec<Record>, AccessError> {
-        let service = match self {
-            Self::Store(store) => return Ok(store.decisions_since(since, after, limit).await?),
-            Self::Service(service) => service,
-        };
-        let (since, limit) = (since.millis().to_string(), limit.to_string());
-        let after = after.map(|id| id.to_string());
-        let mut parameters = vec![("since_millis", since.as_str()), ("limit", limit.as_str())];
-        parameters.extend(after.as_deref().map(|id| ("after", id)));
-        let page = service.get("/decisions", &parameters).await?;
-        Ok(page.unwrap_or_default())
+    ) -> Result<EntryPage, AccessError> {
+        match self {
+            Self::Store(store) => {
+                let page = store.search(filter.clone(), before, limit).await?;
+                Ok(EntryPage::of(page)?)
+            }
+            Self::Service(service) => {
+                let body = json!({"filter": filter, "before": before, "limit": limit});
+                let page = service.post("/audit/search", &body).await?;
+                Ok(page.unwrap_or_default())
+            }
+        }
     }
 
     /// The names without ids of `project`, or of every project, and what is pinned to them.

@@ -9,13 +9,15 @@ mod listing;
 mod once;
 mod watch;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 
+use crate::audit::Happening;
 use crate::clock::{Clock, UnixTime};
 use crate::issuer::Registry;
 use crate::ledger::StoreUnavailable;
@@ -50,6 +52,52 @@ pub trait FirstLoads: Send + Sync {
         names: Vec<Names>,
         now: UnixTime,
     ) -> BoxFuture<'_, Result<(), StoreUnavailable>>;
+}
+
+/// What the log says is in force of one policy file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnRecord {
+    /// The digest of the version in force; none if nothing of the file is.
+    pub in_force: Option<String>,
+    /// The digest of the version that was refused since, or what was wrong with it; none if none was.
+    pub refused: Option<String>,
+    /// The entries of the version in force, with a digest of what each says.
+    pub entries: BTreeMap<String, String>,
+}
+
+/// One thing that changed in the policies, to be put on record before it has an effect.
+#[derive(Debug, Clone)]
+pub struct PolicyChange {
+    /// The file, below the folder of the policies.
+    pub file: String,
+    /// What the log will say of it.
+    pub event: Happening,
+    /// What is remembered of the file from here on; `None` if it is gone.
+    pub on_record: Option<OnRecord>,
+    /// The text of the file and its digest, to be kept if the digest is not known yet.
+    pub text: Option<(String, Vec<u8>)>,
+}
+
+/// Remembers which policies the log says are in force, and the text of every version that ever was.
+pub trait PolicyHistory: Send + Sync {
+    /// What the log says of every file that is not gone.
+    fn policies_on_record(
+        &self,
+    ) -> BoxFuture<'_, Result<HashMap<String, OnRecord>, StoreUnavailable>>;
+
+    /// Puts changes on record: an entry of the log for each, in one commit with what is remembered. Durable when this
+    /// returns.
+    fn record_policies(
+        &self,
+        changes: Vec<PolicyChange>,
+        now: UnixTime,
+    ) -> BoxFuture<'_, Result<(), StoreUnavailable>>;
+
+    /// The text of the version with this digest, if it was ever in force or refused.
+    fn policy_text(
+        &self,
+        digest: String,
+    ) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreUnavailable>>;
 }
 
 /// One project and the policy that is in force for it.

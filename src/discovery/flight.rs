@@ -163,7 +163,9 @@ async fn archive(entry: &Entry, keys: ArchivedKeys) {
     let shared = &entry.shared;
     match timeout(
         shared.settings.limit,
-        shared.archive.keep(entry.issuer(), keys),
+        shared
+            .archive
+            .keep(entry.issuer(), keys, None, shared.clock.now()),
     )
     .await
     {

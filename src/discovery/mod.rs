@@ -21,6 +21,7 @@ pub use fetch::FetchSettings;
 pub use key_directory::KeyDirectory;
 pub use status::{Failure, IssuerStatus};
 
+use crate::audit::Happening;
 use crate::clock::UnixTime;
 use crate::issuer::Issuer;
 use crate::ledger::StoreUnavailable;
@@ -43,10 +44,13 @@ pub trait KeyArchive: Send + Sync {
         issuer: &Issuer,
     ) -> BoxFuture<'_, Result<Option<ArchivedKeys>, StoreUnavailable>>;
 
-    /// Keeps a key set in place of an earlier one. Durable when this returns.
+    /// Keeps a key set in place of an earlier one, in one commit with the event that says what changed by it, if
+    /// anything did. Durable when this returns.
     fn keep(
         &self,
         issuer: &Issuer,
         keys: ArchivedKeys,
+        change: Option<Happening>,
+        now: UnixTime,
     ) -> BoxFuture<'_, Result<(), StoreUnavailable>>;
 }

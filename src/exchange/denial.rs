@@ -1,7 +1,7 @@
 //! An exchange that was refused: why, and how that is recorded.
 
 use super::Exchange;
-use super::witness::Witness;
+use super::trail::Trail;
 use crate::audit::DecisionId;
 use crate::clock::{Seconds, UnixTime};
 use crate::discovery::KeyError;
@@ -114,7 +114,7 @@ impl Exchange {
     pub(super) async fn refuse(
         &self,
         error: ExchangeError,
-        witness: Witness<'_>,
+        trail: Trail<'_>,
         now: UnixTime,
     ) -> Refused {
         let decision_id = match &error {
@@ -122,7 +122,7 @@ impl Exchange {
             ExchangeError::IssuerUnreachable { .. }
             | ExchangeError::Unavailable(_)
             | ExchangeError::Unsignable(_) => {
-                let (issuer, _) = witness.issuer_and_tenant();
+                let (issuer, _) = trail.issuer_and_tenant();
                 self.ledger.count_denial(
                     Unrecorded {
                         issuer,
@@ -133,7 +133,7 @@ impl Exchange {
                 None
             }
             _ => self
-                .record_denial(&error, witness, now)
+                .record_denial(&error, trail, now)
                 .await
                 .unwrap_or_else(|fault| {
                     tracing::warn!(%fault, reason = error.code(), "a denial could not be recorded");
@@ -148,27 +148,27 @@ impl Exchange {
     async fn record_denial(
         &self,
         error: &ExchangeError,
-        witness: Witness<'_>,
+        trail: Trail<'_>,
         now: UnixTime,
     ) -> Result<Option<DecisionId>, StoreUnavailable> {
         let reason = error.code();
-        if witness.is_not_worth_a_record() {
-            let (issuer, _) = witness.issuer_and_tenant();
+        if trail.is_not_worth_a_record() {
+            let (issuer, _) = trail.issuer_and_tenant();
             self.ledger.count_denial(Unrecorded { issuer, reason }, now);
             return Ok(None);
         }
-        let (key, until) = witness.key(reason, now);
+        let (key, until) = trail.key(reason, now);
         if let Some(earlier) = self.ledger.denial_on_record(key).await? {
             return Ok(Some(earlier));
         }
-        if !witness.proven() {
-            let (issuer, tenant) = witness.issuer_and_tenant();
+        if !trail.proven() {
+            let (issuer, tenant) = trail.issuer_and_tenant();
             if !self.allowance.take(&issuer, &tenant, now) {
                 self.ledger.count_denial(Unrecorded { issuer, reason }, now);
                 return Ok(None);
             }
         }
-        let record = witness.denial(reason, error.to_string(), self.limits, now);
+        let record = trail.denial(reason, error.to_string(), self.limits, now);
         self.ledger
             .record_denial(Denial { key, until, record })
             .await

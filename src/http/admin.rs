@@ -11,13 +11,12 @@ use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::web::{Data, Json, Path as Segment, Query, get, post};
 use actix_web::{App, HttpResponse, HttpServer};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Service, error, log};
-use crate::audit::DecisionId;
-use crate::clock::UnixTime;
-use crate::ledger::StoreUnavailable;
+use crate::audit::{DecisionId, Entry, Filter, InvalidEntry};
+use crate::ledger::{Page, StoreUnavailable};
 use crate::trust::Names;
 
 /// How long requests in flight may take to finish once a stop was asked for, in seconds.
@@ -53,7 +52,7 @@ impl AdminServer {
             App::new()
                 .app_data(data.clone())
                 .wrap(from_fn(log::one_line))
-                .route("/decisions", get().to(decisions))
+                .route("/audit/search", post().to(search))
                 .route("/decisions/{id}", get().to(decision))
                 .route("/pins", get().to(pins))
                 .route("/pins/reset", post().to(reset))
@@ -102,23 +101,46 @@ async fn decision(service: Data<Service>, id: Segment<String>) -> HttpResponse {
     }
 }
 
-/// Which page of the decisions.
+/// Which entries of the log.
 #[derive(Deserialize)]
-struct Page {
-    since_millis: i64,
-    after: Option<DecisionId>,
+struct Search {
+    #[serde(default)]
+    filter: Filter,
+    before: Option<u64>,
     limit: usize,
 }
 
-async fn decisions(service: Data<Service>, page: Query<Page>) -> HttpResponse {
-    let since = UnixTime::from_millis(page.since_millis);
-    let limit = page.limit.min(LONGEST_PAGE);
-    let ledger = &service.exchange.ledger;
-    let listed = ledger.decisions_since(since, page.after, limit);
-    listed.await.map_or_else(
-        |fault| unavailable(&fault),
-        |records| HttpResponse::Ok().json(records),
-    )
+/// Some entries of the log, read and restored, the newest first.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct EntryPage {
+    /// Each with its number.
+    pub entries: Vec<(u64, Entry)>,
+    /// Where the next page begins, see [`crate::ledger::Page`].
+    pub next: Option<u64>,
+}
+
+impl EntryPage {
+    /// Reads the entries of a page.
+    pub fn of(page: Page) -> Result<Self, InvalidEntry> {
+        let entries = page.entries.iter();
+        let read = entries.map(|logged| Ok((logged.index, logged.entry()?)));
+        Ok(Self {
+            entries: read.collect::<Result<_, InvalidEntry>>()?,
+            next: page.next,
+        })
+    }
+}
+
+async fn search(service: Data<Service>, wish: Json<Search>) -> HttpResponse {
+    let wish = wish.into_inner();
+    let limit = wish.limit.min(LONGEST_PAGE);
+    match service.log.search(wish.filter, wish.before, limit).await {
+        Ok(page) => EntryPage::of(page).map_or_else(
+            |fault| HttpResponse::InternalServerError().json(self::fault(&fault.to_string())),
+            |page| HttpResponse::Ok().json(page),
+        ),
+        Err(fault) => unavailable(&fault),
+    }
 }
 
 /// Whose pins.

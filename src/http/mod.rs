@@ -31,6 +31,7 @@ use ipnet::IpNet;
 use connections::{Connections, attended};
 
 use crate::exchange::Exchange;
+use crate::ledger::AuditLog;
 
 /// How long requests in flight may take to finish once a stop was asked for, in seconds.
 const GRACE: u64 = 20;
@@ -39,6 +40,8 @@ const GRACE: u64 = 20;
 pub struct Service {
     /// The exchange, and through it everything else.
     pub exchange: Exchange,
+    /// The log of what it did.
+    pub log: Arc<dyn AuditLog>,
     /// Whose forwarded client address is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// How often one address may fail.

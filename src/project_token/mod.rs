@@ -6,16 +6,17 @@
 mod key;
 mod mint;
 mod ring;
-mod seal;
 
 use futures_util::future::BoxFuture;
 
+use crate::audit::Happening;
+use crate::clock::UnixTime;
 use crate::ledger::StoreUnavailable;
 
+pub use crate::seal::{KeyEncryptionKey, SealError};
 pub use key::{KeyFault, TokenAlgorithm};
 pub use mint::{Holder, ProjectToken, UnsignedToken, prepare};
 pub use ring::{KeyRing, RingError};
-pub use seal::{KeyEncryptionKey, SealError};
 
 /// One signing key as it is kept: sealed, and opaque to the store.
 #[derive(Clone, PartialEq, Eq)]
@@ -31,10 +32,13 @@ pub trait SigningKeyStore: Send + Sync {
     /// Every key that is kept.
     fn signing_keys(&self) -> BoxFuture<'_, Result<Vec<StoredKey>, StoreUnavailable>>;
 
-    /// Keeps `added` and forgets the keys named in `removed`, in one commit. Durable when this returns.
+    /// Keeps `added` and forgets the keys named in `removed`, in one commit with the events that say so. Durable when
+    /// this returns.
     fn replace_signing_keys(
         &self,
         added: Vec<StoredKey>,
         removed: Vec<String>,
+        events: Vec<Happening>,
+        now: UnixTime,
     ) -> BoxFuture<'_, Result<(), StoreUnavailable>>;
 }

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::key::{KeyFault, SigningKey, TokenAlgorithm};
-use super::seal::{KeyEncryptionKey, SealError, is_encrypted, open, seal};
 use super::{ProjectToken, SigningKeyStore, StoredKey, UnsignedToken};
 use crate::clock::{Seconds, UnixTime};
 use crate::ledger::StoreUnavailable;
+use crate::seal::{KeyEncryptionKey, SealError, is_encrypted, open, seal};
 
 /// How long one key signs. The next one is published for as long before it takes over.
 const KEY_SIGNS_FOR: Seconds = Seconds(30 * 24 * 60 * 60);
@@ -110,7 +110,9 @@ impl KeyRing {
         }
         let stored: Result<Vec<StoredKey>, SealError> =
             to_store.into_iter().map(|key| self.sealed(key)).collect();
-        self.store.replace_signing_keys(stored?, removed).await?;
+        self.store
+            .replace_signing_keys(stored?, removed, Vec::new(), now)
+            .await?;
         for key in &added {
             tracing::info!(kid = key.key.id(), signs_from = %key.signs_from, "signing key made");
         }
@@ -256,6 +258,7 @@ mod tests {
     use futures_util::future::BoxFuture;
 
     use super::*;
+    use crate::audit::Happening;
 
     const DAY: Seconds = Seconds(24 * 60 * 60);
     const START: UnixTime = UnixTime::EPOCH;
@@ -278,6 +281,8 @@ mod tests {
             &self,
             added: Vec<StoredKey>,
             removed: Vec<String>,
+            _events: Vec<Happening>,
+            _now: UnixTime,
         ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
             let mut keys = self.0.lock().unwrap();
             keys.retain(|id, _| !removed.contains(id));

@@ -3,11 +3,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign::audit::Outcome;
-use countersign::clock::{Seconds, UnixTime};
+use countersign::clock::Seconds;
 use futures_util::future::join_all;
 
 use super::*;
 use crate::support::issuer::{Answer, FakeIssuer};
+use crate::support::log;
 use crate::support::service::ci;
 
 /// Where the issuer of the first tests has its keys.
@@ -106,9 +107,7 @@ async fn while_every_issuer_is_down_known_keys_serve() {
 
 /// How many exchanges are on record as allowed, and how many as denied.
 async fn on_record(service: &TestService) -> (usize, usize) {
-    let ledger = &service.parts.service.exchange.ledger;
-    let records = ledger.decisions_since(UnixTime::EPOCH, None, 100_000);
-    let records = records.await.unwrap();
+    let records = log::decisions(&*service.parts.service.log).await;
     let allowed = |record: &&_| -> bool {
         let record: &countersign::audit::Record = record;
         record.outcome == Outcome::Allowed

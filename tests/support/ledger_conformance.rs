@@ -88,7 +88,7 @@ pub fn each_use_is_on_record_as_the_nth(fixture: &impl Fixture) {
         let record = record();
         let id = record.decision_id;
         let spent = wait(store.spend(at_most(3, "nth"), record)).unwrap();
-        assert_eq!(spent, Spent::Nth(number));
+        assert_eq!(spent.number(), Some(number));
         let kept = wait(store.decision(id)).unwrap().unwrap();
         assert_eq!(kept.use_number, Some(number));
     }
@@ -171,13 +171,13 @@ pub fn the_last_good_keys_of_an_issuer_survive_a_restart(fixture: &impl Fixture)
         fetched: UnixTime::from_seconds(seconds),
     };
     let store = fixture.open();
-    wait(store.keep(&ours, keys(256 * 1024, 1))).unwrap();
+    wait(store.keep(&ours, keys(256 * 1024, 1), None, noon())).unwrap();
     fixture.close(store);
 
     let store = fixture.open();
     let kept = wait(store.last_good(&ours)).unwrap();
     assert_eq!(kept, Some(keys(256 * 1024, 1)));
-    wait(store.keep(&ours, keys(5000, 2))).unwrap();
+    wait(store.keep(&ours, keys(5000, 2), None, noon())).unwrap();
     let kept = wait(store.last_good(&ours)).unwrap();
     assert_eq!(
         kept,
@@ -194,8 +194,14 @@ pub fn signing_keys_are_added_and_removed_in_one_commit(fixture: &impl Fixture) 
         sealed: vec![7; octets],
     };
     let store = fixture.open();
-    wait(store.replace_signing_keys(vec![key("a", 10_000), key("b", 100)], vec![])).unwrap();
-    wait(store.replace_signing_keys(vec![key("c", 0)], vec!["a".into()])).unwrap();
+    wait(store.replace_signing_keys(
+        vec![key("a", 10_000), key("b", 100)],
+        vec![],
+        vec![],
+        noon(),
+    ))
+    .unwrap();
+    wait(store.replace_signing_keys(vec![key("c", 0)], vec!["a".into()], vec![], noon())).unwrap();
     fixture.close(store);
 
     let store = fixture.open();

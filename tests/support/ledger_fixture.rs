@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use countersign::audit::{DecisionId, Outcome, Record};
+use countersign::audit::{Outcome, Record, RecordedClaims};
 use countersign::clock::{Clock, FrozenClock, Seconds, UnixTime};
-use countersign::directory::{FirstLoads, ProjectIds};
+use countersign::directory::{FirstLoads, PolicyHistory, ProjectIds};
 use countersign::discovery::KeyArchive;
-use countersign::ledger::{Denial, DenialKey, Ledger, Spend};
+use countersign::ledger::{AuditLog, Denial, DenialKey, Ledger, Spend};
 use countersign::project_token::SigningKeyStore;
 use countersign::store::{EmbeddedStore, Options};
 use countersign::subject::SpentKey;
@@ -15,7 +15,15 @@ use countersign::trust::{Names, PinWish};
 
 /// A store under test, which may be closed and opened again as often as a test likes.
 pub trait Fixture {
-    type Store: Ledger + KeyArchive + SigningKeyStore + ProjectIds + FirstLoads + Clone + 'static;
+    type Store: Ledger
+        + AuditLog
+        + KeyArchive
+        + SigningKeyStore
+        + ProjectIds
+        + FirstLoads
+        + PolicyHistory
+        + Clone
+        + 'static;
 
     /// Opens the store, which must be closed.
     fn open(&self) -> Self::Store;
@@ -143,44 +151,22 @@ pub fn denial(token_name: &str, reason: &str) -> Denial {
 /// A record as it is made for an exchange that succeeds.
 pub fn record() -> Record {
     Record {
-        version: 1,
-        decision_id: DecisionId::new(noon()),
-        at_millis: noon().millis(),
-        outcome: Outcome::Allowed,
-        reason: None,
-        description: None,
         issuer: Some("github".into()),
         verified: true,
-        unverified_issuer: None,
         subject: Some("repo:acme/api:ref:refs/heads/main".into()),
-        claims: std::sync::Arc::default(),
         audience: "acme/api".into(),
         project: Some("acme/api".into()),
-        project_id: None,
-        policy_digest: None,
-        guard_rails_digest: None,
         trust: vec!["release".into()],
-        relationships: Vec::new(),
-        denies: Vec::new(),
-        relationships_not_listed: 0,
-        shadow_trust: Vec::new(),
-        shadow_denies: Vec::new(),
-        renamed: Vec::new(),
         scopes: vec!["read_registry".into()],
-        resource: None,
-        token_id: None,
-        token_expires: None,
-        use_number: None,
-        client_address: None,
-        user_agent: None,
+        ..Record::new(Outcome::Allowed, noon())
     }
 }
 
 /// A record whose claims hold `octets` octets of text.
 pub fn large_record(octets: usize) -> Record {
     let mut record = record();
-    let claim = ("padding".to_owned(), "x".repeat(octets).into());
-    std::sync::Arc::make_mut(&mut record.claims).extend([claim]);
+    let claims = [("padding".to_owned(), "x".repeat(octets).into())];
+    record.claims = RecordedClaims::new(Arc::new(claims.into_iter().collect()), Vec::new());
     record
 }
 

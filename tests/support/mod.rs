@@ -2,4 +2,5 @@
 
 pub mod issuer;
 pub mod keys;
+pub mod log;
 pub mod service;

@@ -14,20 +14,21 @@ pub(super) fn project(record: &Record) -> &str {
 /// The record's decision, explained with what the record keeps.
 pub(super) fn explain(record: &Record) -> Explanation {
     let project = project(record);
+    let why = record.explanation.clone().unwrap_or_default();
     let mut explanation = match record.outcome {
         Outcome::Allowed => Explanation {
             trust: record.trust.clone(),
             scopes: record.scopes.clone(),
-            relationships: record.relationships.clone(),
-            denies: record.denies.clone(),
+            relationships: why.relationships,
+            denies: why.denies,
             ..Explanation::bare(project, Verdict::Allowed)
         },
         Outcome::Denied => Explanation::recorded(
             project,
             record.reason.as_deref().unwrap_or_default(),
-            record.description.clone(),
-            record.relationships.clone(),
-            record.denies.clone(),
+            Some(why.description).filter(|text| !text.is_empty()),
+            why.relationships,
+            why.denies,
         ),
     };
     let subject = record.issuer.as_ref().zip(record.subject.as_ref());
@@ -37,7 +38,7 @@ pub(super) fn explain(record: &Record) -> Explanation {
         subject: subject
             .map(|(issuer, subject)| format!("{issuer} says: {}", for_terminal(subject))),
     });
-    explanation.relationships_not_listed = record.relationships_not_listed;
+    explanation.relationships_not_listed = why.relationships_not_listed;
     let shadow = [&record.shadow_trust[..], &record.shadow_denies].concat();
     if !shadow.is_empty() {
         let names = listed(&shadow);

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 use super::super::ledger_access::{AccessError, LedgerAccess};
 use super::super::{UNAVAILABLE, USAGE};
-use crate::audit::Record;
+use crate::audit::{Entry, Filter, Record};
 use crate::clock::{Seconds, UnixTime};
 use crate::config::Config;
 use crate::directory::{FileProblem, ReadPolicies, read_policies};
@@ -89,21 +89,29 @@ pub(super) fn ledger_fault(fault: &AccessError) -> u8 {
 /// How many records are asked for at once.
 const PAGE: usize = 500;
 
-/// Shows `look` every decision that the ledger recorded since then, oldest first, or says on standard error why that
-/// cannot be.
+/// Shows `look` every decision that was recorded since then, newest first, or says on standard error why that cannot be.
 pub(super) async fn each_decision(
     setting: &Setting,
     since: UnixTime,
     mut look: impl FnMut(&Record),
 ) -> Result<(), u8> {
     let ledger = ledger(setting).await?;
-    let mut after = None;
+    let filter = Filter {
+        kind: Some("decision".into()),
+        since_millis: Some(since.millis()),
+        ..Filter::default()
+    };
+    let mut before = None;
     let done = loop {
-        match ledger.decisions_since(since, after, PAGE).await {
+        match ledger.search(&filter, before, PAGE).await {
             Ok(page) => {
-                page.iter().for_each(&mut look);
-                match page.last() {
-                    Some(last) => after = Some(last.decision_id),
+                for (_, entry) in &page.entries {
+                    if let Entry::Decision(record) = entry {
+                        look(record);
+                    }
+                }
+                match page.next {
+                    Some(next) => before = Some(next),
                     None => break Ok(()),
                 }
             }

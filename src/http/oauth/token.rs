@@ -41,6 +41,7 @@ pub(in crate::http) async fn token(
 #[derive(Serialize)]
 struct Answer<'a> {
     access_token: String,
+    audit_index: u64,
     decision_id: &'a str,
     expires_in: i64,
     issued_token_type: &'static str,
@@ -54,6 +55,7 @@ fn answer(request: &HttpRequest, issued: Issued, project: String) -> HttpRespons
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(Answer {
             access_token: issued.token.into_text(),
+            audit_index: issued.audit_index,
             decision_id: &decision_id,
             expires_in: issued.expires_in,
             issued_token_type: ACCESS_TOKEN,

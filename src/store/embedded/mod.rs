@@ -15,6 +15,7 @@ mod index;
 mod journal;
 mod keys;
 mod layers;
+mod log;
 mod names;
 mod promises;
 mod queue;

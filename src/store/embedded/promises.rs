@@ -10,7 +10,7 @@ use super::keys::{self, Denied, Uses};
 use super::names;
 use super::queue::Share;
 use super::{EmbeddedStore, counts};
-use crate::audit::{DecisionId, Event, EventId, Record};
+use crate::audit::{DecisionId, Event, Happening, Record};
 use crate::clock::UnixTime;
 use crate::directory::{FirstLoads, ProjectIds};
 use crate::discovery::{ArchivedKeys, KeyArchive};
@@ -68,38 +68,6 @@ impl Ledger for EmbeddedStore {
             };
             found.map(read).transpose()
         })
-    }
-
-    fn decisions_since(
-        &self,
-        since: UnixTime,
-        after: Option<DecisionId>,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Record>, StoreUnavailable>> {
-        let from = page(keys::RECORD, since, after.map(keys::record));
-        self.read_each(
-            move |draft| draft.entries(keys::RECORD, &from, limit),
-            |(_, json)| {
-                serde_json::from_slice(json)
-                    .map_err(|error| format!("a record is damaged: {error}"))
-            },
-        )
-    }
-
-    fn events_since(
-        &self,
-        since: UnixTime,
-        after: Option<EventId>,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Event>, StoreUnavailable>> {
-        let from = page(keys::EVENT, since, after.map(keys::event));
-        self.read_each(
-            move |draft| draft.entries(keys::EVENT, &from, limit),
-            |(_, json)| {
-                serde_json::from_slice(json)
-                    .map_err(|error| format!("an event is damaged: {error}"))
-            },
-        )
     }
 
     fn name_states(
@@ -213,7 +181,7 @@ fn spend_and_record(draft: &mut Draft<'_>, spend: &Spend, record: Written) -> Re
     names::write(draft, pinned, &record)?;
     let until = before.map_or(spend.until, |uses| uses.until.max(spend.until));
     draft.put_until(until, key, Uses { number, until }.write());
-    Ok(Spent::Nth(number))
+    Ok(Spent::Nth { number, index: 0 })
 }
 
 fn record_once(
@@ -278,6 +246,8 @@ impl KeyArchive for EmbeddedStore {
         &self,
         issuer: &Issuer,
         keys: ArchivedKeys,
+        _change: Option<Happening>,
+        _now: UnixTime,
     ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
         let key = keys::archived_keys(issuer.as_str());
         self.ask(Share::Whole, move |draft| {
@@ -300,6 +270,8 @@ impl SigningKeyStore for EmbeddedStore {
         &self,
         added: Vec<StoredKey>,
         removed: Vec<String>,
+        _events: Vec<Happening>,
+        _now: UnixTime,
     ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
         if added.iter().any(|key| u16::try_from(key.id.len()).is_err()) {
             let why = "the name of a signing key is too long to keep";

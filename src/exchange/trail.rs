@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::ExchangeRequest;
-use crate::audit::{DecisionId, Outcome, Record};
+use crate::audit::{Explanation, Outcome, Record, RecordedClaims};
 use crate::clock::UnixTime;
 use crate::directory::Project;
-use crate::issuer::{Match, TrustedIssuer};
+use crate::issuer::{Match, Profile, TrustedIssuer};
 use crate::ledger::{DenialKey, remember_until};
 use crate::subject::{LONGEST_LIFETIME, SignedClaims, SpentKey, VerifiedClaims};
 use crate::trust::{
@@ -32,7 +32,7 @@ pub(super) enum Stage {
 }
 
 /// What an exchange has seen so far, for its record.
-pub(super) struct Witness<'a> {
+pub(super) struct Trail<'a> {
     request: &'a ExchangeRequest,
     project: Option<Arc<Project>>,
     stage: Stage,
@@ -46,7 +46,7 @@ pub(super) struct Witness<'a> {
     shadow_denies: Vec<String>,
 }
 
-impl<'a> Witness<'a> {
+impl<'a> Trail<'a> {
     pub(super) fn new(request: &'a ExchangeRequest, project: Option<Arc<Project>>) -> Self {
         Self {
             request,
@@ -131,47 +131,34 @@ impl<'a> Witness<'a> {
     pub(super) fn record(&self, outcome: Outcome, now: UnixTime) -> Record {
         let claims = self.stage.claims().cloned().unwrap_or_default();
         let trusted = self.stage.trusted();
+        let profile = trusted.map(|trusted| trusted.profile);
+        let facts = profile.map(|profile| profile.facts);
+        let fact = |claim: Option<&str>| match claims.get(claim?)? {
+            Value::String(text) if !text.is_empty() => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        };
+        let project = self.project.as_ref();
+        let guard_rails = project.and_then(|project| project.policy.guard_rails());
         Record {
-            version: 1,
-            decision_id: DecisionId::new(now),
-            at_millis: now.millis(),
-            outcome,
-            reason: None,
-            description: None,
             issuer: trusted.map(|trusted| trusted.name.to_string()),
             verified: matches!(self.stage, Stage::Signed(_) | Stage::Verified(_)),
             unverified_issuer: self.stage.unverified_issuer(),
             subject: claims.get("sub").and_then(Value::as_str).map(str::to_owned),
-            claims,
+            repository: fact(facts.and_then(|facts| facts.repository)),
+            run_id: fact(facts.and_then(|facts| facts.run_id)),
+            claims: RecordedClaims::new(claims.clone(), personal(profile)),
             audience: self.request.audience.clone(),
-            project: self
-                .project
-                .as_ref()
-                .map(|project| project.path.to_string()),
-            project_id: self.project.as_ref().map(|project| project.id.clone()),
-            policy_digest: self
-                .project
-                .as_ref()
-                .map(|project| project.policy.digest().to_owned()),
-            guard_rails_digest: self
-                .project
-                .as_ref()
-                .and_then(|project| project.policy.guard_rails())
-                .map(|guard_rails| guard_rails.digest().to_owned()),
-            trust: Vec::new(),
-            relationships: Vec::new(),
-            denies: Vec::new(),
-            relationships_not_listed: 0,
+            project: project.map(|project| project.path.to_string()),
+            project_id: project.map(|project| project.id.clone()),
+            policy_digest: project.map(|project| project.policy.digest().to_owned()),
+            guard_rails_digest: guard_rails.map(|guard_rails| guard_rails.digest().to_owned()),
             shadow_trust: self.shadow_trust.clone(),
             shadow_denies: self.shadow_denies.clone(),
-            renamed: Vec::new(),
-            scopes: Vec::new(),
             resource: self.request.wish.resource.clone(),
-            token_id: None,
-            token_expires: None,
-            use_number: None,
             client_address: self.request.caller.address.clone(),
             user_agent: self.request.caller.user_agent.clone(),
+            ..Record::new(outcome, now)
         }
     }
 
@@ -186,12 +173,18 @@ impl<'a> Witness<'a> {
         let record = self.record(Outcome::Denied, now);
         let decision = self.decision.take().or_else(|| self.explained(limits));
         let decision = decision.unwrap_or_else(no_such_project);
+        let nearest = decision.relationships.first();
+        let denied_by = decision.denies.iter().find(|deny| deny.holds);
         Record {
             reason: Some(reason.to_owned()),
-            description: Some(description),
-            relationships: decision.relationships,
-            denies: decision.denies,
-            relationships_not_listed: decision.not_listed,
+            nearest: nearest.map(|judged| judged.name.to_string()),
+            denied_by: denied_by.map(|deny| deny.name.to_string()),
+            explanation: Some(Explanation {
+                description,
+                relationships: decision.relationships,
+                denies: decision.denies,
+                relationships_not_listed: decision.not_listed,
+            }),
             ..record
         }
     }
@@ -224,6 +217,13 @@ impl<'a> Witness<'a> {
         let issuer = self.stage.trusted().map(|trusted| trusted.name.to_string());
         (issuer.unwrap_or_else(|| "-".to_owned()), tenant)
     }
+}
+
+/// The claims of a profile that are about a person.
+fn personal(profile: Option<&Profile>) -> Vec<&'static str> {
+    let claims = profile.into_iter().flat_map(|profile| profile.claims);
+    let personal = claims.filter(|claim| claim.personal);
+    personal.map(|claim| claim.name).collect()
 }
 
 impl Stage {

@@ -2,6 +2,10 @@
 //!
 //! The words are those of the exchange, not of a database. Every implementation passes the same tests.
 
+mod log;
+
+pub use log::{AuditLog, Kept, LogFault, Page, TreeHead};
+
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -11,7 +15,7 @@ use futures_util::future::BoxFuture;
 
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{DecisionId, Event, EventId, Record};
+use crate::audit::{DecisionId, Event, Record};
 use crate::clock::{HOUR, Seconds, UnixTime};
 use crate::digest::sha256_of_parts;
 use crate::subject::{LEEWAY, SpentKey};
@@ -41,12 +45,27 @@ pub struct Spend {
 /// What came of spending.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Spent {
-    /// This was the n-th use, counted from 1; it is on disk together with its record.
-    Nth(u32),
+    /// It is on disk together with its record.
+    Nth {
+        /// Which use of the token this was, counted from 1.
+        number: u32,
+        /// The number of the record in the log, from 0.
+        index: u64,
+    },
     /// The token had been used as often as it may; nothing was written.
     Exhausted,
     /// Other ids are pinned to these names; nothing was written, and the token may be used as often as before.
     IdentityChanged(Names),
+}
+
+impl Spent {
+    /// Which use of the token it was, if it was one.
+    pub fn number(&self) -> Option<u32> {
+        match self {
+            Self::Nth { number, .. } => Some(*number),
+            Self::Exhausted | Self::IdentityChanged(_) => None,
+        }
+    }
 }
 
 /// Names that a policy gives without ids, and what is remembered of them.
@@ -148,24 +167,6 @@ pub trait Ledger: Send + Sync {
 
     /// The record of a decision.
     fn decision(&self, id: DecisionId) -> BoxFuture<'_, Result<Option<Record>, StoreUnavailable>>;
-
-    /// At most `limit` records of decisions made at or after `since` and named after `after`, oldest first. `after` is
-    /// the last name of the page before. Decisions of one millisecond are in no particular order, and one that is still
-    /// on its way to the disk may later appear before others.
-    fn decisions_since(
-        &self,
-        since: UnixTime,
-        after: Option<DecisionId>,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Record>, StoreUnavailable>>;
-
-    /// At most `limit` events, in the same order.
-    fn events_since(
-        &self,
-        since: UnixTime,
-        after: Option<EventId>,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Event>, StoreUnavailable>>;
 
     /// What is remembered of `names`. Those of which nothing is known are left out.
     fn name_states(

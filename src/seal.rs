@@ -76,7 +76,7 @@ impl KeyEncryptionKey {
 }
 
 /// Seals `content`, which belongs to `name`: opened under another name it is refused. Without a key it is only wrapped.
-pub(super) fn seal(
+pub(crate) fn seal(
     key: Option<&KeyEncryptionKey>,
     name: &str,
     content: &[u8],
@@ -105,12 +105,12 @@ pub(super) fn seal(
 }
 
 /// Whether `sealed` was encrypted, rather than only wrapped.
-pub(super) fn is_encrypted(sealed: &[u8]) -> bool {
+pub(crate) fn is_encrypted(sealed: &[u8]) -> bool {
     serde_json::from_slice::<Envelope>(sealed).is_ok_and(|envelope| envelope.encryption != "none")
 }
 
 /// Opens what [`seal`] made for the same name.
-pub(super) fn open(
+pub(crate) fn open(
     key: Option<&KeyEncryptionKey>,
     name: &str,
     sealed: &[u8],
