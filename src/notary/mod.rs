@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::audit::tree::Hash;
 use crate::audit::{Entry, Filter, Happening, InvalidEntry};
 use crate::clock::Clock;
 use crate::ledger::{AuditLog, Kept, LogFault, StoreUnavailable, TreeHead};
@@ -205,12 +206,7 @@ impl Notary {
 
     /// Whether the tree of `head` begins with that of `earlier`; if not, nothing is signed any more.
     async fn check_extends(&self, earlier: TreeHead, head: TreeHead) -> Result<(), NotaryFault> {
-        let roots = if earlier.size > head.size {
-            Vec::new()
-        } else {
-            self.log.hashes(vec![0..earlier.size]).await?
-        };
-        if roots.first() == Some(&earlier.root) {
+        if earlier.size <= head.size && self.root_of(earlier.size).await? == Some(earlier.root) {
             return Ok(());
         }
         let fault = LogFault {
@@ -222,6 +218,12 @@ impl Notary {
         };
         self.refuse(fault.clone());
         Err(NotaryFault::Refused(fault))
+    }
+
+    /// The root of the tree of the first `size` entries.
+    async fn root_of(&self, size: u64) -> Result<Option<Hash>, StoreUnavailable> {
+        let whole = std::iter::once(0..size).collect();
+        Ok(self.log.hashes(whole).await?.pop())
     }
 
     fn refuse(&self, fault: LogFault) {

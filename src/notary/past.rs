@@ -88,8 +88,7 @@ impl Notary {
             }
             .into());
         }
-        let root = self.log.hashes(vec![0..signed.size]).await?;
-        if root.first() != Some(&signed.root) {
+        if self.root_of(signed.size).await? != Some(signed.root) {
             return Ok(Err(LogFault {
                 what: format!(
                     "the first {} entries of the log are not those over which {whose} was signed",

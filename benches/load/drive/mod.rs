@@ -3,6 +3,7 @@
 //! The tests include this folder too: what a kill may not lose is looked for by the same lines in both places. Either has the keys of
 //! the tests' support at its root.
 
+pub mod audited;
 pub mod issuer;
 pub mod kills;
 pub mod running;

@@ -52,7 +52,18 @@ impl Connection {
         ))
     }
 
+    /// Gets what may be no text: its status and its octets.
+    pub fn get_octets(&mut self, path: &str) -> Result<(u16, Vec<u8>)> {
+        self.octets(&format!("GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n"))
+    }
+
     fn request(&mut self, request: &str) -> Result<Answer> {
+        let (status, body) = self.octets(request)?;
+        let text = String::from_utf8(body).map_err(Error::other)?;
+        Ok(Answer { status, text })
+    }
+
+    fn octets(&mut self, request: &str) -> Result<(u16, Vec<u8>)> {
         self.0.get_mut().write_all(request.as_bytes())?;
         let line = self.line()?;
         let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
@@ -69,8 +80,7 @@ impl Connection {
         }
         let mut body = vec![0; length];
         self.0.read_exact(&mut body)?;
-        let text = String::from_utf8(body).map_err(Error::other)?;
-        Ok(Answer { status, text })
+        Ok((status, body))
     }
 
     fn line(&mut self) -> Result<String> {
