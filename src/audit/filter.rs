@@ -160,3 +160,110 @@ impl Wanted {
             && (self.since_millis..self.until_millis).contains(&found.at_millis)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{Event, Happening, PolicyLoaded, Record};
+
+    fn decision() -> Entry {
+        Entry::Decision(Box::new(Record {
+            issuer: Some("github".into()),
+            subject: Some("repo:acme/api:ref:refs/heads/main".into()),
+            repository: Some("acme/api".into()),
+            project: Some("acme/api".into()),
+            trust: vec!["release".into(), "nightly".into()],
+            token_id: Some("01a1f8d9-b1bb-7e7d-8dff-50e2be8db5b0".into()),
+            ..Record::new(Outcome::Allowed, UnixTime::from_millis(1_795_003_200_123))
+        }))
+    }
+
+    fn denial() -> Entry {
+        Entry::Decision(Box::new(Record {
+            project: Some("acme/web".into()),
+            reason: Some("denied-by-rule".into()),
+            nearest: Some("release".into()),
+            denied_by: Some("no forks".into()),
+            ..Record::new(Outcome::Denied, UnixTime::from_millis(1_795_003_200_123))
+        }))
+    }
+
+    fn event() -> Entry {
+        let loaded = Happening::PolicyLoaded(PolicyLoaded {
+            file: "acme/api.toml".into(),
+            organization: "acme".into(),
+            project: Some("acme/api".into()),
+            ..PolicyLoaded::default()
+        });
+        Entry::Event(Event::new(loaded, UnixTime::from_seconds(1_795_003_200)))
+    }
+
+    /// Whether the entry is wanted; its marks never say otherwise.
+    fn wants(filter: &Filter, entry: &Entry) -> bool {
+        let wanted = filter.matches(entry);
+        let may_be = filter.wanted().may_be(&Facts::of(entry).marks());
+        assert!(may_be || !wanted, "{filter:?} lost {entry:?}");
+        assert_eq!(may_be, wanted, "marks of such few texts do not meet");
+        wanted
+    }
+
+    #[test]
+    fn each_fact_is_asked_for_by_itself() {
+        let json = |text: &str| serde_json::from_str::<Filter>(text).unwrap();
+        let (decision, denial, event) = (decision(), denial(), event());
+        for (filter, wanted) in [
+            ("{}", [true, true, true]),
+            (r#"{"kind": "decision"}"#, [true, true, false]),
+            (r#"{"kind": "policy-loaded"}"#, [false, false, true]),
+            (r#"{"project": "acme/api"}"#, [true, false, true]),
+            (r#"{"project": "acme/ap"}"#, [false, false, false]),
+            (r#"{"organization": "acme"}"#, [true, true, true]),
+            (r#"{"issuer": "github"}"#, [true, false, false]),
+            (
+                r#"{"subject": "repo:acme/api:ref:refs/heads/main"}"#,
+                [true, false, false],
+            ),
+            (r#"{"repository": "acme/api"}"#, [true, false, false]),
+            (r#"{"relationship": "release"}"#, [true, true, false]),
+            (r#"{"relationship": "nightly"}"#, [true, false, false]),
+            (r#"{"relationship": "no forks"}"#, [false, true, false]),
+            (r#"{"outcome": "denied"}"#, [false, true, false]),
+            (r#"{"reason": "denied-by-rule"}"#, [false, true, false]),
+            (r#"{"since_millis": 1795003200001}"#, [true, true, false]),
+            (r#"{"until_millis": 1795003200001}"#, [false, false, true]),
+            (
+                r#"{"project": "acme/api", "outcome": "denied"}"#,
+                [false, false, false],
+            ),
+        ] {
+            let filter = json(filter);
+            let found = [&decision, &denial, &event].map(|entry| wants(&filter, entry));
+            assert_eq!(found, wanted, "{filter:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_says_when_it_was_made_narrows_the_time() {
+        let entry = decision();
+        let filter = Filter {
+            id: Some(Facts::of(&entry).id.to_string()),
+            ..Filter::default()
+        };
+        assert!(wants(&filter, &entry));
+        let wanted = filter.wanted();
+        assert_eq!(
+            (wanted.since_millis, wanted.until_millis),
+            (1_795_003_200_123, 1_795_003_200_124)
+        );
+        let other = Filter {
+            id: Some("01a1f8d9-b1bb-7e7d-8dff-50e2be8db5b0".into()),
+            ..Filter::default()
+        };
+        assert!(!other.matches(&entry));
+    }
+
+    #[test]
+    fn a_misspelt_question_is_no_question() {
+        assert!(serde_json::from_str::<Filter>(r#"{"projekt": "acme/api"}"#).is_err());
+    }
+}

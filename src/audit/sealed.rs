@@ -206,3 +206,210 @@ fn length(value: &Value) -> usize {
 fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Map, json};
+
+    use super::*;
+    use crate::audit::{Explanation, Happening, LoggedEntry, Outcome, RecordedClaims, restore};
+    use crate::clock::UnixTime;
+    use crate::trust::Names;
+
+    fn claims(claims: Value) -> Arc<Map<String, Value>> {
+        let Value::Object(claims) = claims else {
+            panic!("no object");
+        };
+        Arc::new(claims)
+    }
+
+    fn record() -> Record {
+        let all = claims(json!({
+            "actor": "octocat",
+            "a/b~c": "personal",
+            "sub": "user/7",
+            "ref": "refs/heads/main",
+            "run_number": 10,
+        }));
+        Record {
+            subject: Some("user/7".into()),
+            claims: RecordedClaims::new(all, vec!["actor", "a/b~c", "sub"]),
+            audience: "acme/api".into(),
+            client_address: Some("192.0.2.7".into()),
+            ..Record::new(Outcome::Allowed, UnixTime::from_seconds(1_795_003_200))
+        }
+    }
+
+    fn logged(sealed: &Sealed) -> LoggedEntry {
+        LoggedEntry {
+            index: 0,
+            leaf: sealed.leaf.clone(),
+            withheld: (!sealed.withheld.is_empty()).then(|| sealed.withheld.clone()),
+        }
+    }
+
+    fn leaf(sealed: &Sealed) -> Value {
+        serde_json::from_slice(&sealed.leaf).unwrap()
+    }
+
+    #[test]
+    fn a_leaf_holds_no_personal_value_and_the_digest_of_each() {
+        let sealed = Sealed::of_decision(record()).unwrap();
+        let text = String::from_utf8(sealed.leaf.clone()).unwrap();
+        for personal in ["octocat", "personal", "user/7", "192.0.2.7"] {
+            assert!(!text.contains(personal), "{personal} stands in {text}");
+        }
+        let places = [
+            "/claims/actor",
+            "/claims/a~1b~0c",
+            "/claims/sub",
+            "/client_address",
+            "/subject",
+        ];
+        let values = logged(&sealed).values().unwrap();
+        assert!(values.keys().eq(places), "{values:?}");
+        let leaf = leaf(&sealed);
+        assert_eq!(
+            leaf["claims"],
+            json!({"ref": "refs/heads/main", "run_number": 10})
+        );
+        for (place, value) in values {
+            let salt = STANDARD.decode(&value.salt).unwrap();
+            let digest = sha256_of(&[&salt, value.json.as_bytes()]);
+            assert_eq!(
+                (salt.len(), &leaf["withheld"][&place]),
+                (16, &json!(STANDARD.encode(digest)))
+            );
+        }
+        assert_eq!(sealed.leaf_hash, tree::leaf_hash(&sealed.leaf));
+    }
+
+    #[test]
+    fn with_its_values_back_in_their_places_it_is_the_record_again() {
+        let sealed = Sealed::of_decision(record()).unwrap();
+        let restored = logged(&sealed).restored().unwrap();
+        let mut expected = serde_json::to_value(record()).unwrap();
+        expected["decision_id"] = restored["decision_id"].clone();
+        expected["withheld"] = restored["withheld"].clone();
+        assert_eq!(restored, expected);
+        let gone = LoggedEntry {
+            withheld: None,
+            ..logged(&sealed)
+        };
+        assert_eq!(gone.restored().unwrap(), leaf(&sealed));
+        assert!(gone.entry().is_ok());
+    }
+
+    #[test]
+    fn equal_values_have_digests_that_differ() {
+        let digests = |sealed: &Sealed| leaf(sealed)["withheld"]["/client_address"].clone();
+        let one = Sealed::of_decision(record()).unwrap();
+        let other = Sealed::of_decision(record()).unwrap();
+        assert_ne!(digests(&one), digests(&other));
+        assert_ne!(
+            leaf(&one)["withheld"]["/subject"],
+            leaf(&one)["withheld"]["/claims/sub"]
+        );
+    }
+
+    #[test]
+    fn claims_of_which_every_one_is_personal_come_back_too() {
+        let all = claims(json!({"sub": "somebody"}));
+        let record = Record {
+            claims: RecordedClaims::new(all, vec!["sub"]),
+            ..record()
+        };
+        let sealed = Sealed::of_decision(record).unwrap();
+        assert_eq!(
+            logged(&sealed).restored().unwrap()["claims"],
+            json!({"sub": "somebody"})
+        );
+    }
+
+    #[test]
+    fn why_a_denial_is_one_stands_beside_the_log() {
+        let record = Record {
+            reason: Some("not-trusted".into()),
+            nearest: Some("release".into()),
+            explanation: Some(Explanation {
+                description: "`octocat` is not wanted".into(),
+                ..Explanation::default()
+            }),
+            ..Record::new(Outcome::Denied, UnixTime::from_seconds(1))
+        };
+        let sealed = Sealed::of_decision(record).unwrap();
+        let leaf = leaf(&sealed);
+        assert!(leaf.get("explanation").is_none(), "{leaf}");
+        assert_eq!(leaf["nearest"], "release");
+        let restored = logged(&sealed).restored().unwrap();
+        assert_eq!(
+            restored["explanation"]["description"],
+            "`octocat` is not wanted"
+        );
+    }
+
+    #[test]
+    fn whatever_a_caller_or_a_policy_makes_long_a_leaf_fits_its_bundle() {
+        let long = "\u{1}\"\\".repeat(5000);
+        let many = vec!["a name of a relationship".to_owned(); 10_000];
+        let all = claims(json!({"long": long, "deep": {"er": [long]}, "short": 1}));
+        let record = Record {
+            unverified_issuer: Some(long.clone()),
+            subject: Some(long.clone()),
+            claims: RecordedClaims::new(all, Vec::new()),
+            audience: long.clone(),
+            resource: Some(long.clone()),
+            user_agent: Some(long.clone()),
+            nearest: Some(long.clone()),
+            repository: Some(long.clone()),
+            run_id: Some(long.clone()),
+            trust: many.clone(),
+            shadow_trust: many.clone(),
+            shadow_denies: many.clone(),
+            renamed: many.clone(),
+            scopes: many,
+            ..Record::new(Outcome::Denied, UnixTime::from_seconds(1))
+        };
+        let mut expected = serde_json::to_value(&record).unwrap();
+        let sealed = Sealed::of_decision(record).unwrap();
+        assert!(sealed.leaf.len() < 4096, "{} octets", sealed.leaf.len());
+        let restored = logged(&sealed).restored().unwrap();
+        expected["withheld"] = restored["withheld"].clone();
+        assert_eq!(restored, expected);
+    }
+
+    #[test]
+    fn a_long_member_of_an_event_is_withheld_and_comes_back() {
+        let refused = Happening::PolicyRefused {
+            file: "acme/api.toml".into(),
+            digest: None,
+            message: "x".repeat(100_000),
+            in_force: None,
+        };
+        let event = Event::new(refused, UnixTime::from_seconds(1));
+        let sealed = Sealed::of_event(event.clone()).unwrap();
+        assert!(sealed.leaf.len() < 1000);
+        let restored = logged(&sealed).restored().unwrap();
+        assert_eq!(restored["message"], "x".repeat(100_000));
+        let back: Event = serde_json::from_value(restored).unwrap();
+        assert_eq!((back.event_id, back.what), (event.event_id, event.what));
+    }
+
+    #[test]
+    fn a_place_in_a_value_that_does_not_exist_changes_nothing() {
+        let names = Names {
+            project: "acme/api".into(),
+            issuer: "github".into(),
+            names: std::collections::BTreeMap::new(),
+        };
+        let leaf = serde_json::to_value(names).unwrap();
+        let value = WithheldValue {
+            salt: String::new(),
+            json: "1".into(),
+        };
+        let values = [("/nowhere/at/all".to_owned(), value)].into();
+        assert_eq!(restore(leaf.clone(), &values).unwrap(), leaf);
+    }
+}
