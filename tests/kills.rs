@@ -2,7 +2,7 @@
 
 #[expect(dead_code, reason = "the bench drives the program in more ways")]
 #[path = "../benches/load/drive/mod.rs"]
-mod drive;
+pub mod drive;
 
 use drive::kills::{Plan, run};
 

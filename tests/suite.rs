@@ -20,6 +20,7 @@ mod guard_rails;
 mod kills;
 mod ledger;
 mod lint;
+mod long_log;
 mod notary;
 mod pins;
 mod process;

@@ -2,20 +2,11 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Instant;
-
-use countersign::audit::{DecisionId, Outcome, Record};
-use countersign::clock::{Clock as _, SystemClock, UnixTime};
-use countersign::ledger::{Ledger as _, Spend, remember_until};
-use countersign::store::{EmbeddedStore, Options as StoreOptions};
-use countersign::subject::SpentKey;
-use futures_util::{StreamExt as _, stream};
-use serde_json::Value;
 
 use crate::Options;
 use crate::drive::running::TRUSTED;
-use crate::drive::tokens::{LIFETIME, PROJECT};
+use crate::drive::tokens::PROJECT;
+use crate::filling;
 use crate::house::House;
 use crate::measure::{goal, occupied, resident};
 use crate::slices;
@@ -29,9 +20,6 @@ const RELATIONSHIPS: usize = 10;
 
 /// Projects of each organization.
 const TOGETHER: usize = 100;
-
-/// How many spends are on their way at once while the ledger is filled.
-const AT_ONCE: usize = 2048;
 
 pub fn run(options: Options, projects: usize, records: usize) {
     let house = House::open();
@@ -86,7 +74,7 @@ fn full_ledger(house: &House, options: Options, records: usize, count: usize) {
     let empty = house.service("empty");
     let room = house.room("full");
     let data = room.join("data");
-    let filled = fill(house, &data, records);
+    let filled = filling::fill(house, &data, records);
     let octets = occupied(&data) / records as f64;
     let (full, took) = house.first_exchange(&room, PROJECT);
     let idle = resident(full.pid());
@@ -142,63 +130,4 @@ fn write_policies(room: &Path, projects: usize) {
         }
         std::fs::write(file, text).unwrap();
     }
-}
-
-/// Spends so many tokens, as the exchange does it; answers how many a second.
-fn fill(house: &House, data: &Path, records: usize) -> f64 {
-    let claims = house.issuer.signer.claims();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let store = EmbeddedStore::open(data, Arc::new(SystemClock), StoreOptions::default()).unwrap();
-    let began = Instant::now();
-    runtime.block_on(async {
-        let spends = stream::iter(0..records).map(|number| {
-            if number % 100_000 == 0 {
-                eprintln!("{number} of {records} records");
-            }
-            let (spend, record) = exchange(number, &claims);
-            store.spend(spend, record)
-        });
-        let mut spends = spends.buffer_unordered(AT_ONCE);
-        while let Some(spent) = spends.next().await {
-            spent.unwrap();
-        }
-    });
-    store.close();
-    records as f64 / began.elapsed().as_secs_f64()
-}
-
-/// What the exchange of one token leaves behind.
-fn exchange(number: usize, claims: &Value) -> (Spend, Record) {
-    let now = SystemClock.now();
-    let decision_id = DecisionId::new(now);
-    let jti = uuid::Uuid::new_v4().to_string();
-    let mut claims = claims.as_object().cloned().unwrap();
-    claims.insert("jti".to_owned(), jti.clone().into());
-    let spend = Spend {
-        key: SpentKey::of_unverified(&jti),
-        max_uses: 1,
-        until: remember_until(UnixTime::from_seconds(now.seconds() + LIFETIME)),
-        pins: Vec::new(),
-    };
-    let record = serde_json::json!({
-        "version": 1,
-        "decision_id": decision_id,
-        "at_millis": now.millis(),
-        "outcome": Outcome::Allowed,
-        "issuer": "github",
-        "verified": true,
-        "subject": claims.get("sub"),
-        "claims": claims,
-        "audience": PROJECT,
-        "project": PROJECT,
-        "project_id": "0123456789abcdef",
-        "policy_digest": format!("{number:064x}"),
-        "trust": ["release"],
-        "scopes": ["publish", "read"],
-        "token_id": jti,
-        "token_expires": now.seconds() + 900,
-        "client_address": "192.0.2.1",
-        "user_agent": "curl/8.14.1",
-    });
-    (spend, serde_json::from_value(record).unwrap())
 }

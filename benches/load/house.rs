@@ -93,6 +93,15 @@ impl House {
         running
     }
 
+    /// The service without the tree of its log.
+    pub fn treeless(&self, name: &str) -> Running {
+        let room = self.room(name);
+        let command = own(&["treeless", &room.display().to_string()]);
+        let running = Running::start(command, &room.join("log"));
+        exchange(&running, &self.issuer.signer.token(), PROJECT);
+        running
+    }
+
     /// How many exchanges a service can answer in the time of one measurement, as the one without store shows.
     pub fn enough(&self, options: Options) -> usize {
         let storeless = self.storeless("estimate");

@@ -16,10 +16,12 @@
 )]
 
 mod drive;
+mod filling;
 mod flat;
 mod floods;
 mod floor;
 mod house;
+mod log;
 mod measure;
 mod outage;
 mod reference;
@@ -96,6 +98,26 @@ enum Run {
         #[arg(long, default_value_t = 100)]
         times: usize,
     },
+    /// The service beside itself without the tree of the log.
+    Tree,
+    /// A log of many entries: its start, the first page of each filter, its verification.
+    Reading {
+        /// How many.
+        #[arg(long, default_value_t = 1_000_000)]
+        entries: usize,
+    },
+    /// A log of many exchanges, restarts and kills before two verifiers, as it is and changed.
+    Audited {
+        /// How many exchanges.
+        #[arg(long, default_value_t = 100_000)]
+        exchanges: usize,
+        /// How many kills.
+        #[arg(long, default_value_t = 15)]
+        kills: usize,
+        /// How many restarts.
+        #[arg(long, default_value_t = 5)]
+        stops: usize,
+    },
     /// An issuer, the service, the floor and a file of tokens for another program, until standard input ends.
     Stage {
         /// The folder for the tokens.
@@ -110,6 +132,9 @@ enum Run {
     /// The service without store, as a child.
     #[command(hide = true)]
     Storeless { folder: PathBuf },
+    /// The service without tree, as a child.
+    #[command(hide = true)]
+    Treeless { folder: PathBuf },
 }
 
 fn main() -> ExitCode {
@@ -121,9 +146,24 @@ fn main() -> ExitCode {
         Run::Kids => outage::unknown_keys(options),
         Run::Floods => floods::run(options),
         Run::Kills { times } => return kills(times),
+        Run::Tree => log::tree(options),
+        Run::Reading { entries } => log::reading(entries),
+        Run::Audited {
+            exchanges,
+            kills,
+            stops,
+        } => {
+            return log::audited(&drive::audited::Plan {
+                exchanges,
+                kills,
+                stops,
+                connections: 16,
+            });
+        }
         Run::Stage { folder, tokens } => stage::run(&folder, tokens),
         Run::Floor { issuer } => floor::serve(&issuer),
-        Run::Storeless { folder } => storeless::serve(&folder),
+        Run::Storeless { folder } => storeless::serve(&folder, storeless::Lacks::Store),
+        Run::Treeless { folder } => storeless::serve(&folder, storeless::Lacks::Tree),
     }
     ExitCode::SUCCESS
 }

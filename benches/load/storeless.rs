@@ -1,24 +1,34 @@
-//! The whole service, put together as the program does it, with a ledger that keeps nothing and answers at once.
+//! The whole service, put together as the program does it, but for one part.
 
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
-use countersign::audit::{DecisionId, Event, EventId, Record};
-use countersign::cli::assemble::assemble;
+use countersign::audit::{DecisionId, Event, Record};
+use countersign::cli::assemble::assemble_with;
 use countersign::clock::{SystemClock, UnixTime};
 use countersign::config::Config;
 use countersign::http;
 use countersign::ledger::{
     Denial, DenialKey, Ledger, RememberedNames, Spend, Spent, StoreUnavailable, Unrecorded,
 };
+use countersign::store::Options as StoreOptions;
 use countersign::trust::{NameState, Names};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
 use std::collections::{BTreeMap, HashMap};
 
+/// What it lacks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Lacks {
+    /// Its ledger keeps nothing and answers at once.
+    Store,
+    /// Its log has no tree.
+    Tree,
+}
+
 /// Serves in a folder that `lay_out` made, until the process is killed.
-pub fn serve(folder: &Path) {
+pub fn serve(folder: &Path, lacks: Lacks) {
     // As the program logs when its standard error is a file.
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::INFO)
@@ -33,9 +43,16 @@ pub fn serve(folder: &Path) {
         let file = folder.join("countersign.toml");
         let config = Config::load(Some(&file), &BTreeMap::new());
         let config = config.unwrap_or_else(|fault| panic!("{fault}"));
-        let mut parts = assemble(&config, Arc::new(SystemClock)).await.unwrap();
-        let service = Arc::get_mut(&mut parts.service).unwrap();
-        service.exchange.ledger = Arc::new(KeepsNothing);
+        let options = StoreOptions {
+            tree: lacks != Lacks::Tree,
+            ..StoreOptions::default()
+        };
+        let assembled = assemble_with(&config, Arc::new(SystemClock), options).await;
+        let mut parts = assembled.unwrap();
+        if lacks == Lacks::Store {
+            let service = Arc::get_mut(&mut parts.service).unwrap();
+            service.exchange.ledger = Arc::new(KeepsNothing);
+        }
         let listener = TcpListener::bind(config.listen).unwrap();
         let address = listener.local_addr().unwrap();
         let server = http::serve(listener, parts.service.clone()).unwrap();
@@ -51,7 +68,11 @@ type Answer<'a, T> = BoxFuture<'a, Result<T, StoreUnavailable>>;
 
 impl Ledger for KeepsNothing {
     fn spend(&self, _: Spend, _: Record) -> Answer<'_, Spent> {
-        ready(Ok(Spent::Nth(1))).boxed()
+        let spent = Spent::Nth {
+            number: 1,
+            index: 0,
+        };
+        ready(Ok(spent)).boxed()
     }
 
     fn record_denial(&self, denial: Denial) -> Answer<'_, DecisionId> {
@@ -66,19 +87,6 @@ impl Ledger for KeepsNothing {
 
     fn decision(&self, _: DecisionId) -> Answer<'_, Option<Record>> {
         ready(Ok(None)).boxed()
-    }
-
-    fn decisions_since(
-        &self,
-        _: UnixTime,
-        _: Option<DecisionId>,
-        _: usize,
-    ) -> Answer<'_, Vec<Record>> {
-        ready(Ok(Vec::new())).boxed()
-    }
-
-    fn events_since(&self, _: UnixTime, _: Option<EventId>, _: usize) -> Answer<'_, Vec<Event>> {
-        ready(Ok(Vec::new())).boxed()
     }
 
     fn name_states(&self, _: Vec<Names>) -> Answer<'_, HashMap<Names, NameState>> {
