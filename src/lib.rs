@@ -40,6 +40,7 @@
 //! | [`store`] | the embedded store, which keeps the promises of the rooms above; the only one that knows a database |
 //! | [`fake_ci`] | an issuer on loopback that stands in for the CI systems, for tests and trials |
 //! | [`http`] | the only room that knows actix-web: what the outside sees |
+//! | [`verifier`] | checks the audit log without trusting who wrote it |
 //! | [`client`] | what asks a service from outside: for an exchange, or beside it for administration |
 //! | [`config`] | `countersign.toml` and the environment, read once into checked types |
 //! | [`cli`] | the command line, one file a verb; it puts the parts together |
@@ -68,3 +69,4 @@ pub mod store;
 pub mod subject;
 mod text;
 pub mod trust;
+pub mod verifier;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms it may know.
-const ROOMS: [(&str, &[&str]); 23] = [
+const ROOMS: [(&str, &[&str]); 24] = [
     ("digest", &[]),
     ("seal", &[]),
     ("excerpt", &[]),
@@ -69,6 +69,7 @@ const ROOMS: [(&str, &[&str]); 23] = [
             "trust",
         ],
     ),
+    ("verifier", &[]),
     ("client", &["notary"]),
     (
         "config",
@@ -93,6 +94,7 @@ const ROOMS: [(&str, &[&str]); 23] = [
             "store",
             "subject",
             "trust",
+            "verifier",
         ],
     ),
     ("lib", &[]),
@@ -103,7 +105,7 @@ const ROOMS: [(&str, &[&str]); 23] = [
 const TOOLS: [&str; 4] = ["digest", "excerpt", "seal", "text"];
 
 /// Libraries that one room alone may know, so that replacing one touches one place.
-const LIBRARIES: [(&str, &[&str]); 17] = [
+const LIBRARIES: [(&str, &[&str]); 18] = [
     ("annotate_snippets", &["excerpt"]),
     ("actix_web", &["http"]),
     ("pulldown_cmark", &["http"]),
@@ -114,6 +116,7 @@ const LIBRARIES: [(&str, &[&str]); 17] = [
     ("jsonwebtoken", &["issuer"]),
     ("sled", &["store"]),
     ("clap", &["cli"]),
+    ("indicatif", &["cli"]),
     ("notify", &["directory"]),
     ("regex_automata", &["trust"]),
     ("regex_syntax", &["trust"]),

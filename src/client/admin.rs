@@ -8,6 +8,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded::Serializer;
 
+use super::innermost;
+
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -101,13 +103,4 @@ impl AdminClient {
             fault,
         }
     }
-}
-
-/// What lies behind an error, which says more than "error sending request".
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

@@ -2,9 +2,11 @@
 //! that service to do what only it can.
 
 mod admin;
+mod audit_log;
 mod witness;
 
 pub use admin::{AdminClient, AdminError};
+pub use audit_log::{AuditLogClient, AuditLogError};
 pub use witness::WitnessClient;
 
 use serde::Deserialize;
@@ -133,4 +135,13 @@ impl Client {
             fault: fault.to_owned(),
         }
     }
+}
+
+/// What lies behind an error, which says more than "error sending request".
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
