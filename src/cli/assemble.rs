@@ -109,7 +109,7 @@ pub async fn assemble_with(
         directory: Arc::new(directory),
         ledger: shared,
         ring: Arc::new(ring),
-        allowance: DenialAllowance::new(config.recorded_denials_per_hour),
+        allowance: DenialAllowance::new(config.audit.recorded_denials_per_hour),
         public_url: config.public_url.clone(),
         limits: Limits {
             default_lifetime: token.default_lifetime,
