@@ -14,7 +14,9 @@ pub fn sha256(octets: &[u8]) -> [u8; 32] {
 /// The digest of these octets, one after another: the same as if they were one text.
 pub fn sha256_of(octets: &[&[u8]]) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
-    octets.iter().for_each(|octets| context.update(octets));
+    for octets in octets {
+        context.update(octets);
+    }
     finished(context)
 }
 

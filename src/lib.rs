@@ -30,8 +30,9 @@
 //! | [`issuer`] | issuers: their addresses and public keys as data, and profiles, what we know of each CI system |
 //! | [`subject`] | the subject token, from text to claims that were verified |
 //! | [`trust`] | the policy language: read a file, decide and say why, warn of what is too wide |
-//! | [`audit`] | the record of a decision, and of what else changed who is let in |
+//! | [`audit`] | the log: records of decisions and of what else changed who is let in, their form, and the tree over them |
 //! | [`ledger`] | the promise: a subject token spent and a decision recorded, in one durable commit |
+//! | [`notary`] | signs checkpoints of the log, and never two that contradict each other |
 //! | [`discovery`] | the only room that asks issuers for their keys |
 //! | [`project_token`] | a grant becomes a signed token; our signing keys, how they are kept and renewed |
 //! | [`directory`] | projects: the folder of policy files, followed, and the ids of projects |
@@ -44,7 +45,7 @@
 //! | [`cli`] | the command line, one file a verb; it puts the parts together |
 //!
 //! [`clock`], [`issuer`], [`subject`] and [`trust`] only think: nothing in them waits, reads a disk or asks anybody.
-//! `digest`, `excerpt` and `text` are tools that every room may use.
+//! `digest`, `excerpt`, `seal` and `text` are tools that every room may use.
 
 pub mod audit;
 pub mod cli;
@@ -60,6 +61,7 @@ pub mod fake_ci;
 pub mod http;
 pub mod issuer;
 pub mod ledger;
+pub mod notary;
 pub mod project_token;
 mod seal;
 pub mod store;

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms it may know.
-const ROOMS: [(&str, &[&str]); 21] = [
+const ROOMS: [(&str, &[&str]); 23] = [
     ("digest", &[]),
+    ("seal", &[]),
     ("excerpt", &[]),
     ("text", &[]),
     ("clock", &[]),
@@ -13,10 +14,17 @@ const ROOMS: [(&str, &[&str]); 21] = [
     ("subject", &["clock", "issuer"]),
     ("trust", &["clock", "issuer", "subject"]),
     ("audit", &["clock", "trust"]),
+    ("notary", &["audit", "clock", "ledger"]),
     ("ledger", &["audit", "clock", "subject", "trust"]),
-    ("discovery", &["clock", "issuer", "ledger"]),
-    ("project_token", &["clock", "ledger", "subject", "trust"]),
-    ("directory", &["clock", "issuer", "ledger", "trust"]),
+    ("discovery", &["audit", "clock", "issuer", "ledger"]),
+    (
+        "project_token",
+        &["audit", "clock", "ledger", "subject", "trust"],
+    ),
+    (
+        "directory",
+        &["audit", "clock", "issuer", "ledger", "trust"],
+    ),
     (
         "exchange",
         &[
@@ -56,11 +64,12 @@ const ROOMS: [(&str, &[&str]); 21] = [
             "fake_ci",
             "issuer",
             "ledger",
+            "notary",
             "subject",
             "trust",
         ],
     ),
-    ("client", &[]),
+    ("client", &["notary"]),
     (
         "config",
         &["clock", "issuer", "project_token", "subject", "trust"],
@@ -79,6 +88,7 @@ const ROOMS: [(&str, &[&str]); 21] = [
             "http",
             "issuer",
             "ledger",
+            "notary",
             "project_token",
             "store",
             "subject",
@@ -90,7 +100,7 @@ const ROOMS: [(&str, &[&str]); 21] = [
 ];
 
 /// Tools without a word of our own, which every room may use.
-const TOOLS: [&str; 3] = ["digest", "excerpt", "text"];
+const TOOLS: [&str; 4] = ["digest", "excerpt", "seal", "text"];
 
 /// Libraries that one room alone may know, so that replacing one touches one place.
 const LIBRARIES: [(&str, &[&str]); 17] = [

@@ -12,6 +12,10 @@ use crate::clock::UnixTime;
 /// Whatever can stand in the log.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most entries are decisions, and events are taken out of it by value"
+)]
 pub enum Entry {
     /// What came of an exchange.
     Decision(Box<Record>),
@@ -68,21 +72,21 @@ impl LoggedEntry {
         let Some(json) = &self.withheld else {
             return Ok(BTreeMap::new());
         };
-        serde_json::from_slice(json).map_err(|fault| self.invalid(fault))
+        serde_json::from_slice(json).map_err(|fault| self.invalid(&fault))
     }
 
     /// The leaf as JSON, with the withheld values back in their places.
     pub fn restored(&self) -> Result<Value, InvalidEntry> {
-        let leaf = serde_json::from_slice(&self.leaf).map_err(|fault| self.invalid(fault))?;
-        restore(leaf, &self.values()?).map_err(|fault| self.invalid(fault))
+        let leaf = serde_json::from_slice(&self.leaf).map_err(|fault| self.invalid(&fault))?;
+        restore(leaf, &self.values()?).map_err(|fault| self.invalid(&fault))
     }
 
     /// The entry, with the withheld values back in their places.
     pub fn entry(&self) -> Result<Entry, InvalidEntry> {
-        serde_json::from_value(self.restored()?).map_err(|fault| self.invalid(fault))
+        serde_json::from_value(self.restored()?).map_err(|fault| self.invalid(&fault))
     }
 
-    fn invalid(&self, fault: impl ToString) -> InvalidEntry {
+    fn invalid(&self, fault: &serde_json::Error) -> InvalidEntry {
         InvalidEntry {
             index: self.index,
             fault: fault.to_string(),

@@ -124,7 +124,7 @@ impl Sealed {
     /// Seals an event.
     pub fn of_event(event: Event) -> Result<Self, Unsealable> {
         let marks = Facts::of_event(&event).marks();
-        let mut value = serde_json::to_value(&event)?;
+        let mut value = serde_json::to_value(event)?;
         let mut held = Held::new();
         let mut digests = BTreeMap::new();
         if let Some(members) = value.as_object_mut() {
@@ -138,8 +138,8 @@ impl Sealed {
             }
         }
         let withheld = salted(held, &mut digests)?;
-        if !digests.is_empty() {
-            value["withheld"] = serde_json::to_value(digests)?;
+        if let Some(members) = value.as_object_mut().filter(|_| !digests.is_empty()) {
+            members.insert("withheld".into(), serde_json::to_value(digests)?);
         }
         Self::written(serde_json::to_vec(&value)?, withheld, marks)
     }

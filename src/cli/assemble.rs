@@ -13,12 +13,16 @@ use crate::exchange::Exchange;
 use crate::http::{FailureLimit, Patience, Service};
 use crate::issuer::Registry;
 use crate::ledger::DenialAllowance;
+use crate::notary::{self, Notary, NotaryError};
 use crate::project_token::{KeyEncryptionKey, KeyRing, RingError, SealError};
 use crate::store::{EmbeddedStore, OpenError, Options};
 use crate::trust::Limits;
 
 /// How often it is looked whether a signing key is due to be renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// How often the log is signed if nobody asks for a checkpoint: so much of it can be rolled back unnoticed.
+const SIGN_EVERY: Duration = Duration::from_secs(10);
 
 /// The parts, ready to serve.
 pub struct Parts {
@@ -54,6 +58,9 @@ pub enum AssembleError {
     /// Our signing keys.
     #[error(transparent)]
     Ring(#[from] RingError),
+    /// What signs the log.
+    #[error(transparent)]
+    Notary(#[from] NotaryError),
     /// An issuer's settings.
     #[error(transparent)]
     Issuers(#[from] SetupFault),
@@ -78,6 +85,15 @@ pub async fn assemble_with(
     let StoreLocation::Embedded(folder) = &config.store;
     let store = EmbeddedStore::open(folder, clock.clone(), options)?;
     let shared = Arc::new(store.clone());
+    // First of all: a data folder that was rolled back must not serve.
+    let signing = notary::Settings {
+        public_url: config.public_url.clone(),
+        encryption: key_encryption(config)?,
+        copy: None,
+        witnesses: Vec::new(),
+    };
+    let notary = Notary::open(shared.clone(), &*clock, signing).await?;
+    notary.ask_witnesses_first().await;
 
     let token = &config.token;
     let ring = KeyRing::open(
@@ -121,6 +137,7 @@ pub async fn assemble_with(
     let service = Arc::new(Service {
         exchange,
         log: Arc::new(store.clone()),
+        notary: Arc::new(notary),
         trusted_proxies: config.trusted_proxies.clone(),
         failures: FailureLimit::new(rate.failures_per_minute, rate.burst, clock.clone()),
         patience: Patience {
@@ -165,10 +182,20 @@ impl Parts {
         });
         exchange.keys.warm(named).await;
         tokio::join!(
+            self.sign_the_log(),
             exchange.keys.refresh_forever(),
             follow(exchange.directory.clone()),
             self.renew_signing_keys(),
         );
+    }
+
+    /// Signs what is new now and then, also when nobody asks, and has it cosigned.
+    async fn sign_the_log(&self) {
+        loop {
+            self.service.notary.tend().await;
+            self.service.notary.have_cosigned().await;
+            tokio::time::sleep(SIGN_EVERY).await;
+        }
     }
 
     async fn renew_signing_keys(&self) {

@@ -109,7 +109,7 @@ impl LedgerAccess {
         match self {
             Self::Store(store) => {
                 let page = store.search(filter.clone(), before, limit).await?;
-                Ok(EntryPage::of(page)?)
+                Ok(EntryPage::of(&page)?)
             }
             Self::Service(service) => {
                 let body = json!({"filter": filter, "before": before, "limit": limit});

@@ -46,7 +46,9 @@ pub(super) async fn run(arguments: &ServeArgs) -> u8 {
         Err(fault) => {
             tracing::error!("{fault}");
             match fault {
-                AssembleError::Store(_) | AssembleError::Ring(_) => UNAVAILABLE,
+                AssembleError::Store(_) | AssembleError::Ring(_) | AssembleError::Notary(_) => {
+                    UNAVAILABLE
+                }
                 _ => USAGE,
             }
         }

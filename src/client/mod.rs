@@ -2,8 +2,10 @@
 //! that service to do what only it can.
 
 mod admin;
+mod witness;
 
 pub use admin::{AdminClient, AdminError};
+pub use witness::WitnessClient;
 
 use serde::Deserialize;
 use url::form_urlencoded::Serializer;

@@ -121,7 +121,7 @@ pub struct EntryPage {
 
 impl EntryPage {
     /// Reads the entries of a page.
-    pub fn of(page: Page) -> Result<Self, InvalidEntry> {
+    pub fn of(page: &Page) -> Result<Self, InvalidEntry> {
         let entries = page.entries.iter();
         let read = entries.map(|logged| Ok((logged.index, logged.entry()?)));
         Ok(Self {
@@ -135,7 +135,7 @@ async fn search(service: Data<Service>, wish: Json<Search>) -> HttpResponse {
     let wish = wish.into_inner();
     let limit = wish.limit.min(LONGEST_PAGE);
     match service.log.search(wish.filter, wish.before, limit).await {
-        Ok(page) => EntryPage::of(page).map_or_else(
+        Ok(page) => EntryPage::of(&page).map_or_else(
             |fault| HttpResponse::InternalServerError().json(self::fault(&fault.to_string())),
             |page| HttpResponse::Ok().json(page),
         ),

@@ -32,6 +32,7 @@ use connections::{Connections, attended};
 
 use crate::exchange::Exchange;
 use crate::ledger::AuditLog;
+use crate::notary::Notary;
 
 /// How long requests in flight may take to finish once a stop was asked for, in seconds.
 const GRACE: u64 = 20;
@@ -42,6 +43,8 @@ pub struct Service {
     pub exchange: Exchange,
     /// The log of what it did.
     pub log: Arc<dyn AuditLog>,
+    /// What signs the log.
+    pub notary: Arc<Notary>,
     /// Whose forwarded client address is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// How often one address may fail.

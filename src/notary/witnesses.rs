@@ -1,0 +1,175 @@
+//! Witnesses: others who remember how far they saw the log, and cosign that it only grew (C2SP tlog-witness).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::future::BoxFuture;
+
+use super::note::{Checkpoint, Note, SignatureLine, SignatureType, VerifierKey, read_signatures};
+use super::past::RESTORE;
+use super::{Notary, NotaryFault};
+use crate::audit::tree;
+use crate::ledger::{Kept, LogFault};
+
+/// Somebody who cosigns.
+pub struct Witness {
+    /// Its key, of the type for cosignatures.
+    pub key: VerifierKey,
+    /// What asks it.
+    pub asks: Box<dyn AskWitness>,
+}
+
+/// Sends a request to a witness.
+pub trait AskWitness: Send + Sync {
+    /// Submits the body of an `add-checkpoint` request. An error is a sentence for the log.
+    fn add_checkpoint(&self, body: String) -> BoxFuture<'_, Result<AnswerOfWitness, String>>;
+}
+
+/// What a witness answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AnswerOfWitness {
+    /// 200: signature lines.
+    Cosigned(String),
+    /// 409: it has seen so many entries already.
+    HasSeen(u64),
+    /// 422: what we say does not follow from what it has seen.
+    Inconsistent,
+}
+
+/// How many answers one submission takes: how far the witness saw is asked for once, and may change once meanwhile.
+const MOST_ANSWERS: usize = 3;
+
+impl Notary {
+    /// Asks every witness whether it saw more of this log than there is, before anything new is signed: a data folder
+    /// that was rolled back together with its copies is found out here. A witness that does not answer keeps nobody.
+    pub async fn ask_witnesses_first(&self) {
+        let last = self.last.lock().await.note.clone();
+        if !last.is_empty() {
+            self.submit(&last).await;
+        }
+    }
+
+    /// Lets every witness cosign the present checkpoint, unless it was cosigned already. To be called now and then.
+    pub async fn have_cosigned(&self) {
+        if self.witnesses.is_empty() {
+            return;
+        }
+        match self.checkpoint().await {
+            Ok(note) => self.submit(&note).await,
+            Err(fault) => tracing::warn!(%fault, "there is no checkpoint to be cosigned"),
+        }
+    }
+
+    /// Submits a checkpoint of ours, and keeps it with the cosignatures that it gets.
+    async fn submit(&self, signed: &str) {
+        let Ok(mut note) = Note::parse(signed) else {
+            return;
+        };
+        let Ok(checkpoint) = Checkpoint::parse(&note.text) else {
+            return;
+        };
+        let kept = self.cosigned().await.ok().flatten();
+        let kept = kept.and_then(|kept| Note::parse(&kept).ok());
+        let kept = kept.filter(|kept| kept.text == note.text);
+        let mut seen = 0;
+        for witness in &self.witnesses {
+            if let Some(line) = kept.as_ref().and_then(|kept| witness.line_in(kept)) {
+                note.signatures.push(line);
+                continue;
+            }
+            match self.ask(witness, &note.text, signed, &checkpoint).await {
+                Ok(line) => {
+                    note.signatures.push(line);
+                    seen += 1;
+                }
+                Err(why) => {
+                    let witness = witness.key.name();
+                    tracing::warn!(witness, why, "the checkpoint was not cosigned");
+                }
+            }
+        }
+        if seen > 0 {
+            let kept = self.log.keep_checkpoint(Kept::Cosigned, note.to_string());
+            if let Err(fault) = kept.await {
+                tracing::warn!(%fault, "the cosigned checkpoint could not be kept");
+            }
+        }
+    }
+
+    /// The cosignature of one witness.
+    async fn ask(
+        &self,
+        witness: &Witness,
+        text: &str,
+        signed: &str,
+        checkpoint: &Checkpoint,
+    ) -> Result<SignatureLine, String> {
+        let mut old = 0;
+        for _ in 0..MOST_ANSWERS {
+            let proof = self.proof(old, checkpoint.size).await;
+            let proof = proof.map_err(|fault| fault.to_string())?;
+            let body = format!("old {old}\n{proof}\n{signed}");
+            match witness.asks.add_checkpoint(body).await? {
+                AnswerOfWitness::Cosigned(lines) => {
+                    return witness
+                        .cosignature(text, &lines)
+                        .ok_or_else(|| "its answer has no genuine cosignature".to_owned());
+                }
+                AnswerOfWitness::HasSeen(size) if size > checkpoint.size => {
+                    // It may have seen what was signed while this was on its way.
+                    if self.log.tree().await.is_ok_and(|head| head.size < size) {
+                        self.refuse(LogFault {
+                            what: format!(
+                                "the witness `{}` has seen {size} entries of this log, and there are only {}: the data folder was rolled back",
+                                witness.key.name(), checkpoint.size
+                            ),
+                            mend: RESTORE.to_owned(),
+                        });
+                    }
+                    return Err(format!("it has already seen {size} entries"));
+                }
+                AnswerOfWitness::HasSeen(size) => old = size,
+                AnswerOfWitness::Inconsistent => {
+                    self.refuse(LogFault {
+                        what: format!(
+                            "the witness `{}` has seen {old} entries of this log, and they are not its first",
+                            witness.key.name()
+                        ),
+                        mend: RESTORE.to_owned(),
+                    });
+                    return Err("it says that the log does not follow from what it saw".to_owned());
+                }
+            }
+        }
+        Err("it changes its mind about how much it has seen".to_owned())
+    }
+
+    /// The lines of a consistency proof.
+    async fn proof(&self, from: u64, to: u64) -> Result<String, NotaryFault> {
+        let ranges = tree::consistency(from, to).unwrap_or_default();
+        let hashes = self.log.hashes(ranges).await?;
+        let lines = hashes.iter().map(|hash| STANDARD.encode(hash) + "\n");
+        Ok(lines.collect())
+    }
+}
+
+impl Witness {
+    /// The line of `note` that this witness signed.
+    fn line_in(&self, note: &Note) -> Option<SignatureLine> {
+        let mut lines = note.signatures.iter();
+        let genuine = lines.find(|line| self.is_genuine(&note.text, line));
+        genuine.cloned()
+    }
+
+    /// The genuine cosignature of `text` among the lines of an answer.
+    fn cosignature(&self, text: &str, lines: &str) -> Option<SignatureLine> {
+        let lines = read_signatures(lines)?;
+        lines.into_iter().find(|line| self.is_genuine(text, line))
+    }
+
+    fn is_genuine(&self, text: &str, line: &SignatureLine) -> bool {
+        self.key.kind() == SignatureType::Cosignature
+            && line.name == self.key.name()
+            && line.id == self.key.id()
+            && self.key.verifies(text, line)
+    }
+}
