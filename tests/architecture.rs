@@ -72,7 +72,14 @@ const ROOMS: [(&str, &[&str]); 23] = [
     ("client", &["notary"]),
     (
         "config",
-        &["clock", "issuer", "project_token", "subject", "trust"],
+        &[
+            "clock",
+            "issuer",
+            "notary",
+            "project_token",
+            "subject",
+            "trust",
+        ],
     ),
     (
         "cli",

@@ -5,9 +5,6 @@ use std::fmt;
 use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 
-use aws_lc_rs::signature::{ED25519, ParsedPublicKey};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use toml::Spanned;
 use url::Url;
 use zeroize::Zeroizing;
@@ -15,8 +12,9 @@ use zeroize::Zeroizing;
 use super::check::{Problems, span_between};
 use super::raw::{RawAudit, RawWitness};
 use crate::clock::Seconds;
-use crate::digest::{hex, sha256, sha256_of};
+use crate::digest::sha256;
 use crate::issuer::{is_loopback, is_secure};
+use crate::notary::{SignatureType, VerifierKey};
 
 /// How many denials of unproven callers are recorded per issuer and tenant in an hour.
 const RECORDED_DENIALS: u32 = 60;
@@ -37,9 +35,6 @@ const SHORTEST_IN_HEX: usize = 40;
 
 /// What an audit token has at most, in octets: a request with a longer one is not read.
 const LONGEST_TOKEN: u64 = 4096;
-
-/// The signature type of a witness's cosignatures (C2SP tlog-cosignature, "Format").
-const COSIGNATURE: u8 = 4;
 
 /// How the log is kept and shown.
 #[derive(Debug, Clone)]
@@ -175,52 +170,10 @@ fn fitting(content: &[u8]) -> Result<&[u8], String> {
 /// Somebody who cosigns checkpoints that grow as they should (C2SP tlog-witness).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Witness {
-    /// The name in its signature lines.
-    pub name: String,
-    /// What its signatures begin with.
-    pub key_id: [u8; 4],
-    /// Its Ed25519 key.
-    pub public_key: [u8; 32],
+    /// Its key, of the type for cosignatures.
+    pub key: VerifierKey,
     /// Where it is asked, without a slash at the end.
     pub url: String,
-}
-
-impl Witness {
-    /// Reads a verifier key of type 4 (C2SP signed-note, "Verifier keys"; tlog-cosignature, "Format").
-    fn with_key(text: &str, url: String) -> Result<Self, &'static str> {
-        let mut parts = text.splitn(3, '+');
-        let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err("is not a name, a key id and a key with `+` between them");
-        };
-        if name.is_empty() || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err("has no name, or one with white space");
-        }
-        let octets = STANDARD.decode(key).unwrap_or_default();
-        let (kind, public_key) = match octets.split_first() {
-            Some((&kind, rest)) => (kind, <[u8; 32]>::try_from(rest).ok()),
-            None => return Err("does not end with a key in base64"),
-        };
-        let public_key = match (kind, public_key) {
-            (COSIGNATURE, Some(public_key)) => public_key,
-            (1, _) => return Err("is the key of a log or a note (type 1), not of a witness"),
-            (6, _) => return Err("is an ML-DSA key (type 6), which this version cannot check"),
-            _ => return Err("is not the Ed25519 key of a witness (type 4)"),
-        };
-        if ParsedPublicKey::new(&ED25519, public_key).is_err() {
-            return Err("is not a point of the curve");
-        }
-        let digest = sha256_of(&[name.as_bytes(), b"\n", &[kind], &public_key]);
-        let key_id = digest.first_chunk().copied().unwrap_or_default();
-        if hex(&key_id) != id {
-            return Err("has a key id that is not that of its name and key: a part was changed");
-        }
-        Ok(Self {
-            name: name.to_owned(),
-            key_id,
-            public_key,
-            url,
-        })
-    }
 }
 
 /// What the rules of `[audit]` need to know of the rest.
@@ -354,6 +307,17 @@ fn personal_values(raw: Option<&Spanned<String>>, problems: &mut Problems) -> Op
     Some(span_between(raw, "personal-values", span, problems))
 }
 
+/// A verifier key for cosignatures (C2SP tlog-cosignature, "Format").
+fn key_of_witness(text: &str) -> Result<VerifierKey, String> {
+    let key = VerifierKey::parse(text).map_err(|fault| format!("cannot be read: {fault}"))?;
+    match key.kind() {
+        SignatureType::Cosignature => Ok(key),
+        SignatureType::Ed25519 => {
+            Err("is the key of a log or a note (type 1), not of a witness (type 4)".to_owned())
+        }
+    }
+}
+
 fn witnesses(
     raw: &[Spanned<RawWitness>],
     around: &Around,
@@ -373,19 +337,21 @@ fn witnesses(
                 "write what its operator calls the submission prefix, without a query",
             );
         }
-        let address = address.trim_end_matches('/').to_owned();
-        match Witness::with_key(key.get_ref(), address) {
+        match key_of_witness(key.get_ref()) {
             Err(fault) => problems.add(
                 key.span(),
                 format!("`key` of a witness {fault}"),
                 "copy the verifier key that its operator publishes: `<name>+<key id>+<key>`",
             ),
-            Ok(witness) if !names.insert((witness.name.clone(), witness.key_id)) => problems.add(
+            Ok(key_read) if !names.insert(key_read.to_string()) => problems.add(
                 key.span(),
-                format!("the witness `{}` stands twice", witness.name),
+                format!("the witness `{}` stands twice", key_read.name()),
                 "remove one of them",
             ),
-            Ok(witness) => witnesses.push(witness),
+            Ok(key) => witnesses.push(Witness {
+                key,
+                url: address.trim_end_matches('/').to_owned(),
+            }),
         }
     }
     witnesses
@@ -395,13 +361,14 @@ fn witnesses(
 mod tests {
     use super::super::tests::{faults, load};
     use super::*;
+    use crate::digest::hex;
 
-    /// The example of C2SP signed-note, signed by nobody here, with the type and the id of a witness's key.
-    fn vkey(name: &str, kind: u8) -> String {
-        let key = STANDARD.decode("9JuwtxmTF5SQCM6A/3Yk0Ym6OTHoEq6JsvRDM2zL3Eg=");
-        let key = [&[kind], key.unwrap().as_slice()].concat();
-        let digest = sha256_of(&[name.as_bytes(), b"\n", &key]);
-        format!("{name}+{}+{}", hex(&digest[..4]), STANDARD.encode(key))
+    fn vkey(name: &str, kind: SignatureType) -> String {
+        VerifierKey::new(name, kind, [7; 32]).unwrap().to_string()
+    }
+
+    fn of_witness(name: &str) -> String {
+        vkey(name, SignatureType::Cosignature)
     }
 
     fn audit_of(lines: &str) -> AuditSettings {
@@ -541,30 +508,25 @@ mod tests {
 
     #[test]
     fn a_witness_is_known_by_the_key_that_it_publishes() {
-        let key = vkey("witness.example.com/w1", 4);
+        let key = of_witness("witness.example.com/w1");
         let table = format!("[[audit.witness]]\nkey = \"{key}\"\nurl = \"https://w.example/a/\"\n");
         let config = load(&table, &[]).unwrap();
         let witness = &config.audit.witnesses[0];
-        assert_eq!(witness.name, "witness.example.com/w1");
-        assert_eq!(hex(&witness.key_id), key.split('+').nth(1).unwrap());
+        assert_eq!(witness.key.name(), "witness.example.com/w1");
         assert_eq!(witness.url, "https://w.example/a");
         assert!(faults(&format!("{table}{table}")).contains("stands twice"));
     }
 
     #[test]
     fn a_key_that_is_not_that_of_a_witness_is_refused_with_its_mend() {
-        let good = vkey("w", 4);
+        let good = of_witness("w");
         let changed = good.replacen("w+", "v+", 1);
+        let of_a_log = vkey("w", SignatureType::Ed25519);
         for (key, said) in [
-            ("", "`+` between them"),
-            ("w+00000000", "`+` between them"),
-            ("+00000000+AAAA", "has no name"),
-            ("w w+00000000+AAAA", "has no name"),
-            ("w+00000000+?", "key in base64"),
-            ("w+00000000+BAAA", "not the Ed25519 key of a witness"),
-            (vkey("w", 1).as_str(), "of a log or a note"),
-            (vkey("w", 6).as_str(), "ML-DSA"),
-            (changed.as_str(), "a part was changed"),
+            ("", "cannot be read"),
+            ("w+00000000+AAAA", "cannot be read"),
+            (changed.as_str(), "cannot be read"),
+            (of_a_log.as_str(), "of a log or a note"),
         ] {
             let shown = faults(&format!(
                 "[[audit.witness]]\nkey = \"{key}\"\nurl = \"https://w.example\"\n"
@@ -579,7 +541,7 @@ mod tests {
         let at = |url: &str| {
             format!(
                 "[[audit.witness]]\nkey = \"{}\"\nurl = \"{url}\"\n",
-                vkey("w", 4)
+                of_witness("w")
             )
         };
         for url in [
@@ -600,7 +562,7 @@ mod tests {
 
     #[test]
     fn every_key_may_be_set_by_environment() {
-        let key = vkey("w", 4);
+        let key = of_witness("w");
         let config = load(
             "",
             &[
