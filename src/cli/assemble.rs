@@ -121,6 +121,7 @@ pub async fn assemble_with(
     let service = Arc::new(Service {
         exchange,
         log: Arc::new(store.clone()),
+        policies: Arc::new(store.clone()),
         trusted_proxies: config.trusted_proxies.clone(),
         failures: FailureLimit::new(rate.failures_per_minute, rate.burst, clock.clone()),
         patience: Patience {

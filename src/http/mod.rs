@@ -30,6 +30,7 @@ use ipnet::IpNet;
 
 use connections::{Connections, attended};
 
+use crate::directory::PolicyHistory;
 use crate::exchange::Exchange;
 use crate::ledger::AuditLog;
 
@@ -42,6 +43,8 @@ pub struct Service {
     pub exchange: Exchange,
     /// The log of what it did.
     pub log: Arc<dyn AuditLog>,
+    /// The text of every policy that was in force.
+    pub policies: Arc<dyn PolicyHistory>,
     /// Whose forwarded client address is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// How often one address may fail.
