@@ -143,6 +143,7 @@ pub async fn assemble_with(
         log: Arc::new(store.clone()),
         notary: Arc::new(notary),
         audit_access,
+        policies: Arc::new(store.clone()),
         trusted_proxies: config.trusted_proxies.clone(),
         failures: FailureLimit::new(rate.failures_per_minute, rate.burst, clock.clone()),
         patience: Patience {

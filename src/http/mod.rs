@@ -34,6 +34,7 @@ use ipnet::IpNet;
 use audit::Places;
 use connections::{Connections, attended};
 
+use crate::directory::PolicyHistory;
 use crate::exchange::Exchange;
 use crate::ledger::AuditLog;
 use crate::notary::Notary;
@@ -51,6 +52,8 @@ pub struct Service {
     pub notary: Arc<Notary>,
     /// Who may read it.
     pub audit_access: AuditAccess,
+    /// The text of every policy that was in force.
+    pub policies: Arc<dyn PolicyHistory>,
     /// Whose forwarded client address is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// How often one address may fail.
