@@ -21,8 +21,10 @@ pub struct Patience {
     pub connections: usize,
     /// How many may read a small part of the log at the same time: a checkpoint, a tile, a proof, an entry.
     pub audit_looks: usize,
-    /// How many may search it at the same time, or read all of it.
+    /// How many may search it at the same time.
     pub audit_searches: usize,
+    /// How many exports of it may be on their way at the same time.
+    pub audit_exports: usize,
     /// How long somebody waits until there is a place for them to read the log.
     pub audit_wait: Duration,
 }
@@ -45,6 +47,7 @@ impl Default for Patience {
             connections: 10_000,
             audit_looks: 16,
             audit_searches: 4,
+            audit_exports: 4,
             audit_wait: Duration::from_secs(2),
         }
     }

@@ -3,6 +3,7 @@
 use crate::audit::InvalidEntry;
 use crate::ledger::{LogFault, StoreUnavailable};
 use crate::notary::NotaryFault;
+use crate::reading::ReadingError;
 
 /// A question about the log that is not answered.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -95,5 +96,14 @@ impl From<NotaryFault> for AuditError {
 impl From<InvalidEntry> for AuditError {
     fn from(fault: InvalidEntry) -> Self {
         Self::Damaged(format!("entry {} cannot be read", fault.index))
+    }
+}
+
+impl From<ReadingError> for AuditError {
+    fn from(fault: ReadingError) -> Self {
+        match fault {
+            ReadingError::Unavailable(fault) => fault.into(),
+            ReadingError::Entry(fault) => fault.into(),
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::super::super::audit::AuditError;
 use crate::text::printable;
 
 /// How much of what a caller wrote is shown, in characters.
-const SHOWN: usize = 40;
+pub(super) const SHOWN: usize = 40;
 
 /// The parameters of a query string, each at most once. An empty one is an absent one.
 #[derive(Debug)]
