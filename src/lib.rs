@@ -36,6 +36,7 @@
 //! | [`discovery`] | the only room that asks issuers for their keys |
 //! | [`project_token`] | a grant becomes a signed token; our signing keys, how they are kept and renewed |
 //! | [`directory`] | projects: the folder of policy files, followed, and the ids of projects |
+//! | [`reading`] | what a reviewer asks of the log: entries by filter, exports, who, use, alarms, which policy |
 //! | [`exchange`] | the story: verify, decide, spend and record, answer |
 //! | [`store`] | the embedded store, which keeps the promises of the rooms above; the only one that knows a database |
 //! | [`fake_ci`] | an issuer on loopback that stands in for the CI systems, for tests and trials |
@@ -64,6 +65,7 @@ pub mod issuer;
 pub mod ledger;
 pub mod notary;
 pub mod project_token;
+pub mod reading;
 mod seal;
 pub mod store;
 pub mod subject;

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::descriptors;
 use crate::clock::Clock;
-use crate::config::{Config, StoreLocation};
+use crate::config::{Config, InvalidAuditToken, StoreLocation, Tiles};
 use crate::directory::{Directory, DirectoryError, follow};
 use crate::discovery::{FetchSettings, KeyDirectory, SetupFault};
 use crate::exchange::Exchange;
-use crate::http::{FailureLimit, Patience, Service};
+use crate::http::{AuditAccess, FailureLimit, Patience, Service};
 use crate::issuer::Registry;
 use crate::ledger::DenialAllowance;
 use crate::notary::{self, Notary, NotaryError};
@@ -55,6 +55,9 @@ pub enum AssembleError {
         /// What is wrong with it.
         fault: SealError,
     },
+    /// The token for reading the log.
+    #[error(transparent)]
+    AuditToken(#[from] InvalidAuditToken),
     /// Our signing keys.
     #[error(transparent)]
     Ring(#[from] RingError),
@@ -82,6 +85,7 @@ pub async fn assemble_with(
     options: Options,
 ) -> Result<Parts, AssembleError> {
     let encryption = key_encryption(config)?;
+    let audit_access = audit_access(config)?;
     let StoreLocation::Embedded(folder) = &config.store;
     let store = EmbeddedStore::open(folder, clock.clone(), options)?;
     let shared = Arc::new(store.clone());
@@ -125,7 +129,7 @@ pub async fn assemble_with(
         directory: Arc::new(directory),
         ledger: shared,
         ring: Arc::new(ring),
-        allowance: DenialAllowance::new(config.recorded_denials_per_hour),
+        allowance: DenialAllowance::new(config.audit.recorded_denials_per_hour),
         public_url: config.public_url.clone(),
         limits: Limits {
             default_lifetime: token.default_lifetime,
@@ -138,6 +142,8 @@ pub async fn assemble_with(
         exchange,
         log: Arc::new(store.clone()),
         notary: Arc::new(notary),
+        audit_access,
+        policies: Arc::new(store.clone()),
         trusted_proxies: config.trusted_proxies.clone(),
         failures: FailureLimit::new(rate.failures_per_minute, rate.burst, clock.clone()),
         patience: Patience {
@@ -150,6 +156,16 @@ pub async fn assemble_with(
         store,
         clock,
     })
+}
+
+fn audit_access(config: &Config) -> Result<AuditAccess, InvalidAuditToken> {
+    let tokens = config.audit.tokens.iter();
+    let digests = tokens.map(|token| token.digest().map(|digest| *digest.as_bytes()));
+    Ok(AuditAccess::new(
+        &config.public_url,
+        config.audit.tiles == Tiles::Public,
+        digests.collect::<Result<_, _>>()?,
+    ))
 }
 
 fn key_encryption(config: &Config) -> Result<Option<KeyEncryptionKey>, AssembleError> {

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use toml::Spanned;
 use url::Url;
 
+use super::audit::{Around, audit};
 use super::issuers::{default_issuers, issuers};
 use super::raw::{RawConfig, RawRateLimit, RawToken};
 use super::{Config, ConfigProblem, RateLimit, StoreLocation, TokenSettings};
@@ -27,9 +28,6 @@ const LONGEST_MAXIMUM: Seconds = Seconds(24 * 60 * 60);
 
 /// The longest time for names without ids. Ten years: longer is never.
 const LONGEST_PIN_WINDOW: Seconds = Seconds(3650 * 24 * 60 * 60);
-
-/// How many denials of unproven callers are recorded per issuer and tenant in an hour.
-const RECORDED_DENIALS: u32 = 60;
 
 /// How often one address may fail in a minute.
 const FAILURES_PER_MINUTE: u32 = 60;
@@ -58,8 +56,8 @@ impl Problems {
         });
     }
 
-    /// Adds what is wrong with a key that is not there, and so has no place.
-    fn missing(&mut self, message: &str, mend: &str) {
+    /// Adds what is wrong with a key that is not there, and so has no place, or whose place must not be shown.
+    pub(super) fn missing(&mut self, message: &str, mend: &str) {
         self.0.push(ConfigProblem {
             message: message.to_owned(),
             mend: Some(mend.to_owned()),
@@ -83,6 +81,14 @@ pub(super) fn check(
         .filter_map(|proxy| network(proxy, &mut problems))
         .collect();
     let store = store(raw.store.url.as_ref(), folder, &mut problems);
+    let StoreLocation::Embedded(data) = &store;
+    let around = Around {
+        folder,
+        data,
+        public_url: &public_url,
+        loopback_http: raw.allow_loopback_http,
+    };
+    let audit = audit(&raw.audit, &around, &mut problems);
     let pin_window = raw.pin_window.as_ref().map_or(PIN_WINDOW, |raw| {
         span_of_time(raw, "pin-window", LONGEST_PIN_WINDOW, &mut problems)
     });
@@ -113,10 +119,7 @@ pub(super) fn check(
         trusted_proxies,
         store,
         token,
-        recorded_denials_per_hour: raw
-            .audit
-            .recorded_denials_per_hour
-            .unwrap_or(RECORDED_DENIALS),
+        audit,
         rate_limit,
         max_connections,
         pin_window,
@@ -270,19 +273,30 @@ pub(super) fn span_of_time(
     longest: Seconds,
     problems: &mut Problems,
 ) -> Seconds {
+    span_between(raw, key, Seconds(1)..=longest, problems)
+}
+
+/// A span within `bounds`; what is wrong is reported, and the longest taken.
+pub(super) fn span_between(
+    raw: &Spanned<String>,
+    key: &str,
+    bounds: RangeInclusive<Seconds>,
+    problems: &mut Problems,
+) -> Seconds {
     let span = humantime::parse_duration(raw.get_ref());
     let seconds = span
         .as_ref()
         .ok()
         .map(Duration::as_secs)
         .and_then(|s| u32::try_from(s).ok());
-    match seconds {
-        Some(seconds) if (1..=longest.0).contains(&seconds) => Seconds(seconds),
+    let (shortest, longest) = bounds.clone().into_inner();
+    match seconds.map(Seconds) {
+        Some(span) if bounds.contains(&span) => span,
         Some(_) => {
             problems.add(
                 raw.span(),
                 format!(
-                    "`{key}` is `{}`, and can be from `1s` to `{longest}`",
+                    "`{key}` is `{}`, and can be from `{shortest}` to `{longest}`",
                     raw.get_ref()
                 ),
                 "",

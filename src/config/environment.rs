@@ -14,21 +14,23 @@ const PREFIX: &str = "COUNTERSIGN_";
 
 /// The first words of the keys that exist. Other variables with our prefix are somebody else's: Kubernetes, for one,
 /// sets `COUNTERSIGN_SERVICE_HOST` for a service that is called so.
-const SECTIONS: [&str; 10] = [
+const SECTIONS: [&str; 12] = [
     "listen",
     "public-url",
     "trust-policies",
     "allow-loopback-http",
     "trusted-proxies",
     "pin-window",
+    "max-connections",
     "store",
     "token",
     "audit",
+    "rate-limit",
     "issuer",
 ];
 
 /// Those of them that hold keys of their own.
-const TABLES: [&str; 4] = ["store", "token", "audit", "issuer"];
+const TABLES: [&str; 5] = ["store", "token", "audit", "rate-limit", "issuer"];
 
 /// Problems, with the names of the variables that were laid over the file.
 type Faults = (Vec<ConfigProblem>, Vec<String>);

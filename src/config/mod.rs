@@ -3,6 +3,7 @@
 //! The file is read raw, the environment is laid over it, and every rule about a key stands in `check.rs`. What is wrong
 //! is said with its place and what to write instead, and the program does not start.
 
+mod audit;
 mod check;
 mod environment;
 mod issuers;
@@ -14,6 +15,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+pub use audit::{AuditSettings, InvalidAuditToken, Tiles, TokenDigest, TokenSource, Witness};
 use ipnet::IpNet;
 
 use crate::clock::Seconds;
@@ -38,8 +40,8 @@ pub struct Config {
     pub store: StoreLocation,
     /// How project tokens are made.
     pub token: TokenSettings,
-    /// How many denials of callers who proved no identity are recorded, per issuer and tenant in an hour.
-    pub recorded_denials_per_hour: u32,
+    /// How the log is kept and shown.
+    pub audit: AuditSettings,
     /// How often one address may fail.
     pub rate_limit: RateLimit,
     /// How many connections may be open, at least 2; `None` is as many as the machine's limits allow.
@@ -205,7 +207,7 @@ impl std::error::Error for ConfigError {}
 mod tests {
     use super::*;
 
-    fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    pub(super) fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("countersign.toml");
         std::fs::write(&file, text).unwrap();
@@ -215,7 +217,7 @@ mod tests {
         Config::load(Some(&file), &pairs.collect())
     }
 
-    fn faults(text: &str) -> String {
+    pub(super) fn faults(text: &str) -> String {
         load(text, &[]).unwrap_err().render(false)
     }
 
@@ -322,9 +324,13 @@ mod tests {
                 ("COUNTERSIGN_STORE__URL", "sled:elsewhere"),
                 ("COUNTERSIGN_ISSUER__0__MAX_USES", "3"),
                 ("COUNTERSIGN_TRUSTED_PROXIES", "[\"10.0.0.0/8\"]"),
+                ("COUNTERSIGN_MAX_CONNECTIONS", "70"),
+                ("COUNTERSIGN_RATE_LIMIT__BURST", "7"),
             ],
         );
         let config = config.unwrap();
+        assert_eq!(config.max_connections.unwrap().get(), 70);
+        assert_eq!(config.rate_limit.burst.get(), 7);
         assert_eq!(config.listen.port(), 2);
         assert_eq!(config.issuers[0].max_uses, 3);
         assert_eq!(config.trusted_proxies.len(), 1);

@@ -48,7 +48,21 @@ pub(super) struct RawToken {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawAudit {
+    pub tiles: Option<Spanned<String>>,
+    pub token_file: Option<Spanned<String>>,
+    pub token_sha256: Option<Spanned<String>>,
+    pub checkpoint_copy: Option<Spanned<String>>,
+    pub personal_values: Option<Spanned<String>>,
     pub recorded_denials_per_hour: Option<u32>,
+    #[serde(default)]
+    pub witness: Vec<Spanned<RawWitness>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawWitness {
+    pub key: Spanned<String>,
+    pub url: Spanned<String>,
 }
 
 #[derive(Default, Deserialize)]

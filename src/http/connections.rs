@@ -10,16 +10,19 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::os::fd::AsFd as _;
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_web::Error;
-use actix_web::body::MessageBody;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::middleware::Next;
 use actix_web::rt;
+use actix_web::web::Bytes;
 use ipnet::IpNet;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -200,8 +203,7 @@ impl Watch {
 
     /// A request is worked on, until its answer is made: what it takes the client to read it counts as rest.
     fn work(&self) -> Work {
-        self.connection.rests_since.set(None);
-        Work(self.connection.clone())
+        Work::on(self.connection.clone())
     }
 }
 
@@ -212,6 +214,13 @@ impl Drop for Watch {
 }
 
 struct Work(Rc<Connection>);
+
+impl Work {
+    fn on(connection: Rc<Connection>) -> Self {
+        connection.rests_since.set(None);
+        Self(connection)
+    }
+}
 
 impl Drop for Work {
     fn drop(&mut self) {
@@ -241,18 +250,61 @@ async fn end_at_last(connection: Weak<Connection>, limit: Duration) {
     }
 }
 
+/// An answer that is made while it is sent. Making a piece of it is work, and what it takes the client to read the piece
+/// counts as rest, as it does with an answer that is whole from the begin.
+struct Pieces {
+    body: BoxBody,
+    connection: Rc<Connection>,
+    work: Option<Work>,
+}
+
+impl MessageBody for Pieces {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let pieces = self.get_mut();
+        let connection = &pieces.connection;
+        let work = pieces.work.take();
+        let work = work.unwrap_or_else(|| Work::on(connection.clone()));
+        let piece = Pin::new(&mut pieces.body).poll_next(context);
+        if piece.is_pending() {
+            pieces.work = Some(work);
+        }
+        piece
+    }
+}
+
 /// Notes on the connection of `request` that it is worked on until it is answered.
 pub(super) async fn attended(
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse, Error> {
     let work = request.conn_data::<Watch>().map(Watch::work);
-    let mut response = log::one_line(request, next).await?;
-    if work.is_none() {
+    let mut response = log::one_line(request, next).await?.map_into_boxed_body();
+    let Some(work) = work else {
         let head = response.response_mut().head_mut();
         head.set_connection_type(ConnectionType::Close);
+        return Ok(response);
+    };
+    if response.response().body().size() != BodySize::Stream {
+        return Ok(response);
     }
-    Ok(response)
+    let connection = work.0.clone();
+    Ok(response.map_body(|_, body| {
+        let pieces = Pieces {
+            body,
+            connection,
+            work: None,
+        };
+        BoxBody::new(pieces)
+    }))
 }
 
 #[cfg(test)]

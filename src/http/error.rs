@@ -3,12 +3,13 @@
 use std::future::{Ready, ready};
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, CACHE_CONTROL, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::web::Data;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde_json::json;
 
 use super::Service;
+use super::audit::{AuditError, TokenFault};
 use super::errors::page_about;
 use super::log::Noted;
 use crate::clock::Seconds;
@@ -33,7 +34,7 @@ pub enum RequestError {
     TargetMalformed(String),
     /// It failed, and so did too many others from its address.
     #[error(
-        "this exchange failed, and so did too many others from the same address: why is told again in {0}, if fewer fail"
+        "this request failed, and so did too many others from the same address: why is told again in {0}, if fewer fail"
     )]
     RateLimited(Seconds),
 }
@@ -92,6 +93,54 @@ fn row_of_exchange(error: &ExchangeError) -> Row {
             reason,
         ),
     }
+}
+
+fn row_of_the_log(error: &AuditError) -> Row {
+    let reason = error.code();
+    match error {
+        AuditError::QueryMalformed(_) => Row(StatusCode::BAD_REQUEST, "invalid_request", reason),
+        // RFC 6750, section 3.1.
+        AuditError::TokenRequired(_) => Row(StatusCode::UNAUTHORIZED, "invalid_token", reason),
+        AuditError::NotThere(_) => Row(StatusCode::NOT_FOUND, "not_found", reason),
+        AuditError::Busy | AuditError::Unavailable(_) | AuditError::Damaged(_) => Row(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "temporarily_unavailable",
+            reason,
+        ),
+    }
+}
+
+/// The answer to a question about the log that gets none.
+pub(super) fn of_the_log(request: &HttpRequest, error: &AuditError) -> HttpResponse {
+    let row = row_of_the_log(error);
+    let retry_after = match error {
+        AuditError::Busy | AuditError::Unavailable(_) => Some(Seconds(5)),
+        // Somebody must restore something first.
+        AuditError::Damaged(_) => Some(Seconds(300)),
+        AuditError::QueryMalformed(_) | AuditError::TokenRequired(_) | AuditError::NotThere(_) => {
+            None
+        }
+    };
+    let mut response = answer(request, &row, &error.to_string(), None, retry_after);
+    if let AuditError::TokenRequired(fault) = error {
+        let challenge = match fault {
+            TokenFault::Wrong => "Bearer realm=\"audit\", error=\"invalid_token\"",
+            TokenFault::NoneShown | TokenFault::NoneConfigured => "Bearer realm=\"audit\"",
+        };
+        let challenge = HeaderValue::from_static(challenge);
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    let mut extensions = request.extensions_mut();
+    match (error, extensions.get_mut::<Noted>()) {
+        (AuditError::Unavailable(fault), Some(noted)) => noted.fault = Some(fault.to_string()),
+        (AuditError::Damaged(what), Some(noted)) => noted.fault = Some(what.clone()),
+        // A slip of who reads is one like that of who asks for a path that is none.
+        (AuditError::QueryMalformed(_) | AuditError::NotThere(_), _) => {
+            extensions.remove::<Noted>();
+        }
+        _ => {}
+    }
+    response
 }
 
 /// The answer to a request that is not one.

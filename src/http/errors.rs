@@ -118,7 +118,8 @@ mod tests {
     use super::*;
 
     /// The source of every file that gives reasons their names.
-    const NAMES: [&str; 4] = [
+    const NAMES: [&str; 5] = [
+        include_str!("audit/fault.rs"),
         include_str!("error.rs"),
         include_str!("../exchange/denial.rs"),
         include_str!("../subject/fault.rs"),

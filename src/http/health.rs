@@ -19,7 +19,7 @@ pub(super) async fn alive() -> HttpResponse {
 
 /// Answers 200 if exchanges can be recorded, else 503. What is wrong and does not stop other projects is `degraded`:
 /// files that are not in force as they stand, relationships that a guard rail switched off, issuers whose keys could not
-/// be refreshed.
+/// be refreshed, a log that is not signed any more.
 pub(super) async fn ready(request: HttpRequest, service: Data<Service>) -> HttpResponse {
     let exchange = &service.exchange;
     let place = ASKING.acquire().await;
@@ -49,12 +49,18 @@ pub(super) async fn ready(request: HttpRequest, service: Data<Service>) -> HttpR
         .map(|status| json!({"issuer": status.issuer.as_str(), "keys_in_use": status.keys}))
         .collect();
     let breaches = exchange.directory.switched_off();
-    let degraded = !policies.is_empty() || !issuers.is_empty() || !breaches.is_empty();
-    HttpResponse::Ok().json(json!({
+    let log = service.notary.fault().map(|fault| fault.what);
+    let wrong = [policies.len(), issuers.len(), breaches.len()];
+    let degraded = log.is_some() || wrong.iter().any(|count| *count > 0);
+    let mut body = json!({
         "status": if degraded { "degraded" } else { "ok" },
         "projects": exchange.directory.len(),
         "policies": policies,
         "breaches": breaches,
         "issuers": issuers,
-    }))
+    });
+    if let (Some(what), Some(members)) = (log, body.as_object_mut()) {
+        members.insert("log".to_owned(), json!(what));
+    }
+    HttpResponse::Ok().json(body)
 }

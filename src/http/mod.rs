@@ -1,6 +1,8 @@
 //! The only room that knows actix-web: what the outside sees.
 
 pub mod admin;
+mod api;
+mod audit;
 mod client_address;
 mod connections;
 mod error;
@@ -12,6 +14,7 @@ mod log;
 mod oauth;
 mod patience;
 
+pub use audit::AuditAccess;
 pub use error::RequestError;
 pub use failures::FailureLimit;
 pub use oauth::read_form;
@@ -25,11 +28,13 @@ use actix_web::dev::Server;
 use actix_web::guard;
 use actix_web::middleware::from_fn;
 use actix_web::web::{Data, ServiceConfig, post, resource};
-use actix_web::{App, HttpServer};
+use actix_web::{App, HttpServer, Resource};
 use ipnet::IpNet;
 
+use audit::Places;
 use connections::{Connections, attended};
 
+use crate::directory::PolicyHistory;
 use crate::exchange::Exchange;
 use crate::ledger::AuditLog;
 use crate::notary::Notary;
@@ -45,6 +50,10 @@ pub struct Service {
     pub log: Arc<dyn AuditLog>,
     /// What signs the log.
     pub notary: Arc<Notary>,
+    /// Who may read it.
+    pub audit_access: AuditAccess,
+    /// The text of every policy that was in force.
+    pub policies: Arc<dyn PolicyHistory>,
     /// Whose forwarded client address is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// How often one address may fail.
@@ -59,10 +68,12 @@ pub fn serve(listener: TcpListener, service: Arc<Service>) -> std::io::Result<Se
     let patience = service.patience;
     let connections = Arc::new(Connections::of(&service));
     let workers = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
+    let places = Data::new(Places::of(&patience));
     let data = Data::from(service);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(data.clone())
+            .app_data(places.clone())
             .wrap(from_fn(attended))
             .configure(routes)
     })
@@ -82,13 +93,15 @@ fn read() -> actix_web::Route {
     actix_web::web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
-/// Every path we answer. What is asked in another way is told which way is right.
+/// A path with one way to ask. What is asked in another way is told which way is right.
+fn only(path: &str, route: actix_web::Route, method: &'static str) -> Resource {
+    resource(path)
+        .route(route)
+        .default_service(actix_web::web::to(move || error::wrong_method(method)))
+}
+
+/// Every path we answer.
 fn routes(config: &mut ServiceConfig) {
-    let only = |path: &str, route: actix_web::Route, method: &'static str| {
-        resource(path)
-            .route(route)
-            .default_service(actix_web::web::to(move || error::wrong_method(method)))
-    };
     config
         .service(only(
             "/oauth/token",
@@ -114,5 +127,7 @@ fn routes(config: &mut ServiceConfig) {
         .service(only("/errors/{reason}", read().to(errors::one), "GET"))
         .service(only("/healthz", read().to(health::alive), "GET"))
         .service(only("/readyz", read().to(health::ready), "GET"))
+        .configure(audit::routes)
+        .configure(api::routes)
         .default_service(actix_web::web::to(error::no_such_path));
 }

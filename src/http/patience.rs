@@ -19,6 +19,14 @@ pub struct Patience {
     /// How many connections may be open, at least 2. Those beyond wait in the kernel. No peer but a trusted proxy holds
     /// more than half of them.
     pub connections: usize,
+    /// How many may read a small part of the log at the same time: a checkpoint, a tile, a proof, an entry.
+    pub audit_looks: usize,
+    /// How many may search it at the same time.
+    pub audit_searches: usize,
+    /// How many exports of it may be on their way at the same time.
+    pub audit_exports: usize,
+    /// How long somebody waits until there is a place for them to read the log.
+    pub audit_wait: Duration,
 }
 
 impl Patience {
@@ -37,6 +45,10 @@ impl Default for Patience {
             hold_back: Duration::from_secs(1),
             most_held_back: 1024,
             connections: 10_000,
+            audit_looks: 16,
+            audit_searches: 4,
+            audit_exports: 4,
+            audit_wait: Duration::from_secs(2),
         }
     }
 }

@@ -199,7 +199,7 @@ fn rest_within<'a>(path: &'a str, parent: &str) -> Option<&'a str> {
 
 /// The file in `<repository>/.github/workflows/<file>@<ref>`: what follows the `@` must look like a ref, or else a file
 /// called `f.yml@evil.yml` could pass for `f.yml`.
-fn workflow_file<'a>(path: &'a str, repository: &str) -> Option<&'a str> {
+pub(super) fn workflow_file<'a>(path: &'a str, repository: &str) -> Option<&'a str> {
     let file = rest_within(path, repository)?.strip_prefix(".github/workflows/")?;
     file.match_indices('@')
         .find_map(|(at, _)| {

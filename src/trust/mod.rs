@@ -9,9 +9,10 @@
 //! `glob` is the only file that knows what a glob matches. `court` judges a relationship where it stands: below the
 //! `guard_rails` of its organization, and with what is remembered of its `names`. `explain` and `mend` put a decision into
 //! words, and `schema` describes the language to editors. `asks` sees a question as a set of texts and `language` answers
-//! questions about such sets: `lint` and `who` think in them.
+//! questions about such sets: `lint`, `who` and `breadth` think in them.
 
 mod asks;
+mod breadth;
 mod case;
 mod condition;
 mod court;
@@ -39,6 +40,7 @@ mod scope;
 mod shared;
 mod who;
 
+pub use breadth::{Breadth, Open, breadth};
 pub use case::{Case, CaseStart, Expectation};
 pub use decide::{Limits, answer, decide, no_such_project};
 pub use decision::{

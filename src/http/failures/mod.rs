@@ -218,9 +218,21 @@ pub(super) async fn limited_token(
     };
     let answer = oauth::token(&request, payload, &service, client).await;
     // A failure of ours says nothing about who asks.
-    if !answer.status().is_client_error() {
-        return answer;
+    if answer.status().is_client_error() {
+        limited(&request, &service, answer).await
+    } else {
+        answer
     }
+}
+
+/// Takes the failure that `answer` is from the budget of its address. If none is left, another answer takes its place.
+pub(super) async fn limited(
+    request: &HttpRequest,
+    service: &Service,
+    answer: HttpResponse,
+) -> HttpResponse {
+    let noted = request.extensions().get::<ClientAddress>().copied();
+    let address = noted.and_then(|ClientAddress(address)| address);
     let Err(retry_after) = service.failures.take(Whose::Theirs, address) else {
         return answer;
     };
@@ -229,7 +241,7 @@ pub(super) async fn limited_token(
     let noted = request.extensions_mut().remove::<Noted>();
     let decision_id = noted.and_then(|noted| noted.decision_id);
     let waited = service.failures.hold_back(&service.patience).await;
-    let mut answer = rate_limited(&request, retry_after, decision_id);
+    let mut answer = rate_limited(request, retry_after, decision_id);
     if !waited {
         // A connection costs whoever sends the flood more than a request.
         answer.head_mut().set_connection_type(ConnectionType::Close);

@@ -1,0 +1,86 @@
+//! `GET /api/v1/audit`: entries, the newest first, page by page.
+
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::super::super::Service;
+use super::super::super::audit::{Answer, AuditError, Part, Places, answered};
+use super::cursor::Cursor;
+use super::parameters::Parameters;
+use super::wish::{names, wish};
+use crate::ledger::AuditLog;
+use crate::reading::{self, Question, Wish};
+
+/// How many entries a page holds if nobody says.
+const PAGE: usize = 50;
+
+/// How many entries are asked for at once, so that what a page holds is known before it is too much.
+const STEP: usize = 100;
+
+/// How often a page asks: a filter that hardly anything passes is asked for again, with the cursor.
+const MOST_STEPS: usize = 64;
+
+/// A page ends once it has so many octets, however many entries were asked for.
+const LARGEST_PAGE: usize = 4 * 1024 * 1024;
+
+/// A page of entries.
+pub(super) async fn list(
+    request: HttpRequest,
+    service: Data<Service>,
+    places: Data<Places>,
+) -> HttpResponse {
+    let answer = read(&request, &service, &places).await;
+    answered(&request, &service, answer).await
+}
+
+async fn read(request: &HttpRequest, service: &Service, places: &Places) -> Answer {
+    service.audit_access.check(request, Part::Entries)?;
+    let mut known = names(Question::List);
+    known.push("cursor");
+    let parameters = Parameters::read(request.query_string(), &known)?;
+    let cursor = Cursor::read(&parameters)?;
+    let asked_at = cursor.map_or_else(|| service.exchange.clock.now(), |cursor| cursor.asked_at);
+    let mut wish = wish(Question::List, &parameters, asked_at)?;
+    wish.before = cursor.map(|cursor| cursor.before);
+    if parameters.text("limit").is_none() {
+        wish.limit = PAGE;
+    }
+    let _place = places.for_a_search().await?;
+    let (mut body, next) = page(&*service.log, wish).await?;
+    if let Some(before) = next {
+        let cursor = Cursor { before, asked_at };
+        // What a cursor consists of needs no escaping.
+        body.extend(format!(",\"next\":\"{}\"", cursor.written(&parameters)).bytes());
+    }
+    body.push(b'}');
+    Ok(HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .content_type("application/json")
+        .body(body))
+}
+
+/// The begin of the answer, with all of the entries, and before which entry the next page begins.
+async fn page(log: &dyn AuditLog, mut wish: Wish) -> Result<(Vec<u8>, Option<u64>), AuditError> {
+    let mut left = wish.limit;
+    let mut body = b"{\"entries\":[".to_vec();
+    let begin = body.len();
+    for _ in 0..MOST_STEPS {
+        wish.limit = left.min(STEP);
+        let some = reading::list(log, &wish).await?;
+        left = left.saturating_sub(some.entries.len());
+        for entry in &some.entries {
+            if body.len() > begin {
+                body.push(b',');
+            }
+            // A value that was read as JSON can be written as JSON.
+            let _ = serde_json::to_writer(&mut body, entry);
+        }
+        wish.before = some.next;
+        if some.next.is_none() || left == 0 || body.len() > LARGEST_PAGE {
+            break;
+        }
+    }
+    body.push(b']');
+    Ok((body, wish.before))
+}

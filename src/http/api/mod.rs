@@ -1,0 +1,5 @@
+//! `/api/v1/…`: what programs ask about.
+
+mod audit;
+
+pub(super) use audit::routes;

@@ -1,0 +1,99 @@
+//! The entries themselves.
+
+use std::ops::ControlFlow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::walk::{read, walk};
+use super::{ReadingError, Wish};
+use crate::audit::{Entry, Filter, Happening, InvalidEntry, LoggedEntry};
+use crate::ledger::AuditLog;
+
+/// An entry with its number in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NumberedEntry {
+    /// Its number, from 0.
+    pub index: u64,
+    /// The entry as it was written, with the withheld values back in their places as long as they are kept.
+    pub entry: Value,
+}
+
+/// A page of entries.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// The entries: the newest first, or in the order of the log if the wish says from where on.
+    pub entries: Vec<NumberedEntry>,
+    /// What `before` (or `from`) is to be for the next page. None at the beginning of the log; there is always more to
+    /// come at its end. A page may have fewer entries than were asked for, or none, and still not be the last.
+    pub next: Option<u64>,
+}
+
+impl NumberedEntry {
+    fn of(logged: &LoggedEntry) -> Result<Self, InvalidEntry> {
+        Ok(Self {
+            index: logged.index,
+            entry: logged.restored()?,
+        })
+    }
+}
+
+/// A page of the entries that `wish` is about.
+pub async fn list(log: &dyn AuditLog, wish: &Wish) -> Result<Listed, ReadingError> {
+    if let Some(from) = wish.from {
+        return onward(log, &wish.filter, from, wish.limit).await;
+    }
+    let page = log
+        .search(wish.filter.clone(), wish.before, wish.limit)
+        .await?;
+    let entries = page.entries.iter().map(NumberedEntry::of);
+    Ok(Listed {
+        entries: entries.collect::<Result<_, _>>()?,
+        next: page.next,
+    })
+}
+
+/// What of the next `limit` entries from `from` on is wanted: for who follows the log as it grows.
+async fn onward(
+    log: &dyn AuditLog,
+    filter: &Filter,
+    from: u64,
+    limit: usize,
+) -> Result<Listed, ReadingError> {
+    let to = from.saturating_add(limit as u64);
+    let some = log.entries(from..to).await?;
+    let mut listed = Listed {
+        entries: Vec::new(),
+        next: Some(from),
+    };
+    for logged in &some {
+        listed.next = Some(logged.index.saturating_add(1));
+        // What cannot be read any more matches nothing that is asked of it.
+        let wanted =
+            read(logged)?.map_or(*filter == Filter::default(), |entry| filter.matches(&entry));
+        if wanted {
+            listed.entries.push(NumberedEntry::of(logged)?);
+        }
+    }
+    Ok(listed)
+}
+
+/// The verifier key (C2SP signed-note) that the log says its checkpoints are signed with; none if it has none yet.
+pub async fn kept_key(log: &dyn AuditLog) -> Result<Option<String>, ReadingError> {
+    let filter = Filter {
+        kind: Some("log-named".into()),
+        ..Filter::default()
+    };
+    let mut found = None;
+    walk(log, &filter, |_, entry| {
+        if let Entry::Event(event) = entry
+            && let Happening::LogNamed { key, .. } = event.what
+        {
+            found = Some(key);
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    })
+    .await?;
+    Ok(found)
+}

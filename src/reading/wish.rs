@@ -1,0 +1,437 @@
+//! What somebody asks, from the parameters of an address or the options of a command.
+
+use std::time::SystemTime;
+
+use super::Thresholds;
+use crate::audit::{Filter, Outcome};
+use crate::clock::{HOUR, Seconds, UnixTime};
+use crate::trust::ProjectPath;
+
+/// The most entries that one page holds.
+pub const LONGEST_PAGE: usize = 1000;
+
+/// How many entries a page holds if nobody says.
+const PAGE: usize = 100;
+
+/// How many rows an answer has if nobody says, and at most.
+const ROWS: usize = 1000;
+/// The most rows that an answer may have, which bounds what a walk remembers.
+const MOST_ROWS: usize = 10_000;
+
+/// How far back a question looks if nobody says.
+const A_MONTH: Seconds = Seconds(30 * 24 * HOUR.0);
+/// The same for what is used seldom: a release job may run once a quarter.
+const A_QUARTER: Seconds = Seconds(90 * 24 * HOUR.0);
+
+/// What can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// Which entries there are.
+    List,
+    /// Who got tokens, by which relationship.
+    Who,
+    /// Which relationships are not used, or wider than their use.
+    Use,
+    /// Which denials and exchanges look like an attack.
+    Alarms,
+    /// Which policy was in force at a moment.
+    Policy,
+}
+
+/// A question with everything that belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// What is asked.
+    pub question: Question,
+    /// About which entries. Who reads for one organization alone is held to it here.
+    pub filter: Filter,
+    /// List: before the entry of this number, the newest first.
+    pub before: Option<u64>,
+    /// List: from the entry of this number on, in the order of the log.
+    pub from: Option<u64>,
+    /// The most entries of a page, or rows of an answer.
+    pub limit: usize,
+    /// The moment of the question; what has no end ends here.
+    pub now: UnixTime,
+    /// Policy: the moment that is asked about.
+    pub at: UnixTime,
+    /// Alarms: from when on something is one.
+    pub thresholds: Thresholds,
+}
+
+/// A wish that cannot be understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidWish {
+    /// There is no such parameter for this question.
+    #[error("there is no parameter `{name}` here; there are {known}")]
+    Unknown {
+        /// What was written.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// A parameter is given twice.
+    #[error("the parameter `{0}` is given twice")]
+    Repeated(String),
+    /// A parameter has a value that it cannot have.
+    #[error("the parameter `{name}` cannot be `{value}`: {why}")]
+    Value {
+        /// Its name.
+        name: String,
+        /// What was written.
+        value: String,
+        /// What it can be.
+        why: &'static str,
+    },
+    /// A parameter is missing.
+    #[error("the parameter `{0}` is missing")]
+    Missing(&'static str),
+    /// Two parameters exclude each other.
+    #[error("`before` and `from` exclude each other")]
+    BothWays,
+}
+
+/// The parameters by which entries are chosen.
+const FILTERS: [&str; 14] = [
+    "kind",
+    "project",
+    "organization",
+    "issuer",
+    "subject",
+    "repository",
+    "relationship",
+    "outcome",
+    "reason",
+    "id",
+    "decision",
+    "token",
+    "since",
+    "until",
+];
+
+impl Question {
+    /// The question of this name, as it stands in an address: empty for the list itself.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "" => Some(Self::List),
+            "who" => Some(Self::Who),
+            "use" => Some(Self::Use),
+            "alarms" => Some(Self::Alarms),
+            "policy" => Some(Self::Policy),
+            _ => None,
+        }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::List => "",
+            Self::Who => "who",
+            Self::Use => "use",
+            Self::Alarms => "alarms",
+            Self::Policy => "policy",
+        }
+    }
+
+    /// The parameters that it has.
+    pub fn parameters(self) -> Vec<&'static str> {
+        let own: &[&str] = match self {
+            Self::List => &["before", "from", "limit"],
+            Self::Who => &["limit"],
+            Self::Use => {
+                return vec!["project", "organization", "since", "until", "limit"];
+            }
+            Self::Alarms => &["limit", "window", "subjects", "counted"],
+            Self::Policy => return vec!["project", "at"],
+        };
+        FILTERS.iter().chain(own).copied().collect()
+    }
+}
+
+impl Wish {
+    /// The question with nothing else said, at `now`.
+    pub fn new(question: Question, now: UnixTime) -> Self {
+        let back = match question {
+            Question::List | Question::Policy => None,
+            Question::Who | Question::Alarms => Some(A_MONTH),
+            Question::Use => Some(A_QUARTER),
+        };
+        let filter = Filter {
+            since_millis: back.map(|back| now.minus(back).millis()),
+            ..Filter::default()
+        };
+        Self {
+            question,
+            filter,
+            before: None,
+            from: None,
+            limit: if question == Question::List {
+                PAGE
+            } else {
+                ROWS
+            },
+            now,
+            at: now,
+            thresholds: Thresholds::default(),
+        }
+    }
+
+    /// Reads the parameters of a question that is asked at `now`. Times are RFC 3339, or a span such as `30d`, which is so
+    /// long before `now`.
+    pub fn read<'p>(
+        question: Question,
+        parameters: impl IntoIterator<Item = (&'p str, &'p str)>,
+        now: UnixTime,
+    ) -> Result<Self, InvalidWish> {
+        let mut wish = Self::new(question, now);
+        let known = question.parameters();
+        let mut given: Vec<&str> = Vec::new();
+        for (name, value) in parameters {
+            if !known.contains(&name) {
+                return Err(InvalidWish::Unknown {
+                    name: name.to_owned(),
+                    known: known.join(", "),
+                });
+            }
+            // `decision` is another word for `id`.
+            let place = if name == "decision" { "id" } else { name };
+            if given.contains(&place) {
+                return Err(InvalidWish::Repeated(name.to_owned()));
+            }
+            given.push(place);
+            wish.take(name, value).map_err(|why| InvalidWish::Value {
+                name: name.to_owned(),
+                value: value.to_owned(),
+                why,
+            })?;
+        }
+        if wish.before.is_some() && wish.from.is_some() {
+            return Err(InvalidWish::BothWays);
+        }
+        if question == Question::Policy && wish.filter.project.is_none() {
+            return Err(InvalidWish::Missing("project"));
+        }
+        Ok(wish)
+    }
+
+    fn take(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
+        let filter = &mut self.filter;
+        let text = || {
+            if value.is_empty() {
+                Err("it is empty; leave it out to mean any")
+            } else {
+                Ok(Some(value.to_owned()))
+            }
+        };
+        match name {
+            "kind" => filter.kind = text()?,
+            "project" => {
+                ProjectPath::parse(value)
+                    .map_err(|_| "a project is written as organization/project")?;
+                filter.project = text()?;
+            }
+            "organization" => filter.organization = text()?,
+            "issuer" => filter.issuer = text()?,
+            "subject" => filter.subject = text()?,
+            "repository" => filter.repository = text()?,
+            "relationship" => filter.relationship = text()?,
+            "reason" => filter.reason = text()?,
+            "outcome" => {
+                filter.outcome = Some(match value {
+                    "allowed" => Outcome::Allowed,
+                    "denied" => Outcome::Denied,
+                    _ => return Err("it is allowed or denied"),
+                });
+            }
+            "id" | "decision" => filter.id = Some(uuid(value)?),
+            "token" => filter.token_id = Some(uuid(value)?),
+            "since" => filter.since_millis = Some(moment(value, self.now)?.millis()),
+            "until" => filter.until_millis = Some(moment(value, self.now)?.millis()),
+            "at" => self.at = moment(value, self.now)?,
+            "before" => self.before = Some(number(value)?),
+            "from" => self.from = Some(number(value)?),
+            "limit" => {
+                let most = match self.question {
+                    Question::List => LONGEST_PAGE,
+                    _ => MOST_ROWS,
+                };
+                self.limit = at_least_one(value)?.min(most);
+            }
+            "window" => {
+                let span = humantime::parse_duration(value)
+                    .map_err(|_| "it is a span of time, such as `1h`")?;
+                let seconds = u32::try_from(span.as_secs()).map_err(|_| "it is too long")?;
+                self.thresholds.window = Seconds(seconds.max(1));
+            }
+            "subjects" => self.thresholds.subjects = at_least_one(value)?,
+            "counted" => self.thresholds.counted = number(value)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The first moment that is looked at, in RFC 3339; none if there is none.
+    pub(super) fn since(&self) -> Option<String> {
+        let since = self.filter.since_millis?;
+        Some(UnixTime::from_millis(since).to_string())
+    }
+
+    /// The moment before which is looked at, in RFC 3339.
+    pub(super) fn until(&self) -> String {
+        let until = self.filter.until_millis.unwrap_or(self.now.millis());
+        UnixTime::from_millis(until).to_string()
+    }
+}
+
+/// Names are written in one way and asked for in any.
+fn uuid(value: &str) -> Result<String, &'static str> {
+    uuid::Uuid::parse_str(value)
+        .map(|uuid| uuid.as_hyphenated().to_string())
+        .map_err(|_| "it is a UUID, such as `019aa2f3-1c5e-7b1f-8c8e-0123456789ab`")
+}
+
+fn number(value: &str) -> Result<u64, &'static str> {
+    value.parse().map_err(|_| "it is a whole number")
+}
+
+fn at_least_one(value: &str) -> Result<usize, &'static str> {
+    match value.parse() {
+        Ok(0) | Err(_) => Err("it is a whole number, at least 1"),
+        Ok(number) => Ok(number),
+    }
+}
+
+/// A moment: RFC 3339 with its offset, or a span before `now`.
+fn moment(value: &str, now: UnixTime) -> Result<UnixTime, &'static str> {
+    const FORM: &str =
+        "a time is RFC 3339, such as `2026-11-18T10:00:00Z`, or a span before now, such as `30d`";
+    if let Ok(span) = humantime::parse_duration(value) {
+        let seconds = u32::try_from(span.as_secs()).map_err(|_| FORM)?;
+        return Ok(now.minus(Seconds(seconds)));
+    }
+    rfc_3339(value).ok_or(FORM)
+}
+
+/// RFC 3339, section 5.6, with `Z` or an offset; a day alone is its beginning in UTC.
+fn rfc_3339(value: &str) -> Option<UnixTime> {
+    let whole = if value.len() == "2026-11-18".len() {
+        format!("{value}T00:00:00Z")
+    } else {
+        value.to_owned()
+    };
+    let (local, offset) = if let Some(local) = whole.strip_suffix(['Z', 'z']) {
+        (local, 0)
+    } else {
+        let (local, offset) = whole.split_at_checked(whole.len().checked_sub(6)?)?;
+        (local, offset_minutes(offset)?)
+    };
+    let utc = humantime::parse_rfc3339(&format!("{local}Z").to_ascii_uppercase()).ok()?;
+    let millis = utc.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_millis();
+    let millis = i64::try_from(millis).ok()?;
+    Some(UnixTime::from_millis(millis - offset * 60_000))
+}
+
+/// `+01:00` in minutes.
+fn offset_minutes(offset: &str) -> Option<i64> {
+    let sign = match offset.get(..1)? {
+        "+" => 1,
+        "-" => -1,
+        _ => return None,
+    };
+    let (hours, minutes) = offset.get(1..)?.split_once(':')?;
+    let digits = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(hours) || !digits(minutes) {
+        return None;
+    }
+    let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
+    (hours < 24 && minutes < 60).then_some(sign * (hours * 60 + minutes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noon() -> UnixTime {
+        UnixTime::from_seconds(1_795_003_200)
+    }
+
+    fn read(question: Question, parameters: &[(&str, &str)]) -> Result<Wish, InvalidWish> {
+        Wish::read(question, parameters.iter().copied(), noon())
+    }
+
+    #[test]
+    fn a_time_is_rfc_3339_in_any_zone_or_a_span_before_now() {
+        let since = |text| {
+            let wish = read(Question::List, &[("since", text)]).ok()?;
+            wish.filter.since_millis
+        };
+        let noon = noon().millis();
+        assert_eq!(since("2026-11-18T12:00:00Z"), Some(noon));
+        assert_eq!(since("2026-11-18T12:00:00.250z"), Some(noon + 250));
+        assert_eq!(since("2026-11-18T13:30:00+01:30"), Some(noon));
+        assert_eq!(since("2026-11-18T07:00:00-05:00"), Some(noon));
+        assert_eq!(since("2026-11-18"), Some(noon - 12 * 3_600_000));
+        assert_eq!(since("30d"), Some(noon - 30 * 86_400_000));
+        assert_eq!(since("1h 30m"), Some(noon - 5_400_000));
+        for wrong in [
+            "",
+            "yesterday",
+            "18.11.2026",
+            "2026-11-18T12:00:00",
+            "2026-11-18T12:00:00+1:00",
+        ] {
+            assert_eq!(since(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_asked_is_refused_by_name() {
+        let fault = |question, parameters: &[(&str, &str)]| {
+            read(question, parameters).unwrap_err().to_string()
+        };
+        assert!(
+            fault(Question::List, &[("projct", "x")])
+                .starts_with("there is no parameter `projct` here")
+        );
+        assert_eq!(
+            fault(Question::Policy, &[]),
+            "the parameter `project` is missing"
+        );
+        assert_eq!(
+            fault(Question::List, &[("project", "acme")]),
+            "the parameter `project` cannot be `acme`: a project is written as organization/project"
+        );
+        assert_eq!(
+            fault(
+                Question::List,
+                &[
+                    ("id", "019aa2f3-1c5e-7b1f-8c8e-0123456789ab"),
+                    ("decision", "x")
+                ]
+            ),
+            "the parameter `decision` is given twice"
+        );
+        assert_eq!(
+            fault(Question::List, &[("before", "3"), ("from", "1")]),
+            "`before` and `from` exclude each other"
+        );
+        assert!(fault(Question::List, &[("limit", "0")]).ends_with("at least 1"));
+        assert!(
+            fault(Question::Use, &[("reason", "not-trusted")]).starts_with("there is no parameter")
+        );
+    }
+
+    #[test]
+    fn a_question_over_many_entries_looks_back_a_while_unless_told() {
+        let since = |question| Wish::new(question, noon()).since();
+        assert_eq!(since(Question::List), None);
+        assert_eq!(since(Question::Who).unwrap(), "2026-10-19T12:00:00.000Z");
+        assert_eq!(since(Question::Use).unwrap(), "2026-08-20T12:00:00.000Z");
+    }
+
+    #[test]
+    fn a_page_is_never_longer_than_a_page_may_be() {
+        let wish = read(Question::List, &[("limit", "1000000")]).unwrap();
+        assert_eq!(wish.limit, LONGEST_PAGE);
+    }
+}
