@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::descriptors;
-use crate::clock::Clock;
+use crate::client::WitnessClient;
+use crate::clock::{Clock, Seconds};
 use crate::config::{Config, InvalidAuditToken, StoreLocation, Tiles};
 use crate::directory::{Directory, DirectoryError, follow};
 use crate::discovery::{FetchSettings, KeyDirectory, SetupFault};
@@ -13,7 +14,7 @@ use crate::exchange::Exchange;
 use crate::http::{AuditAccess, FailureLimit, Patience, Service};
 use crate::issuer::Registry;
 use crate::ledger::DenialAllowance;
-use crate::notary::{self, Notary, NotaryError};
+use crate::notary::{self, Notary, NotaryError, Witness};
 use crate::project_token::{KeyEncryptionKey, KeyRing, RingError, SealError};
 use crate::store::{EmbeddedStore, OpenError, Options};
 use crate::trust::Limits;
@@ -24,6 +25,9 @@ const RENEW_EVERY: Duration = Duration::from_secs(60 * 60);
 /// How often the log is signed if nobody asks for a checkpoint: so much of it can be rolled back unnoticed.
 const SIGN_EVERY: Duration = Duration::from_secs(10);
 
+/// How often it is looked whether withheld values are to be deleted.
+const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
+
 /// The parts, ready to serve.
 pub struct Parts {
     /// What the handlers read.
@@ -31,6 +35,8 @@ pub struct Parts {
     /// The store, to be closed when the last request is done.
     pub store: EmbeddedStore,
     clock: Arc<dyn Clock>,
+    /// How long withheld values are kept; `None` is for ever.
+    values_kept: Option<Seconds>,
 }
 
 /// A part that cannot be had.
@@ -58,6 +64,9 @@ pub enum AssembleError {
     /// The token for reading the log.
     #[error(transparent)]
     AuditToken(#[from] InvalidAuditToken),
+    /// A witness that cannot be asked.
+    #[error("a witness of the log cannot be asked: {0}")]
+    Witness(String),
     /// Our signing keys.
     #[error(transparent)]
     Ring(#[from] RingError),
@@ -90,13 +99,7 @@ pub async fn assemble_with(
     let store = EmbeddedStore::open(folder, clock.clone(), options)?;
     let shared = Arc::new(store.clone());
     // First of all: a data folder that was rolled back must not serve.
-    let signing = notary::Settings {
-        public_url: config.public_url.clone(),
-        encryption: key_encryption(config)?,
-        copy: None,
-        witnesses: Vec::new(),
-    };
-    let notary = Notary::open(shared.clone(), &*clock, signing).await?;
+    let notary = Notary::open(shared.clone(), &*clock, signing(config)?).await?;
     notary.ask_witnesses_first().await;
 
     let token = &config.token;
@@ -155,6 +158,24 @@ pub async fn assemble_with(
         service,
         store,
         clock,
+        values_kept: config.audit.personal_values,
+    })
+}
+
+/// How the log is signed.
+fn signing(config: &Config) -> Result<notary::Settings, AssembleError> {
+    let witnesses = config.audit.witnesses.iter().map(|witness| {
+        let client = WitnessClient::new(&witness.url).map_err(AssembleError::Witness)?;
+        Ok(Witness {
+            key: witness.key.clone(),
+            asks: Box::new(client),
+        })
+    });
+    Ok(notary::Settings {
+        public_url: config.public_url.clone(),
+        encryption: key_encryption(config)?,
+        copy: config.audit.checkpoint_copy.clone(),
+        witnesses: witnesses.collect::<Result<_, AssembleError>>()?,
     })
 }
 
@@ -196,10 +217,13 @@ impl Parts {
             let trusted = exchange.registry.named(&issuer)?;
             Some(trusted.form.of_organization(&organization))
         });
-        exchange.keys.warm(named).await;
         tokio::join!(
             self.sign_the_log(),
-            exchange.keys.refresh_forever(),
+            self.forget_personal_values(),
+            async {
+                exchange.keys.warm(named).await;
+                exchange.keys.refresh_forever().await;
+            },
             follow(exchange.directory.clone()),
             self.renew_signing_keys(),
         );
@@ -211,6 +235,26 @@ impl Parts {
             self.service.notary.tend().await;
             self.service.notary.have_cosigned().await;
             tokio::time::sleep(SIGN_EVERY).await;
+        }
+    }
+
+    /// Deletes withheld values whose time is over.
+    async fn forget_personal_values(&self) {
+        let Some(kept) = self.values_kept else {
+            return;
+        };
+        loop {
+            let now = self.clock.now();
+            let removed = self
+                .service
+                .log
+                .remove_personal_values(now.minus(kept), now);
+            match removed.await {
+                Ok(false) => {}
+                Ok(true) => tracing::info!("withheld values older than {kept} were deleted"),
+                Err(fault) => tracing::warn!(%fault, "withheld values were not deleted"),
+            }
+            tokio::time::sleep(FORGET_EVERY).await;
         }
     }
 

@@ -112,7 +112,7 @@ pub fn lay_out(folder: &Path, issuer: &str) {
     let config = format!(
         "listen = \"127.0.0.1:0\"\npublic-url = \"{AUDIENCE}\"\nallow-loopback-http = true\n\
         trusted-proxies = [\"127.0.0.1\"]\n\n[[issuer]]\nname = \"github\"\nprofile = \"github\"\n\
-        url = \"{issuer}\"\nmax-token-age = \"2h\"\n"
+        url = \"{issuer}\"\nmax-token-age = \"2h\"\n\n[audit]\ntiles = \"public\"\n"
     );
     std::fs::write(folder.join("countersign.toml"), config).unwrap();
     let policy = folder.join(format!("trust-policies/{PROJECT}.toml"));
