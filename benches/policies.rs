@@ -77,7 +77,14 @@ fn look_up_during_reloads(folder: &Path, registry: Arc<Registry>) {
     let names = Arc::new(Nowhere);
     let clock = Arc::new(SystemClock);
     let (before, start) = (resident(), Instant::now());
-    let opening = Directory::open(folder.to_path_buf(), registry, names.clone(), names, clock);
+    let opening = Directory::open(
+        folder.to_path_buf(),
+        registry,
+        names.clone(),
+        names.clone(),
+        names,
+        clock,
+    );
     let directory = Arc::new(runtime.block_on(opening).unwrap());
     println!(
         "as the service holds them: loaded in {:.2} s, {} MB",

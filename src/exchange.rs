@@ -114,6 +114,7 @@ impl Exchange {
         let claims = self.verify(request, now, trail).await?;
         // Only now, since keys may have been waited for: a policy that was tightened meanwhile acts at once.
         let project = trail.asked_for(self.directory.find(&request.project));
+        self.directory.settled()?;
         let project = &*project.ok_or_else(ExchangeError::no_such_project)?;
         for _ in 0..MOST_DECISIONS {
             let circumstances = self.circumstances(project, &claims, now).await?;

@@ -122,6 +122,7 @@ pub async fn assemble_with(
         registry.clone(),
         shared.clone(),
         shared.clone(),
+        shared.clone(),
         clock.clone(),
     )
     .await?;

@@ -1,15 +1,20 @@
 //! The folder of policy files, read file by file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::DirectoryError;
-use super::listing::{GUARD_RAILS, Seen, Stamp, list, read_text};
+use super::changes::{FileChange, State};
+use super::file::{
+    ALL_DISABLED, Broken, InForce, LAST_GOOD, NO_RAILS, ReadFile, Version, bad, good, read,
+};
+use super::held::Held;
+use super::listing::{GUARD_RAILS, Seen, list, read_text};
+use super::{DirectoryError, OnRecord};
 use crate::issuer::Registry;
-use crate::trust::{GuardRails, PolicyFault, ProjectPath, ProjectPolicy, Shared};
+use crate::trust::{GuardRails, PolicyFault, ProjectPath, ProjectPolicy, Shared, digest_of};
 
 /// One file that is not in force as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,7 +31,7 @@ pub struct FileProblem {
 }
 
 /// A relationship that is off because it breaks a guard rail of its organization.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct SwitchedOff {
     /// The project's file, below the folder of the policies.
     pub file: String,
@@ -47,6 +52,9 @@ pub(super) struct Scan {
 }
 
 /// The folder, and what was read of it so far.
+///
+/// What a scan finds is [accepted](Folder::accept) once it is on record and in force; else the next scan finds it again. So
+/// the last good version of a file is always one that was in force.
 pub(super) struct Folder {
     path: PathBuf,
     registry: Arc<Registry>,
@@ -55,8 +63,23 @@ pub(super) struct Folder {
     shared: Shared,
     projects: BTreeMap<ProjectPath, ReadFile<ProjectPolicy>>,
     guard_rails: BTreeMap<String, ReadFile<GuardRails>>,
+    /// Organizations whose folders could not be read, and why not.
+    unreadable: BTreeMap<String, String>,
     problems: Vec<FileProblem>,
     scanned_before: bool,
+    /// Whether what the last scan found was accepted.
+    accepted: bool,
+    /// What the log says, where that is not what was accepted last.
+    on_record: Option<HashMap<String, OnRecord>>,
+    /// What the last scan put in the place of what was accepted.
+    replaced: Vec<Replaced>,
+    held: Held,
+}
+
+/// A file that was read anew, or is gone, and what was known of it before.
+enum Replaced {
+    Project(ProjectPath, Option<ReadFile<ProjectPolicy>>),
+    GuardRails(String, Option<ReadFile<GuardRails>>),
 }
 
 /// Whether policies hold the texts of their files.
@@ -68,33 +91,6 @@ pub(super) enum Texts {
     LetGo,
 }
 
-/// A file as it was read last.
-struct ReadFile<T> {
-    /// Its stamp, or why it could not even be looked at.
-    stamp: Result<Stamp, String>,
-    in_force: InForce<T>,
-    problem: Option<FileProblem>,
-}
-
-/// What is in force of a file.
-enum InForce<T> {
-    /// This version of it.
-    Version(Arc<T>),
-    /// Nothing, and what it stands for is disabled.
-    Disabled,
-    /// Nothing, as if there were no such file.
-    Ignored,
-}
-
-impl<T> InForce<T> {
-    fn version(&self) -> Option<&Arc<T>> {
-        match self {
-            Self::Version(version) => Some(version),
-            Self::Disabled | Self::Ignored => None,
-        }
-    }
-}
-
 impl Folder {
     pub(super) fn new(path: PathBuf, registry: Arc<Registry>, texts: Texts) -> Self {
         Self {
@@ -104,75 +100,108 @@ impl Folder {
             shared: Shared::default(),
             projects: BTreeMap::new(),
             guard_rails: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
             problems: Vec::new(),
             scanned_before: false,
+            accepted: false,
+            on_record: None,
+            replaced: Vec::new(),
+            held: Held::default(),
         }
-    }
-
-    /// Makes the next scan count as a change, because what the last one found did not come into force.
-    pub(super) fn scan_again(&mut self) {
-        self.scanned_before = false;
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
+    /// Says what is on record, because that is not known from what was accepted.
+    pub(super) fn compare_with(&mut self, on_record: HashMap<String, OnRecord>) {
+        self.on_record = Some(on_record);
+    }
+
+    /// Notes that what the last scan found is on record and in force.
+    pub(super) fn accept(&mut self) {
+        self.replaced = Vec::new();
+        self.held = Held::default();
+        self.on_record = None;
+        self.accepted = true;
+    }
+
+    /// Takes back what a scan found that was not accepted.
+    fn take_back(&mut self) {
+        self.held = Held::default();
+        for replaced in std::mem::take(&mut self.replaced) {
+            match replaced {
+                Replaced::Project(project, before) => put_back(&mut self.projects, project, before),
+                Replaced::GuardRails(name, before) => put_back(&mut self.guard_rails, name, before),
+            }
+        }
+    }
+
     /// Reads what changed. If the folder itself cannot be read, everything stays as it was: a volume that is away for a
     /// moment is not an operator who deleted every project.
     pub(super) fn scan(&mut self) -> Result<Scan, DirectoryError> {
+        self.take_back();
         let found = list(&self.path).map_err(|fault| DirectoryError::Unreadable {
             folder: self.path.clone(),
             fault,
         })?;
         let mut problems = found.problems;
-        let mut changed = !self.scanned_before;
-        let unread = |organization: &str| found.unreadable.contains(organization);
+        let mut replaced = Vec::new();
+        self.unreadable = found.unreadable;
 
         let mut guard_rails = BTreeMap::new();
         for (organization, seen) in found.guard_rails {
             let before = self.guard_rails.remove(&organization);
-            let (read, is_new) = read_again(before, &seen, |seen, before| {
-                self.read_guard_rails(&organization, seen, before)
-            });
-            changed |= is_new;
+            let read = match before {
+                Some(before) if before.stamp == seen.stamp => before,
+                before => {
+                    let in_force = before.as_ref().map(|before| before.in_force.clone());
+                    replaced.push(Replaced::GuardRails(organization.clone(), before));
+                    self.read_guard_rails(&organization, &seen, in_force)
+                }
+            };
             guard_rails.insert(organization, read);
         }
         for (organization, before) in std::mem::take(&mut self.guard_rails) {
-            if unread(&organization) {
+            if self.unreadable.contains_key(&organization) {
                 guard_rails.insert(organization, before);
             } else {
-                changed = true;
-                tracing::info!(%organization, "guard rails removed");
+                replaced.push(Replaced::GuardRails(organization, Some(before)));
             }
         }
 
         let mut projects = BTreeMap::new();
-        let known = std::mem::take(&mut self.projects);
-        let (kept, mut known): (BTreeMap<_, _>, BTreeMap<_, _>) = known
-            .into_iter()
-            .partition(|(project, _)| unread(project.organization()));
-        projects.extend(kept);
         for (project, seen) in found.projects {
-            let before = known.remove(&project);
-            let (read, is_new) = read_again(before, &seen, |seen, before| {
-                self.read_project(&project, seen, before)
-            });
-            changed |= is_new;
+            let before = self.projects.remove(&project);
+            let read = match before {
+                Some(before) if before.stamp == seen.stamp => before,
+                before => {
+                    let in_force = before.as_ref().map(|before| before.in_force.clone());
+                    replaced.push(Replaced::Project(project.clone(), before));
+                    self.read_project(&project, &seen, in_force)
+                }
+            };
             projects.insert(project, read);
         }
-        for project in known.keys() {
-            changed = true;
-            tracing::info!(%project, "policy removed");
+        for (project, before) in std::mem::take(&mut self.projects) {
+            if self.unreadable.contains_key(project.organization()) {
+                projects.insert(project, before);
+            } else {
+                replaced.push(Replaced::Project(project, Some(before)));
+            }
         }
 
+        let mut changed = !self.accepted || !replaced.is_empty();
         let policies = put_under(&mut projects, &guard_rails, &mut changed);
         problems.extend(guard_rails.values().filter_map(|read| read.problem.clone()));
         problems.extend(projects.values().filter_map(|read| read.problem.clone()));
         changed |= problems != self.problems;
         self.guard_rails = guard_rails;
         self.projects = projects;
+        self.replaced = replaced;
         self.problems.clone_from(&problems);
+        self.accepted = !changed;
         if !self.scanned_before {
             // One line: a start with a hundred thousand policies is no hundred thousand events.
             let relationships: usize = policies.iter().map(|policy| policy.len()).sum();
@@ -189,24 +218,119 @@ impl Folder {
         })
     }
 
+    /// The files with which it stands otherwise than the log says, guard rails first.
+    pub(super) fn changes(&self) -> Vec<FileChange> {
+        let Some(on_record) = &self.on_record else {
+            let changes = self.replaced.iter().filter_map(|replaced| match replaced {
+                Replaced::GuardRails(organization, before) => {
+                    let before = before
+                        .as_ref()
+                        .and_then(|before| before.state().on_record());
+                    FileChange::of(
+                        rails_file(organization),
+                        None,
+                        before,
+                        self.rails_state(organization),
+                    )
+                }
+                Replaced::Project(project, before) => {
+                    let before = before
+                        .as_ref()
+                        .and_then(|before| before.state().on_record());
+                    let state = self.project_state(project);
+                    FileChange::of(project_file(project), Some(project), before, state)
+                }
+            });
+            return changes.collect();
+        };
+        let mut unseen: BTreeSet<&String> = on_record.keys().collect();
+        let mut changes = Vec::new();
+        for (organization, read) in &self.guard_rails {
+            let file = rails_file(organization);
+            unseen.remove(&file);
+            let before = on_record.get(&file).cloned();
+            changes.extend(FileChange::of(file, None, before, read.state()));
+        }
+        for (project, read) in &self.projects {
+            let file = project_file(project);
+            unseen.remove(&file);
+            let before = on_record.get(&file).cloned();
+            changes.extend(FileChange::of(file, Some(project), before, read.state()));
+        }
+        for file in unseen {
+            let before = on_record.get(file).cloned();
+            changes.extend(FileChange::of(
+                file.clone(),
+                None,
+                before,
+                self.unseen_state(file),
+            ));
+        }
+        changes
+    }
+
+    fn rails_state(&self, organization: &str) -> State {
+        let read = self.guard_rails.get(organization);
+        read.map_or(State::Gone, ReadFile::state)
+    }
+
+    fn project_state(&self, project: &ProjectPath) -> State {
+        let read = self.projects.get(project);
+        read.map_or(State::Gone, ReadFile::state)
+    }
+
+    /// How it stands with a file that the log knows and the folder does not show.
+    fn unseen_state(&self, file: &str) -> State {
+        let organization = file.split('/').next().unwrap_or_default();
+        match self.unreadable.get(organization) {
+            None => State::Gone,
+            Some(why) => State::Refused {
+                digest: None,
+                message: why.clone(),
+                in_force: None,
+                instead: "nothing",
+            },
+        }
+    }
+
+    /// The text of `file`, if it still has this digest.
+    pub(super) fn text_of(&mut self, file: &str, digest: &str) -> Option<String> {
+        let held = self.held.take(file);
+        let text = held.or_else(|| read_text(&self.path.join(file)).ok())?;
+        (digest_of(&text) == digest).then_some(text)
+    }
+
+    /// Holds the text of a file until it is on record, unless it is there already.
+    fn hold<T: Version>(&mut self, file: &str, text: Option<String>, read: &Result<T, Broken>) {
+        let digest = match read {
+            Ok(version) => version.digest().to_owned(),
+            Err(Broken {
+                fault: Some(fault), ..
+            }) => fault.digest(),
+            Err(Broken { fault: None, .. }) => return,
+        };
+        let on_record = self.on_record.as_ref();
+        let on_record = on_record.and_then(|on_record| on_record.get(file));
+        let is_known = on_record.is_some_and(|known| known.in_force.as_ref() == Some(&digest));
+        if let Some(text) = text.filter(|_| self.texts == Texts::LetGo && !is_known) {
+            self.held.keep(file, text);
+        }
+    }
+
     fn read_project(
         &mut self,
         project: &ProjectPath,
         seen: &Seen,
         before: Option<InForce<ProjectPolicy>>,
     ) -> ReadFile<ProjectPolicy> {
-        let name = format!("{project}.toml");
+        let name = project_file(project);
         let (shared, registry) = (&mut self.shared, &self.registry);
-        let read = read(seen, &name, |text| {
+        let (read, text) = read(seen, |text| {
             shared.read_policy(project.clone(), &name, text, registry)
         });
+        self.hold(&name, text, &read);
         match read {
             Ok(policy) => {
-                if self.scanned_before {
-                    tracing::info!(%project, digest = policy.digest(), "policy loaded");
-                } else {
-                    tracing::debug!(%project, digest = policy.digest(), "policy loaded");
-                }
                 let policy = match self.texts {
                     Texts::Kept => policy,
                     Texts::LetGo => policy.without_text(),
@@ -231,11 +355,12 @@ impl Folder {
         seen: &Seen,
         before: Option<InForce<GuardRails>>,
     ) -> ReadFile<GuardRails> {
-        let name = format!("{organization}/{GUARD_RAILS}");
+        let name = rails_file(organization);
         let (shared, registry) = (&mut self.shared, &self.registry);
-        let read = read(seen, &name, |text| {
+        let (read, text) = read(seen, |text| {
             shared.read_guard_rails(organization, &name, text, registry)
         });
+        self.hold(&name, text, &read);
         let was_there = || {
             let mut projects = self.projects.iter();
             projects.any(|(project, file)| {
@@ -243,14 +368,7 @@ impl Folder {
             })
         };
         match read {
-            Ok(guard_rails) => {
-                tracing::info!(
-                    organization,
-                    digest = guard_rails.digest(),
-                    "guard rails loaded"
-                );
-                good(seen, guard_rails)
-            }
+            Ok(guard_rails) => good(seen, guard_rails),
             Err(broken) => {
                 let (in_force, in_words) = match before {
                     Some(good @ InForce::Version(_)) => (good, LAST_GOOD),
@@ -264,78 +382,21 @@ impl Folder {
     }
 }
 
-const LAST_GOOD: &str = "the last good version of this file";
-const NO_RAILS: &str = "no guard rails, as before this file was there";
-const ALL_DISABLED: &str = "nothing: every project of the organization is disabled";
-
-/// Why a file is not in force, in one line and with everything that is wrong.
-struct Broken {
-    message: String,
-    fault: Option<PolicyFault>,
+/// The name of a project's file, below the folder.
+fn project_file(project: &ProjectPath) -> String {
+    format!("{project}.toml")
 }
 
-/// Reads a file with `reader`, unless it is what was read before; and whether it was not.
-fn read_again<T>(
-    before: Option<ReadFile<T>>,
-    seen: &Seen,
-    reader: impl FnOnce(&Seen, Option<InForce<T>>) -> ReadFile<T>,
-) -> (ReadFile<T>, bool) {
+/// The name of an organization's guard rails, below the folder.
+fn rails_file(organization: &str) -> String {
+    format!("{organization}/{GUARD_RAILS}")
+}
+
+fn put_back<K: Ord, V>(files: &mut BTreeMap<K, V>, name: K, before: Option<V>) {
     match before {
-        Some(before) if before.stamp == seen.stamp => (before, false),
-        before => (reader(seen, before.map(|before| before.in_force)), true),
-    }
-}
-
-fn read<T>(
-    seen: &Seen,
-    name: &str,
-    reader: impl FnOnce(&str) -> Result<T, PolicyFault>,
-) -> Result<T, Broken> {
-    let unreadable = |message: String| {
-        tracing::error!(file = name, "{message}");
-        Broken {
-            message,
-            fault: None,
-        }
+        Some(before) => files.insert(name, before),
+        None => files.remove(&name),
     };
-    let text = match &seen.stamp {
-        Ok(_) => read_text(&seen.path).map_err(unreadable)?,
-        Err(why) => return Err(unreadable(why.clone())),
-    };
-    reader(&text).map_err(|fault| {
-        tracing::error!(file = name, "refused\n{}", fault.render(false));
-        Broken {
-            message: in_one_line(&fault),
-            fault: Some(fault),
-        }
-    })
-}
-
-fn good<T>(seen: &Seen, version: T) -> ReadFile<T> {
-    ReadFile {
-        stamp: seen.stamp.clone(),
-        in_force: InForce::Version(Arc::new(version)),
-        problem: None,
-    }
-}
-
-fn bad<T>(
-    seen: &Seen,
-    file: String,
-    broken: Broken,
-    in_force: InForce<T>,
-    in_words: &'static str,
-) -> ReadFile<T> {
-    ReadFile {
-        stamp: seen.stamp.clone(),
-        in_force,
-        problem: Some(FileProblem {
-            file,
-            message: broken.message,
-            in_force: in_words,
-            fault: broken.fault,
-        }),
-    }
 }
 
 /// Puts each policy under the guard rails of its organization, where it is not yet, and lists those that are in force.
@@ -362,10 +423,6 @@ fn put_under(
         if !same {
             *changed = true;
             *policy = Arc::new(policy.under(above.cloned()));
-            for breach in policy.breaches() {
-                let (relationship, by) = (breach.relationship(), breach.guard_rail());
-                tracing::warn!(%project, %relationship, by, "switched off by a guard rail");
-            }
         }
         in_force.push(policy.clone());
     }
@@ -388,14 +445,4 @@ pub(super) fn switched_off(policy: &ProjectPolicy) -> Vec<SwitchedOff> {
         .collect();
     off.dedup();
     off
-}
-
-fn in_one_line(fault: &PolicyFault) -> String {
-    let first = fault.problems().first();
-    let first = first.map(|problem| format!("line {}: {}", problem.line(), problem.message()));
-    match (first, fault.problems().len()) {
-        (Some(first), 1) => first,
-        (Some(first), all) => format!("{first} (and {} more)", all - 1),
-        (None, _) => "the file cannot be read".to_owned(),
-    }
 }

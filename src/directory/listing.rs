@@ -21,8 +21,8 @@ pub(super) struct Listing {
     pub(super) projects: BTreeMap<ProjectPath, Seen>,
     /// By organization.
     pub(super) guard_rails: BTreeMap<String, Seen>,
-    /// Organizations whose folders cannot be read.
-    pub(super) unreadable: BTreeSet<String>,
+    /// Organizations whose folders cannot be read, and why not.
+    pub(super) unreadable: BTreeMap<String, String>,
     pub(super) problems: Vec<FileProblem>,
 }
 
@@ -115,7 +115,7 @@ impl Listing {
             Err(fault) => {
                 let message = format!("the folder cannot be read: {}", in_words(&fault));
                 self.problem(organization, &message, "what was read before");
-                self.unreadable.insert(organization.to_owned());
+                self.unreadable.insert(organization.to_owned(), message);
                 return;
             }
         };

@@ -1,16 +1,22 @@
 //! Projects: which there are, what they are called, and what their policies say now.
 //!
 //! A [`Directory`] is a folder of policy files, read file by file, and the text ids that the store binds to their paths.
-//! Exchanges read an immutable snapshot of it and never wait for a reload.
+//! Exchanges read an immutable snapshot of it and never wait for a reload. What changes in it is on record before it has
+//! an effect.
 
 mod audience;
+mod changes;
+mod file;
 mod folder;
+mod held;
 mod listing;
 mod once;
+mod record;
 mod watch;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -29,9 +35,7 @@ pub use once::{ReadPolicies, read_policies};
 pub use watch::follow;
 
 use folder::{Folder, Scan, Texts, switched_off};
-
-/// How many names one commit notes, so that exchanges do not wait long for a large reload.
-const NOTED_AT_ONCE: usize = 1000;
+use record::Unfinished;
 
 /// Binds each project's path to a short text id, once and for ever.
 pub trait ProjectIds: Send + Sync {
@@ -59,10 +63,9 @@ pub trait FirstLoads: Send + Sync {
 pub struct OnRecord {
     /// The digest of the version in force; none if nothing of the file is.
     pub in_force: Option<String>,
-    /// The digest of the version that was refused since, or what was wrong with it; none if none was.
+    /// The digest of the version that was refused since, or what was wrong with it, and what that led to if nothing is
+    /// in force; none if none was.
     pub refused: Option<String>,
-    /// The entries of the version in force, with a digest of what each says.
-    pub entries: BTreeMap<String, String>,
 }
 
 /// One thing that changed in the policies, to be put on record before it has an effect.
@@ -117,9 +120,11 @@ pub struct Directory {
     folder: Arc<Mutex<Folder>>,
     ids: Arc<dyn ProjectIds>,
     first_loads: Arc<dyn FirstLoads>,
+    history: Arc<dyn PolicyHistory>,
     clock: Arc<dyn Clock>,
-    /// Held by the one reload at a time: names of policies in force that are not noted yet.
-    reloading: tokio::sync::Mutex<Vec<Names>>,
+    settled: AtomicBool,
+    /// Held by the one reload at a time.
+    reloading: tokio::sync::Mutex<Unfinished>,
 }
 
 #[derive(Default)]
@@ -142,12 +147,15 @@ pub enum DirectoryError {
         /// Why not.
         fault: std::io::Error,
     },
-    /// The ids of its projects cannot be had.
+    /// The ids of its projects cannot be had, or what changed cannot be put on record.
     #[error(transparent)]
     Store(#[from] StoreUnavailable),
     /// A thread of the program ended where it should not.
     #[error("reading the trust policies was interrupted")]
     Interrupted,
+    /// Files are changed again and again while they are read.
+    #[error("the trust policies change faster than they can be put on record")]
+    Restless,
 }
 
 impl Snapshot {
@@ -183,12 +191,14 @@ fn locked(folder: &Mutex<Folder>) -> MutexGuard<'_, Folder> {
 }
 
 impl Directory {
-    /// Reads `folder`. A file that is broken disables its project alone, and stands in [`Self::problems`].
+    /// Reads `folder`, and puts on record what the log does not say yet. A file that is broken disables its project
+    /// alone, and stands in [`Self::problems`].
     pub async fn open(
         folder: PathBuf,
         registry: Arc<Registry>,
         ids: Arc<dyn ProjectIds>,
         first_loads: Arc<dyn FirstLoads>,
+        history: Arc<dyn PolicyHistory>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, DirectoryError> {
         let directory = Self {
@@ -196,59 +206,13 @@ impl Directory {
             folder: Arc::new(Mutex::new(Folder::new(folder, registry, Texts::LetGo))),
             ids,
             first_loads,
+            history,
             clock,
+            settled: AtomicBool::new(true),
             reloading: tokio::sync::Mutex::default(),
         };
         directory.reload().await?;
         Ok(directory)
-    }
-
-    /// Reads the files that changed since the last time. A broken file keeps its own last good version; a deleted one
-    /// takes its project with it at once. Guard rails that were tightened, or deleted, act at once too.
-    pub async fn reload(&self) -> Result<(), DirectoryError> {
-        let mut unnoted = self.reloading.lock().await;
-        let folder = self.folder.clone();
-        let scanned = tokio::task::spawn_blocking(move || locked(&folder).scan());
-        let scan = scanned.await.map_err(|_| DirectoryError::Interrupted)??;
-        if !scan.changed {
-            self.note(&mut unnoted).await;
-            return Ok(());
-        }
-        let paths = scan.policies.iter().map(|policy| policy.path().clone());
-        let ids = self.ids.ids_of(paths.collect()).await.inspect_err(|_| {
-            locked(&self.folder).scan_again();
-        })?;
-        let before = self.snapshot.swap(Arc::new(Snapshot::of(scan, ids)));
-        unnoted.extend(self.names_new_since(&before));
-        self.note(&mut unnoted).await;
-        Ok(())
-    }
-
-    /// The names without ids of policies that were not in force `before`.
-    fn names_new_since(&self, before: &Snapshot) -> Vec<Names> {
-        let now = self.snapshot.load();
-        let changed = now.by_path.values().filter(|project| {
-            let earlier = before.by_path.get(&project.path);
-            earlier.is_none_or(|earlier| !Arc::ptr_eq(&earlier.policy, &project.policy))
-        });
-        changed
-            .flat_map(|project| project.policy.names_without_ids())
-            .collect()
-    }
-
-    /// Notes the first load of names. The policies are in force already: a disk that is full keeps nobody from
-    /// tightening one. What fails is tried again with the next reload.
-    async fn note(&self, unnoted: &mut Vec<Names>) {
-        let now = self.clock.now();
-        while !unnoted.is_empty() {
-            let rest = unnoted.len().saturating_sub(NOTED_AT_ONCE);
-            let some = unnoted.get(rest..).unwrap_or_default().to_vec();
-            if let Err(fault) = self.first_loads.note_names(some, now).await {
-                tracing::warn!(%fault, names = unnoted.len(), "the first load of names was not noted");
-                return;
-            }
-            unnoted.truncate(rest);
-        }
     }
 
     /// The project that an exchange asks for, if there is one and its policy could be read.

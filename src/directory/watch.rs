@@ -15,24 +15,45 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// How often the folder is read although nothing was said.
 const SWEEP: Duration = Duration::from_secs(30);
 
+/// How often what could not be put on record is tried again. No exchange succeeds meanwhile.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// Reloads `directory` whenever its folder changes, until this future is dropped. What goes wrong is logged and tried
-/// again with the next change or sweep.
+/// again with the next change or sweep; soon, if exchanges wait for it.
 pub async fn follow(directory: Arc<Directory>) {
     let changed = Arc::new(Notify::new());
     let _watcher = watcher(&directory, changed.clone());
+    let mut said = None;
     loop {
-        if tokio::time::timeout(SWEEP, changed.notified())
+        let pause = match directory.settled() {
+            Ok(()) => SWEEP,
+            Err(_) => RETRY,
+        };
+        if tokio::time::timeout(pause, changed.notified())
             .await
             .is_ok()
         {
             tokio::time::sleep(SETTLE).await;
         }
-        match directory.reload().await {
-            Ok(()) => {}
-            Err(fault @ DirectoryError::Unreadable { .. }) => {
-                tracing::error!(%fault, "policies stay as they are");
-            }
-            Err(fault) => tracing::warn!(%fault, "policies stay as they are until the next try"),
+        let fault = directory.reload().await.err();
+        // Every second the same is said once.
+        let text = fault.as_ref().map(ToString::to_string);
+        if text != said || pause == SWEEP {
+            tell(fault, said.is_some());
+        }
+        said = text;
+    }
+}
+
+fn tell(fault: Option<DirectoryError>, failed_before: bool) {
+    match fault {
+        None if failed_before => tracing::info!("policies are read again"),
+        None => {}
+        Some(fault @ DirectoryError::Unreadable { .. }) => {
+            tracing::error!(%fault, "policies stay as they are");
+        }
+        Some(fault) => {
+            tracing::error!(%fault, "policies stay as they are, and no exchange succeeds until they are on record");
         }
     }
 }

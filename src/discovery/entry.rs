@@ -10,9 +10,10 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
 use super::KeyArchive;
+use super::archived::{Archived, Prints, prints};
 use super::fault::KeyError;
 use super::fetch::{FetchSettings, Fetcher};
-use super::flight::{self, Archived, Phase};
+use super::flight::{self, Phase};
 use super::source::KeySource;
 use super::status::{Failure, IssuerStatus};
 use crate::clock::{Clock, Seconds, UnixTime};
@@ -72,7 +73,7 @@ pub(super) struct Tries {
     failed: bool,
     count: u64,
     last_failure: Option<Failure>,
-    /// What the archive holds.
+    /// What the archive holds; none if that is not known.
     pub archived: Option<Archived>,
     /// In what the discovery document disagrees.
     pub disagreements: Vec<String>,
@@ -214,6 +215,16 @@ impl Entry {
     /// The keys of the moment, stale ones too.
     pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
         self.snapshot.load_full()
+    }
+
+    /// Whether it changes anything to believe these keys: they are not those in use, nor those that the log says are
+    /// believed.
+    pub fn changes(&self, believed: &Prints) -> bool {
+        let in_use = self.snapshot();
+        let in_use = in_use.is_some_and(|snapshot| prints(&snapshot.keys) == *believed);
+        let tries = self.tries();
+        let on_record = tries.archived.as_ref();
+        !in_use && on_record.is_none_or(|archived| archived.on_record != *believed)
     }
 
     /// Puts `snapshot` in place of the one before.

@@ -5,17 +5,12 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::ArchivedKeys;
+use super::archived::{self, Archived, Prints, prints};
 use super::entry::{Entry, Snapshot};
 use super::fault::FetchFault;
 use super::source::Fetched;
-use crate::clock::{Seconds, UnixTime};
-use crate::digest::sha256;
+use crate::clock::UnixTime;
 use crate::issuer::KeySet;
-
-/// How old the archived time of an unchanged key set may grow. After a restart keys may so be taken for older than
-/// they are by this span, never for younger.
-const ARCHIVED_AGAIN_AFTER: Seconds = Seconds(60 * 60);
 
 /// How far a try has come. Once its sender is gone, it is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,13 +21,6 @@ pub(super) enum Phase {
     Restored,
     /// The issuer has answered, or it has not: nobody waits any longer. The archive and the discovery document follow.
     Answered,
-}
-
-/// What the archive holds of one issuer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Archived {
-    digest: [u8; 32],
-    fetched: UnixTime,
 }
 
 /// Runs a try that began at `now`, after the one `before` it has ended: an issuer never sees two requests at a time.
@@ -50,31 +38,47 @@ pub(super) async fn run(
 
     let limit = entry.shared.settings.limit;
     let fetched = timeout(limit, entry.source.fetch(entry.issuer(), &entry.fetcher)).await;
-    match fetched.unwrap_or(Err(FetchFault::TooSlow(limit))) {
-        Err(fault) => {
-            let text = fault.to_string();
-            tracing::warn!(issuer = %entry.name(), address = %entry.issuer(), "no keys: {text}");
-            entry.note_failure(now, text);
-            phase.send_replace(Phase::Answered);
-        }
-        Ok(Fetched {
-            keys,
-            unusable,
-            body,
-        }) => {
-            publish(
-                &entry,
-                Snapshot {
-                    keys,
-                    unusable,
-                    fetched: now,
-                },
-            );
-            phase.send_replace(Phase::Answered);
-            archive(&entry, ArchivedKeys { body, fetched: now }).await;
-            compare(&entry).await;
-        }
+    let fetched = fetched.unwrap_or(Err(FetchFault::TooSlow(limit)));
+    let found = fetched.map_err(|fault| fault.to_string());
+    match found {
+        Ok(found) => believe(&entry, &phase, found, now).await,
+        Err(why) => fail(&entry, &phase, now, why),
     }
+}
+
+/// Ends a try that brought no keys.
+fn fail(entry: &Entry, phase: &watch::Sender<Phase>, now: UnixTime, why: String) {
+    tracing::warn!(issuer = %entry.name(), address = %entry.issuer(), "no keys: {why}");
+    entry.note_failure(now, why);
+    phase.send_replace(Phase::Answered);
+}
+
+/// Takes the keys that a try brought. No change of what is believed has an effect before it is on record: a set that
+/// cannot be put there is not used, and the one before grows old. A set that changes nothing needs no store.
+async fn believe(entry: &Entry, phase: &watch::Sender<Phase>, found: Fetched, now: UnixTime) {
+    let Fetched {
+        keys,
+        unusable,
+        body,
+    } = found;
+    let believed = prints(&keys);
+    let changes = entry.changes(&believed);
+    if changes && let Err(why) = archive(entry, &body, now, &believed).await {
+        let why = format!("its keys changed, and are not used until that is on record: {why}");
+        return fail(entry, phase, now, why);
+    }
+    let snapshot = Snapshot {
+        keys,
+        unusable,
+        fetched: now,
+    };
+    publish(entry, snapshot);
+    phase.send_replace(Phase::Answered);
+    if !changes {
+        // What is wrong with the archive is said in the status.
+        let _kept = archive(entry, &body, now, &believed).await;
+    }
+    compare(entry).await;
 }
 
 /// Waits until a try is over.
@@ -88,36 +92,51 @@ pub(super) async fn restored(mut flight: watch::Receiver<Phase>) {
     let _over = flight.wait_for(|phase| *phase != Phase::Begun).await;
 }
 
-/// Takes the last good key set from the archive if nothing is known yet.
+/// Asks the archive if it is not known what it holds, and takes the last good key set from it if none is known yet.
 async fn restore(entry: &Entry, now: UnixTime) {
+    if entry.tries().archived.is_some() {
+        return;
+    }
+    let Ok(Some((body, fetched))) = ask_archive(entry).await else {
+        return;
+    };
     if entry.source.is_local() || entry.snapshot().is_some() {
         return;
     }
-    let shared = &entry.shared;
-    let archived = match timeout(
-        shared.settings.limit,
-        shared.archive.last_good(entry.issuer()),
-    )
-    .await
-    {
-        Ok(Ok(Some(archived))) => archived,
-        Ok(Ok(None)) => return,
-        Ok(Err(fault)) => return archive_failed(entry, "read", &fault.to_string()),
-        Err(_) => return archive_failed(entry, "read", "it does not answer"),
-    };
-    match KeySet::parse(&archived.body) {
-        Ok((keys, unusable)) => {
-            entry.tries().archived = Some(Archived::of(&archived));
+    let parsed = KeySet::parse(&body);
+    let believed = parsed.as_ref().map(|(keys, _)| prints(keys));
+    // A later version may take other keys of a set than the one that archived it, or none. That is a change too.
+    let kept = archive(entry, &body, fetched, &believed.unwrap_or_default()).await;
+    match parsed {
+        Ok((keys, unusable)) if kept.is_ok() => {
             entry.publish(Snapshot {
                 keys,
                 unusable,
                 // A set from the future would be used for longer than a day.
-                fetched: archived.fetched.min(now),
+                fetched: fetched.min(now),
             });
         }
-        // A later version may take fewer keys than the one that archived them.
-        Err(fault) => archive_failed(entry, "used", &fault.to_string()),
+        Ok(_) => {}
+        Err(fault) => {
+            archive_failed(entry, "used", &fault.to_string());
+        }
     }
+}
+
+/// Learns what the archive holds, and answers the key set and when it was fetched.
+async fn ask_archive(entry: &Entry) -> Result<Option<(Vec<u8>, UnixTime)>, String> {
+    let shared = &entry.shared;
+    let limit = shared.settings.limit;
+    let kept = match timeout(limit, shared.archive.last_good(entry.issuer())).await {
+        Ok(Ok(kept)) => kept.map(archived::read),
+        Ok(Err(fault)) => return Err(archive_failed(entry, "read", &fault.to_string())),
+        Err(_) => return Err(archive_failed(entry, "read", "it does not answer")),
+    };
+    let mut tries = entry.tries();
+    tries.archive_fault = None;
+    let archived = kept.as_ref().map(|kept| kept.archived.clone());
+    tries.archived = Some(archived.unwrap_or_default());
+    Ok(kept.map(|kept| (kept.body, kept.fetched)))
 }
 
 /// Lets every exchange from here on see `snapshot`.
@@ -150,39 +169,52 @@ fn publish(entry: &Entry, snapshot: Snapshot) {
     }
 }
 
-/// Keeps a key set for the next start: at once if it changed, else so that its time is never long out of date.
-async fn archive(entry: &Entry, keys: ArchivedKeys) {
-    let archived = Archived::of(&keys);
-    let due = entry.tries().archived.is_none_or(|before| {
-        before.digest != archived.digest
-            || archived.fetched >= before.fetched.plus(ARCHIVED_AGAIN_AFTER)
-    });
-    if entry.source.is_local() || !due {
-        return;
+/// Keeps a key set for the next start, in one commit with what the log is to say of it: at once if it changes anything,
+/// else so that its time is never long out of date.
+async fn archive(
+    entry: &Entry,
+    body: &[u8],
+    fetched: UnixTime,
+    believed: &Prints,
+) -> Result<(), String> {
+    if entry.tries().archived.is_none() {
+        ask_archive(entry).await?;
+    }
+    let before = entry.tries().archived.clone().unwrap_or_default();
+    let change = archived::change(entry.issuer(), &before.on_record, believed);
+    // A second copy of a file on this machine is of no use; what the log says of it is.
+    let due = !entry.source.is_local() && before.is_outdated(body, fetched);
+    let changes = change.is_some();
+    if !changes && !due {
+        return Ok(());
     }
     let shared = &entry.shared;
-    match timeout(
-        shared.settings.limit,
-        shared
-            .archive
-            .keep(entry.issuer(), keys, None, shared.clock.now()),
-    )
-    .await
-    {
+    let keys = archived::to_keep(body, fetched, believed);
+    let now = shared.clock.now();
+    let keeping = shared.archive.keep(entry.issuer(), keys, change, now);
+    let why = match timeout(shared.settings.limit, keeping).await {
         Ok(Ok(())) => {
             let mut tries = entry.tries();
-            tries.archived = Some(archived);
+            tries.archived = Some(Archived::of(body, fetched, believed.clone()));
             tries.archive_fault = None;
+            return Ok(());
         }
-        Ok(Err(fault)) => archive_failed(entry, "written", &fault.to_string()),
-        Err(_) => archive_failed(entry, "written", "it does not answer"),
+        Ok(Err(fault)) => fault.to_string(),
+        Err(_) => "it does not answer".to_owned(),
+    };
+    if changes {
+        // What was not acknowledged may be on record all the same.
+        entry.tries().archived = None;
     }
+    Err(archive_failed(entry, "written", &why))
 }
 
-fn archive_failed(entry: &Entry, what: &str, why: &str) {
+/// Says what is wrong with the archive, in the log, in the status, and to the caller.
+fn archive_failed(entry: &Entry, what: &str, why: &str) -> String {
     let text = format!("the archive of key sets cannot be {what}: {why}");
     tracing::warn!(issuer = %entry.name(), address = %entry.issuer(), "{text}");
-    entry.tries().archive_fault = Some(text);
+    entry.tries().archive_fault = Some(text.clone());
+    text
 }
 
 /// Compares with the discovery document, and says so once if that changed something.
@@ -201,14 +233,5 @@ async fn compare(entry: &Entry) {
             tracing::warn!(issuer = %entry.name(), address = %entry.issuer(), "{text}");
         }
         tries.disagreements = disagreements;
-    }
-}
-
-impl Archived {
-    fn of(keys: &ArchivedKeys) -> Self {
-        Self {
-            digest: sha256(&keys.body),
-            fetched: keys.fetched,
-        }
     }
 }

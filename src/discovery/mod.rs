@@ -3,7 +3,11 @@
 //! [`KeyDirectory`] answers with the public keys that a registered issuer publishes under one name. What it knows is an
 //! immutable snapshot per issuer, which nobody waits for; what it does not know it asks the issuer, at most once a
 //! minute and never twice at a time.
+//!
+//! A change of what is believed is on record before it has an effect. What changes nothing needs no store: neither an
+//! issuer that is down nor a store that is down costs a key that is known.
 
+mod archived;
 mod cache;
 mod document;
 mod entry;
@@ -29,7 +33,7 @@ use crate::ledger::StoreUnavailable;
 /// A key set as it was last fetched and found good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchivedKeys {
-    /// The body, as the issuer sent it.
+    /// The body, and what the log says of it, in a form that is this room's own.
     pub body: Vec<u8>,
     /// When it was fetched.
     pub fetched: UnixTime,

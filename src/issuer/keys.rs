@@ -16,8 +16,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use openidconnect::core::{CoreJsonCurveType, CoreJsonWebKeyType, CoreJsonWebKeyUse};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::digest::sha256;
 use crate::text::on_one_line;
 
 /// A signature algorithm that a subject token may use: asymmetric, and nothing else (RFC 7518, section 3.1; RFC 8037).
@@ -90,12 +91,18 @@ impl SigningAlgorithm {
 pub struct PublicKey {
     algorithm: SigningAlgorithm,
     parsed: ParsedPublicKey,
+    thumbprint: [u8; 32],
 }
 
 impl PublicKey {
     /// The one algorithm that this key verifies.
     pub fn algorithm(&self) -> SigningAlgorithm {
         self.algorithm
+    }
+
+    /// The SHA-256 thumbprint of RFC 7638: the same for the same key, however it is written.
+    pub fn thumbprint(&self) -> &[u8; 32] {
+        &self.thumbprint
     }
 
     /// Whether `signature`, in the form of RFC 7518, section 3, is one of `message` by this key and its algorithm.
@@ -214,6 +221,12 @@ impl KeySet {
         self.by_id.get(kid)
     }
 
+    /// Every key with its name, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &PublicKey)> {
+        let named = self.by_id.iter();
+        named.flat_map(|(kid, keys)| keys.iter().map(|key| (kid.as_str(), key)))
+    }
+
     /// The names of all keys, sorted.
     pub fn ids(&self) -> Vec<&str> {
         let mut ids: Vec<&str> = self.by_id.keys().map(String::as_str).collect();
@@ -261,16 +274,25 @@ fn usable(key: &Value) -> Result<(String, PublicKey), &'static str> {
                 .ok_or("is for an algorithm that is not accepted (`alg`)")?,
         ),
     };
-    let (algorithm, parsed) = match key.kty {
+    let public = match key.kty {
         CoreJsonWebKeyType::RSA => rsa(&key, asked)?,
         CoreJsonWebKeyType::EllipticCurve => elliptic(&key)?,
         CoreJsonWebKeyType::OctetKeyPair => edwards(&key)?,
         _ => return Err("is not an asymmetric key"),
     };
-    if asked.is_some_and(|asked| asked != algorithm) {
+    if asked.is_some_and(|asked| asked != public.algorithm) {
         return Err("names an algorithm that does not belong to its type (`alg`)");
     }
-    Ok((kid, PublicKey { algorithm, parsed }))
+    Ok((kid, public))
+}
+
+/// RFC 7638, section 3: the digest of the required members in alphabetic order, which is how `serde_json` writes them.
+fn thumbprint(members: &Value) -> [u8; 32] {
+    sha256(members.to_string().as_bytes())
+}
+
+fn encoded(octets: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(octets)
 }
 
 fn octets(member: Option<&String>) -> Result<Vec<u8>, &'static str> {
@@ -280,10 +302,7 @@ fn octets(member: Option<&String>) -> Result<Vec<u8>, &'static str> {
         .map_err(|_| "has a member that is not base64url")
 }
 
-fn rsa(
-    key: &RawKey,
-    asked: Option<SigningAlgorithm>,
-) -> Result<(SigningAlgorithm, ParsedPublicKey), &'static str> {
+fn rsa(key: &RawKey, asked: Option<SigningAlgorithm>) -> Result<PublicKey, &'static str> {
     let algorithm = asked.unwrap_or(SigningAlgorithm::RS256);
     let parameters = algorithm
         .of_rsa()
@@ -324,13 +343,28 @@ fn rsa(
         e: &exponent,
     };
     let parsed = components.to_parsed_public_key(parameters);
-    Ok((algorithm, parsed.map_err(|_| "cannot be read")?))
+    let members = json!({"e": encoded(&exponent), "kty": "RSA", "n": encoded(&modulus)});
+    Ok(PublicKey {
+        algorithm,
+        parsed: parsed.map_err(|_| "cannot be read")?,
+        thumbprint: thumbprint(&members),
+    })
 }
 
-fn elliptic(key: &RawKey) -> Result<(SigningAlgorithm, ParsedPublicKey), &'static str> {
-    let (algorithm, size, curve) = match key.crv {
-        Some(CoreJsonCurveType::P256) => (SigningAlgorithm::ES256, 32, &ECDSA_P256_SHA256_FIXED),
-        Some(CoreJsonCurveType::P384) => (SigningAlgorithm::ES384, 48, &ECDSA_P384_SHA384_FIXED),
+fn elliptic(key: &RawKey) -> Result<PublicKey, &'static str> {
+    let (algorithm, crv, size, curve) = match key.crv {
+        Some(CoreJsonCurveType::P256) => (
+            SigningAlgorithm::ES256,
+            "P-256",
+            32,
+            &ECDSA_P256_SHA256_FIXED,
+        ),
+        Some(CoreJsonCurveType::P384) => (
+            SigningAlgorithm::ES384,
+            "P-384",
+            48,
+            &ECDSA_P384_SHA384_FIXED,
+        ),
         _ => return Err("is on a curve that is not accepted (`crv`)"),
     };
     let (x, y) = (octets(key.x.as_ref())?, octets(key.y.as_ref())?);
@@ -340,10 +374,15 @@ fn elliptic(key: &RawKey) -> Result<(SigningAlgorithm, ParsedPublicKey), &'stati
     // SEC 1, section 2.3.3: an uncompressed point.
     let point: Vec<u8> = [&[4_u8][..], &x, &y].concat();
     let parsed = ParsedPublicKey::new(curve, &point).map_err(|_| "is off its curve")?;
-    Ok((algorithm, parsed))
+    let members = json!({"crv": crv, "kty": "EC", "x": encoded(&x), "y": encoded(&y)});
+    Ok(PublicKey {
+        algorithm,
+        parsed,
+        thumbprint: thumbprint(&members),
+    })
 }
 
-fn edwards(key: &RawKey) -> Result<(SigningAlgorithm, ParsedPublicKey), &'static str> {
+fn edwards(key: &RawKey) -> Result<PublicKey, &'static str> {
     if key.crv != Some(CoreJsonCurveType::Ed25519) {
         return Err("is on a curve that is not accepted (`crv`)");
     }
@@ -356,7 +395,12 @@ fn edwards(key: &RawKey) -> Result<(SigningAlgorithm, ParsedPublicKey), &'static
     }
     // The library looks for the point only when it checks a signature; off the curve, none verifies.
     let parsed = ParsedPublicKey::new(&ED25519, &x).map_err(|_| "cannot be read")?;
-    Ok((SigningAlgorithm::EdDSA, parsed))
+    let members = json!({"crv": "Ed25519", "kty": "OKP", "x": encoded(&x)});
+    Ok(PublicKey {
+        algorithm: SigningAlgorithm::EdDSA,
+        parsed,
+        thumbprint: thumbprint(&members),
+    })
 }
 
 /// Whether the octets are one of the points of small order (the cofactor is 8, RFC 8032, section 5.1), zeros among them: the
@@ -377,7 +421,7 @@ fn has_small_order(x: &[u8]) -> bool {
     if let Some(last) = y.last_mut() {
         *last &= 0x7f;
     }
-    COORDINATES.contains(&URL_SAFE_NO_PAD.encode(y).as_str())
+    COORDINATES.contains(&encoded(&y).as_str())
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::key::{KeyFault, SigningKey, TokenAlgorithm};
 use super::{ProjectToken, SigningKeyStore, StoredKey, UnsignedToken};
+use crate::audit::Happening;
 use crate::clock::{Seconds, UnixTime};
 use crate::ledger::StoreUnavailable;
 use crate::seal::{KeyEncryptionKey, SealError, is_encrypted, open, seal};
@@ -91,7 +92,7 @@ impl KeyRing {
     }
 
     /// Makes the next key if there is none, and drops those whose tokens have all expired. To be called now and then;
-    /// what it changes is in the store before it is in use.
+    /// what it changes is in the store, and on record, before it is in use.
     pub async fn renew(&self, now: UnixTime) -> Result<(), RingError> {
         let mut keys: Vec<Arc<DatedKey>> = self.keys.load().iter().cloned().collect();
         // A key of another algorithm that has not signed yet will never be needed.
@@ -110,11 +111,15 @@ impl KeyRing {
         }
         let stored: Result<Vec<StoredKey>, SealError> =
             to_store.into_iter().map(|key| self.sealed(key)).collect();
+        let events = events(&added, &removed);
         self.store
-            .replace_signing_keys(stored?, removed, Vec::new(), now)
+            .replace_signing_keys(stored?, removed.clone(), events, now)
             .await?;
         for key in &added {
             tracing::info!(kid = key.key.id(), signs_from = %key.signs_from, "signing key made");
+        }
+        for kid in removed {
+            tracing::info!(kid, "signing key retired");
         }
         keys.extend(added);
         for key in &keys {
@@ -211,6 +216,20 @@ impl KeyRing {
     }
 }
 
+/// What the log says of keys that are made and keys that are gone. A key that is only sealed anew is the same key.
+fn events(made: &[Arc<DatedKey>], retired: &[String]) -> Vec<Happening> {
+    let made = made.iter().map(|key| Happening::SigningKeyMade {
+        key_id: key.key.id().to_owned(),
+        algorithm: key.key.algorithm().as_str().to_owned(),
+        signs_from_millis: key.signs_from.millis(),
+        public_key: key.key.public_jwk(),
+    });
+    let retired = retired.iter().map(|kid| Happening::SigningKeyRetired {
+        key_id: kid.clone(),
+    });
+    made.chain(retired).collect()
+}
+
 /// Takes away every key that `unneeded` names when it sees all of them, and gives back their ids.
 fn drop_keys(
     keys: &mut Vec<Arc<DatedKey>>,
@@ -258,17 +277,20 @@ mod tests {
     use futures_util::future::BoxFuture;
 
     use super::*;
-    use crate::audit::Happening;
 
     const DAY: Seconds = Seconds(24 * 60 * 60);
     const START: UnixTime = UnixTime::EPOCH;
 
     #[derive(Default)]
-    struct InMemory(Mutex<BTreeMap<String, Vec<u8>>>);
+    struct InMemory {
+        keys: Mutex<BTreeMap<String, Vec<u8>>>,
+        log: Mutex<Vec<Happening>>,
+        is_down: Mutex<bool>,
+    }
 
     impl SigningKeyStore for InMemory {
         fn signing_keys(&self) -> BoxFuture<'_, Result<Vec<StoredKey>, StoreUnavailable>> {
-            let keys = self.0.lock().unwrap();
+            let keys = self.keys.lock().unwrap();
             let keys = keys.iter().map(|(id, sealed)| StoredKey {
                 id: id.clone(),
                 sealed: sealed.clone(),
@@ -281,12 +303,16 @@ mod tests {
             &self,
             added: Vec<StoredKey>,
             removed: Vec<String>,
-            _events: Vec<Happening>,
+            events: Vec<Happening>,
             _now: UnixTime,
         ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
-            let mut keys = self.0.lock().unwrap();
+            if *self.is_down.lock().unwrap() {
+                return async { Err(StoreUnavailable("the disk is full".into())) }.boxed();
+            }
+            let mut keys = self.keys.lock().unwrap();
             keys.retain(|id, _| !removed.contains(id));
             keys.extend(added.into_iter().map(|key| (key.id, key.sealed)));
+            self.log.lock().unwrap().extend(events);
             async move { Ok(()) }.boxed()
         }
     }
@@ -373,10 +399,10 @@ mod tests {
     fn a_wrong_encryption_key_is_refused_and_changes_nothing() {
         let store = Arc::new(InMemory::default());
         open_ring(&store, Some(&[1; 32]), TokenAlgorithm::ES256, START).unwrap();
-        let before = store.0.lock().unwrap().clone();
+        let before = store.keys.lock().unwrap().clone();
         let refused = open_ring(&store, Some(&[2; 32]), TokenAlgorithm::ES256, START);
         assert!(matches!(refused, Err(RingError::Seal(SealError::WrongKey))));
-        assert_eq!(*store.0.lock().unwrap(), before);
+        assert_eq!(*store.keys.lock().unwrap(), before);
     }
 
     #[test]
@@ -386,11 +412,83 @@ mod tests {
         open_ring(&store, Some(&[1; 32]), TokenAlgorithm::ES256, START).unwrap();
         assert!(
             store
-                .0
+                .keys
                 .lock()
                 .unwrap()
                 .values()
                 .all(|sealed| is_encrypted(sealed))
         );
+    }
+
+    /// What went on record since it was last asked.
+    fn on_record(store: &InMemory) -> Vec<Happening> {
+        std::mem::take(&mut *store.log.lock().unwrap())
+    }
+
+    fn made(ring: &KeyRing, at: usize, signs_from: UnixTime) -> Happening {
+        let public_key = ring.public_set()["keys"][at].clone();
+        Happening::SigningKeyMade {
+            key_id: public_key["kid"].as_str().unwrap().to_owned(),
+            algorithm: public_key["alg"].as_str().unwrap().to_owned(),
+            signs_from_millis: signs_from.millis(),
+            public_key,
+        }
+    }
+
+    #[test]
+    fn a_key_is_on_record_with_its_public_half_when_it_is_made_and_when_it_is_gone() {
+        let store = Arc::new(InMemory::default());
+        let ring = open_ring(&store, None, TokenAlgorithm::ES256, START).unwrap();
+        let taken_over = START.plus(KEY_SIGNS_FOR);
+        let expected = [made(&ring, 0, START), made(&ring, 1, taken_over)];
+        assert_eq!(on_record(&store), expected);
+
+        let first = kids(&ring)[0].clone();
+        ring.renew(taken_over).now_or_never().unwrap().unwrap();
+        let next = made(&ring, 2, taken_over.plus(KEY_SIGNS_FOR));
+        assert_eq!(on_record(&store), [next]);
+        let over = taken_over.plus(DAY).plus(DAY);
+        ring.renew(over).now_or_never().unwrap().unwrap();
+        let retired = Happening::SigningKeyRetired { key_id: first };
+        assert_eq!(on_record(&store), [retired]);
+    }
+
+    #[test]
+    fn a_key_that_never_signed_is_retired_on_record_when_another_algorithm_takes_its_place() {
+        let store = Arc::new(InMemory::default());
+        let old = open_ring(&store, None, TokenAlgorithm::ES256, START).unwrap();
+        let unused = kids(&old)[1].clone();
+        on_record(&store);
+        let later = START.plus(DAY);
+        let ring = open_ring(&store, None, TokenAlgorithm::EdDSA, later).unwrap();
+        let retired = Happening::SigningKeyRetired { key_id: unused };
+        let expected = [made(&ring, 1, later.plus(PUBLISHED_BEFORE)), retired];
+        assert_eq!(on_record(&store), expected);
+    }
+
+    #[test]
+    fn a_restart_and_a_key_that_is_sealed_anew_leave_nothing_on_record() {
+        let store = Arc::new(InMemory::default());
+        open_ring(&store, None, TokenAlgorithm::ES256, START).unwrap();
+        on_record(&store);
+        open_ring(&store, None, TokenAlgorithm::ES256, START).unwrap();
+        open_ring(&store, Some(&[1; 32]), TokenAlgorithm::ES256, START).unwrap();
+        assert_eq!(on_record(&store), []);
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_put_on_record_is_not_used_until_it_can() {
+        let store = Arc::new(InMemory::default());
+        let ring = open_ring(&store, None, TokenAlgorithm::ES256, START).unwrap();
+        let before = kids(&ring);
+        on_record(&store);
+        *store.is_down.lock().unwrap() = true;
+        let taken_over = START.plus(KEY_SIGNS_FOR);
+        assert!(ring.renew(taken_over).now_or_never().unwrap().is_err());
+        assert_eq!(kids(&ring), before);
+        *store.is_down.lock().unwrap() = false;
+        ring.renew(taken_over).now_or_never().unwrap().unwrap();
+        assert_eq!(kids(&ring).len(), 3);
+        assert_eq!(on_record(&store).len(), 1);
     }
 }

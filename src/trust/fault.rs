@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::PolicyFile;
 use super::place::Place;
+use super::policy::digest;
 use crate::excerpt::{self, Complaint, Weight};
 
 /// How much a problem matters.
@@ -261,6 +262,11 @@ impl PolicyFault {
     /// The name of the file, as it was given to [`super::read_policy`].
     pub fn file(&self) -> &str {
         self.0.file().name()
+    }
+
+    /// `sha256:` and the digest of the file's text in hexadecimal: which version of a policy was refused.
+    pub fn digest(&self) -> String {
+        digest(self.0.file().text())
     }
 
     /// Every problem with its place, an excerpt of the file and its mend, with colours if `colour` says so.

@@ -19,6 +19,7 @@ mod court;
 mod decide;
 mod decision;
 mod describe;
+mod entries;
 mod entry;
 mod explain;
 mod fault;
@@ -46,13 +47,14 @@ pub use decide::{Limits, answer, decide, no_such_project};
 pub use decision::{
     Answer, ChangedId, Decision, Finding, FindingKind, Grant, Judgement, Refusal, Shadow, Wish,
 };
+pub use entries::entries_by_name;
 pub use explain::{Explanation, Recorded, Verdict};
 pub use fault::{PolicyFault, Problem, Report, Severity};
 pub use guard_rails::{Breach, GuardRails};
 pub use lint::{LINTS, Linter, Renamed};
 pub use pin::{Circumstances, NameState, Names, PIN_WINDOW, Pin, PinWish};
 pub use place::PolicyFile;
-pub use policy::ProjectPolicy;
+pub use policy::{ProjectPolicy, digest as digest_of};
 pub use project::{InvalidProjectPath, ProjectPath};
 pub use read::{read_guard_rails, read_policy};
 pub use schema::{guard_rails_schema, policy_schema};

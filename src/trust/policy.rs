@@ -183,6 +183,6 @@ fn organizations(questions: &[Question]) -> impl Iterator<Item = &str> {
 }
 
 /// `sha256:` and the digest of a file's text in hexadecimal.
-pub(super) fn digest(text: &str) -> String {
+pub fn digest(text: &str) -> String {
     format!("sha256:{}", hex(&sha256(text.as_bytes())))
 }

@@ -450,3 +450,20 @@ fn a_held_key_and_one_that_jsonwebtoken_builds_anew_agree_on_every_signature() {
         }
     }
 }
+
+#[test]
+fn a_key_is_known_by_the_thumbprint_of_the_standard_however_it_is_written() {
+    // The example of RFC 7638, section 3.1.
+    let example = json!({
+        "kty": "RSA", "kid": "2011-04-29", "alg": "RS256", "e": "AQAB",
+        "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw",
+    });
+    let thumbprint = |key: &Value| encoded(usable(key).unwrap().1.thumbprint());
+    let expected = json!("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+    assert_eq!(thumbprint(&example), expected);
+
+    let modulus = URL_SAFE_NO_PAD.decode(example["n"].as_str().unwrap());
+    let signed = [&[0][..], &modulus.unwrap()].concat();
+    let otherwise = with(with(example, "n", encoded(&signed)), "kid", json!("other"));
+    assert_eq!(thumbprint(&otherwise), expected);
+}
