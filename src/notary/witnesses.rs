@@ -38,13 +38,20 @@ pub enum AnswerOfWitness {
 /// How many answers one submission takes: how far the witness saw is asked for once, and may change once meanwhile.
 const MOST_ANSWERS: usize = 3;
 
+/// Whether a witness is asked again that has cosigned a checkpoint already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    OnceOnly,
+    Always,
+}
+
 impl Notary {
     /// Asks every witness whether it saw more of this log than there is, before anything new is signed: a data folder
     /// that was rolled back together with its copies is found out here. A witness that does not answer keeps nobody.
     pub async fn ask_witnesses_first(&self) {
         let last = self.last.lock().await.note.clone();
         if !last.is_empty() {
-            self.submit(&last).await;
+            self.submit(&last, Asks::Always).await;
         }
     }
 
@@ -54,13 +61,13 @@ impl Notary {
             return;
         }
         match self.checkpoint().await {
-            Ok(note) => self.submit(&note).await,
+            Ok(note) => self.submit(&note, Asks::OnceOnly).await,
             Err(fault) => tracing::warn!(%fault, "there is no checkpoint to be cosigned"),
         }
     }
 
     /// Submits a checkpoint of ours, and keeps it with the cosignatures that it gets.
-    async fn submit(&self, signed: &str) {
+    async fn submit(&self, signed: &str, asks: Asks) {
         let Ok(mut note) = Note::parse(signed) else {
             return;
         };
@@ -72,7 +79,9 @@ impl Notary {
         let kept = kept.filter(|kept| kept.text == note.text);
         let mut seen = 0;
         for witness in &self.witnesses {
-            if let Some(line) = kept.as_ref().and_then(|kept| witness.line_in(kept)) {
+            if let Some(line) = kept.as_ref().and_then(|kept| witness.line_in(kept))
+                && asks == Asks::OnceOnly
+            {
                 note.signatures.push(line);
                 continue;
             }

@@ -31,13 +31,13 @@ pub(super) async fn renamed(
         }
     })
     .await?;
-    Ok(last_seen.0.into_values().collect())
+    Ok(last_seen.0.into_values().flatten().collect())
 }
 
-/// By project, relationship and field, the name of the last job, if it differs from the policy's. Earlier ones do not
-/// matter: they may be from before the policy followed.
+/// By project, relationship and field, the name of the last job, if it differs from the policy's. Earlier ones, which come
+/// later, do not matter: they may be from before the policy followed.
 #[derive(Default)]
-struct LastSeen(HashMap<(String, String, String), Renamed>);
+struct LastSeen(HashMap<(String, String, String), Option<Renamed>>);
 
 impl LastSeen {
     fn note(&mut self, setting: &Setting, policy: &ProjectPolicy, record: &Record) {
@@ -65,11 +65,8 @@ impl LastSeen {
                     seen.relationship.clone(),
                     seen.field.clone(),
                 );
-                if label.renamed {
-                    self.0.insert(key, seen);
-                } else {
-                    self.0.remove(&key);
-                }
+                let found = label.renamed.then_some(seen);
+                self.0.entry(key).or_insert(found);
             }
         }
     }
