@@ -215,7 +215,7 @@ fn assert_unknown(keys: Keys) {
 fn assert_unreachable(keys: Keys) -> Seconds {
     match keys.unwrap_err() {
         KeyError::Unreachable { retry_after, .. } => retry_after,
-        unknown @ KeyError::Unknown { .. } => panic!("{unknown}"),
+        other => panic!("{other}"),
     }
 }
 

@@ -21,6 +21,7 @@ mod kills;
 mod ledger;
 mod lint;
 mod pins;
+mod policy_record;
 mod process;
 mod refusals;
 mod subject;
