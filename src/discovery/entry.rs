@@ -293,7 +293,8 @@ impl Entry {
     }
 
     /// Notes that the try that began at `at` brought none. Answers whether that was not said of the same try before.
-    pub fn note_failure(&self, at: UnixTime, text: String) -> bool {
+    pub fn note_failure(&self, at: UnixTime, text: &str) -> bool {
+        let text = text.to_owned();
         let mut tries = self.tries();
         tries.failed = true;
         let failure = Some(Failure { at, text });

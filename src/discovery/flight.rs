@@ -44,13 +44,13 @@ pub(super) async fn run(
     let fetched = timeout(limit, entry.source.fetch(entry.issuer(), &entry.fetcher)).await;
     match fetched.unwrap_or(Err(FetchFault::TooSlow(limit))) {
         Ok(fetched) => believe(&entry, &phase, fetched, now).await,
-        Err(fault) => fail(&entry, &phase, now, fault.to_string()),
+        Err(fault) => fail(&entry, &phase, now, &fault.to_string()),
     }
 }
 
 /// Ends a try that brought no keys.
-fn fail(entry: &Entry, phase: &watch::Sender<Phase>, now: UnixTime, why: String) {
-    if entry.note_failure(now, why.clone()) {
+fn fail(entry: &Entry, phase: &watch::Sender<Phase>, now: UnixTime, why: &str) {
+    if entry.note_failure(now, why) {
         tracing::warn!(issuer = %entry.name(), address = %entry.issuer(), "no keys: {why}");
     }
     phase.send_replace(Phase::Answered);
@@ -65,7 +65,7 @@ async fn believe(entry: &Entry, phase: &watch::Sender<Phase>, found: Fetched, at
     if changes && let Err(why) = archive(entry, &found.body, at, &believed).await {
         entry.set_unrecorded(Some((found, at)));
         let why = format!("its keys changed, and are not used until that is on record: {why}");
-        return fail(entry, phase, at, why);
+        return fail(entry, phase, at, &why);
     }
     let Fetched {
         keys,
