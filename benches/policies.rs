@@ -10,6 +10,7 @@
     reason = "a measurement says what it found, and stops at the unexpected"
 )]
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -17,7 +18,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use countersign::clock::{Seconds, SystemClock, UnixTime};
-use countersign::directory::{Audience, Directory, FirstLoads, ProjectIds, read_policies};
+use countersign::directory::{
+    Audience, Directory, FirstLoads, OnRecord, PolicyChange, PolicyHistory, ProjectIds,
+    read_policies,
+};
 use countersign::issuer::{IssuerForm, PROFILES, Registry, TrustedIssuer};
 use countersign::ledger::StoreUnavailable;
 use countersign::trust::{Limits, Linter, Names, ProjectPath};
@@ -150,6 +154,26 @@ impl FirstLoads for Nowhere {
         _: UnixTime,
     ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
         async { Ok(()) }.boxed()
+    }
+}
+
+impl PolicyHistory for Nowhere {
+    fn policies_on_record(
+        &self,
+    ) -> BoxFuture<'_, Result<HashMap<String, OnRecord>, StoreUnavailable>> {
+        async { Ok(HashMap::new()) }.boxed()
+    }
+
+    fn record_policies(
+        &self,
+        _: Vec<PolicyChange>,
+        _: UnixTime,
+    ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn policy_text(&self, _: String) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreUnavailable>> {
+        async { Ok(None) }.boxed()
     }
 }
 

@@ -5,6 +5,7 @@ mod asking;
 mod keeping;
 mod organizations;
 mod places;
+mod recording;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use serde_json::{Value, json};
 
-use countersign::audit::Happening;
+use countersign::audit::{Happening, IssuerKey};
 use countersign::clock::{FrozenClock, Seconds, UnixTime};
 use countersign::discovery::{
     ArchivedKeys, FetchSettings, IssuerStatus, KeyArchive, KeyDirectory, KeyError, SetupFault,
@@ -38,6 +39,9 @@ struct InMemory {
     sets: Mutex<HashMap<Issuer, ArchivedKeys>>,
     kept: Mutex<usize>,
     broken: Mutex<bool>,
+    /// Whether what fails is on the disk all the same.
+    fails_late: Mutex<bool>,
+    log: Mutex<Vec<Happening>>,
 }
 
 impl InMemory {
@@ -50,6 +54,10 @@ impl InMemory {
 
     fn kept(&self) -> usize {
         *self.kept.lock().unwrap()
+    }
+
+    fn breaks(&self, broken: bool) {
+        *self.broken.lock().unwrap() = broken;
     }
 }
 
@@ -67,13 +75,14 @@ impl KeyArchive for InMemory {
         &self,
         issuer: &Issuer,
         keys: ArchivedKeys,
-        _: Option<Happening>,
+        change: Option<Happening>,
         _: UnixTime,
     ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
         let outcome = self.check();
-        if outcome.is_ok() {
+        if outcome.is_ok() || *self.fails_late.lock().unwrap() {
             self.sets.lock().unwrap().insert(issuer.clone(), keys);
             *self.kept.lock().unwrap() += 1;
+            self.log.lock().unwrap().extend(change);
         }
         Box::pin(async move { outcome })
     }
@@ -206,7 +215,7 @@ fn assert_unknown(keys: Keys) {
 fn assert_unreachable(keys: Keys) -> Seconds {
     match keys.unwrap_err() {
         KeyError::Unreachable { retry_after, .. } => retry_after,
-        unknown @ KeyError::Unknown { .. } => panic!("{unknown}"),
+        other => panic!("{other}"),
     }
 }
 

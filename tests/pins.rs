@@ -1,5 +1,6 @@
 //! Names without ids: the first use pins them, and whoever has registered the name since is not let in.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -293,7 +294,7 @@ async fn a_buildkite_job_that_leaves_a_pinned_id_out_is_told_which_claim_to_ask_
 }
 
 #[tokio::test]
-async fn a_full_disk_keeps_nobody_from_changing_a_policy_and_its_names_are_noted_later() {
+async fn on_a_full_disk_no_policy_changes_and_nobody_is_let_in_by_the_one_before() {
     let free = Arc::new(AtomicU64::new(1 << 30));
     let settings = Settings {
         store: Options {
@@ -311,16 +312,21 @@ async fn a_full_disk_keeps_nobody_from_changing_a_policy_and_its_names_are_noted
         service.exchange(&token, "acme/api").await.reason()
     };
     let ledger = &service.parts.service.exchange.ledger;
+    assert_eq!(push().await, "");
     free.store(0, Ordering::SeqCst);
-    let stricter = BY_NAME.replace("refs/heads/main", "refs/heads/stable");
-    service.policy("acme/api", &stricter).await;
-    assert_eq!(push().await, "not-trusted");
-    service.policy("acme/api", BY_NAME).await;
+    let directory = &service.parts.service.exchange.directory;
+    fs::write(
+        service.folder.path().join("trust-policies/acme/api.toml"),
+        BY_NAME,
+    )
+    .unwrap();
+    assert!(directory.reload().await.is_err());
+    assert!(directory.settled().is_err());
     assert_eq!(push().await, "store-unavailable");
     assert!(ledger.pins(None).await.unwrap().is_empty());
 
     free.store(1 << 30, Ordering::SeqCst);
-    let directory = &service.parts.service.exchange.directory;
+    assert_eq!(push().await, "store-unavailable", "it is not on record yet");
     directory.reload().await.unwrap();
     assert_eq!(ledger.pins(None).await.unwrap().len(), 1);
     assert_eq!(push().await, "");

@@ -23,6 +23,7 @@ mod lint;
 mod long_log;
 mod notary;
 mod pins;
+mod policy_record;
 mod process;
 mod refusals;
 mod subject;

@@ -15,7 +15,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign::audit::Happening;
 use countersign::audit::{DecisionId, Event, EventId, Record};
 use countersign::clock::{FrozenClock, UnixTime};
-use countersign::directory::{Directory, FirstLoads, ProjectIds};
+use countersign::directory::{
+    Directory, FirstLoads, OnRecord, PolicyChange, PolicyHistory, ProjectIds,
+};
 use countersign::discovery::{ArchivedKeys, FetchSettings, KeyArchive, KeyDirectory};
 use countersign::exchange::Exchange;
 use countersign::issuer::{Issuer, IssuerForm, Registry, TrustedIssuer, profile_named};
@@ -169,6 +171,7 @@ pub async fn exchange(ci: &Ci, ledger: Arc<Nowhere>) -> Exchange {
         registry.clone(),
         ledger.clone(),
         ledger.clone(),
+        ledger.clone(),
         clock.clone(),
     );
     Exchange {
@@ -203,7 +206,10 @@ pub struct Nowhere {
 impl Ledger for Nowhere {
     fn spend(&self, _: Spend, record: Record) -> BoxFuture<'_, Result<Spent, StoreUnavailable>> {
         let _ = self.seen.set(record);
-        answer(Spent::Nth(1))
+        answer(Spent::Nth {
+            number: 1,
+            index: 0,
+        })
     }
 
     fn record_denial(&self, denial: Denial) -> BoxFuture<'_, Result<DecisionId, StoreUnavailable>> {
@@ -221,24 +227,6 @@ impl Ledger for Nowhere {
 
     fn decision(&self, _: DecisionId) -> BoxFuture<'_, Result<Option<Record>, StoreUnavailable>> {
         answer(None)
-    }
-
-    fn decisions_since(
-        &self,
-        _: UnixTime,
-        _: Option<DecisionId>,
-        _: usize,
-    ) -> BoxFuture<'_, Result<Vec<Record>, StoreUnavailable>> {
-        answer(Vec::new())
-    }
-
-    fn events_since(
-        &self,
-        _: UnixTime,
-        _: Option<EventId>,
-        _: usize,
-    ) -> BoxFuture<'_, Result<Vec<Event>, StoreUnavailable>> {
-        answer(Vec::new())
     }
 
     fn name_states(
@@ -285,6 +273,26 @@ impl FirstLoads for Nowhere {
         _: UnixTime,
     ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
         answer(())
+    }
+}
+
+impl PolicyHistory for Nowhere {
+    fn policies_on_record(
+        &self,
+    ) -> BoxFuture<'_, Result<HashMap<String, OnRecord>, StoreUnavailable>> {
+        answer(HashMap::new())
+    }
+
+    fn record_policies(
+        &self,
+        _: Vec<PolicyChange>,
+        _: UnixTime,
+    ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
+        answer(())
+    }
+
+    fn policy_text(&self, _: String) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreUnavailable>> {
+        answer(None)
     }
 }
 

@@ -99,7 +99,7 @@ pub enum Happening {
         /// The digest of the file; none if it cannot be read.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         digest: Option<String>,
-        /// What is wrong with it.
+        /// What is wrong with it, in one line; if nothing of it is in force, also what that means.
         message: String,
         /// The digest of what stays in force; none if nothing is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -136,7 +136,7 @@ pub enum Happening {
         /// Its public half as a JWK (RFC 7517).
         public_key: Value,
     },
-    /// A key that signed project tokens is gone: none of its tokens is about any more.
+    /// A key for project tokens is gone: none of its tokens is about any more, or it never signed one.
     SigningKeyRetired {
         /// Its `kid`.
         key_id: String,
@@ -187,13 +187,14 @@ pub struct PolicyLoaded {
     /// The digest of what was in force before; none if nothing was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
-    /// The names of entries that were not there before.
+    /// The entries that were not there before, by kind and name: `trust release`, `deny no pushes`, and `require 1` for the
+    /// first without a name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub added: Vec<String>,
-    /// The names of entries that are gone.
+    /// Those that are gone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<String>,
-    /// The names of entries that say something else.
+    /// Those that say something else: a key or value of them differs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<String>,
 }
@@ -203,7 +204,8 @@ pub struct PolicyLoaded {
 pub struct IssuerKey {
     /// Its `kid`.
     pub key_id: String,
-    /// SHA-256 of the public key, in hexadecimal.
+    /// SHA-256 of the public key, in hexadecimal: its thumbprint (RFC 7638), so that it can be computed from the set that
+    /// the issuer publishes.
     pub sha256: String,
 }
 

@@ -8,6 +8,7 @@ mod fake_ci;
 pub mod ledger_access;
 mod logging;
 mod policy;
+pub mod record_configuration;
 mod serve;
 
 use std::process::ExitCode;

@@ -8,6 +8,7 @@ mod check;
 mod environment;
 mod issuers;
 mod raw;
+mod summary;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -120,7 +120,7 @@ impl FileChange {
 
     /// The change with its entry for the log. `text` is the file as it stands, and `before` the text of
     /// [`Self::compared_with`].
-    pub fn to_record(
+    pub fn into_record(
         self,
         text: Option<Vec<u8>>,
         before: Option<&[u8]>,

@@ -261,3 +261,6 @@ impl Directory {
         self.len() == 0
     }
 }
+
+#[cfg(test)]
+mod tests;

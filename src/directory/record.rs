@@ -145,7 +145,7 @@ impl Directory {
         }
         let changes = tokio::task::spawn_blocking(move || {
             let each = complete.into_iter();
-            each.map(|(change, text, before, id)| change.to_record(text, before.as_deref(), id))
+            each.map(|(change, text, before, id)| change.into_record(text, before.as_deref(), id))
                 .collect::<Vec<PolicyChange>>()
         });
         let changes = changes.await.map_err(|_| DirectoryError::Interrupted)?;
@@ -185,9 +185,10 @@ impl Directory {
                 continue;
             }
             let FileProblem { file, message, .. } = problem;
-            match &problem.fault {
-                Some(fault) => tracing::error!(file, "refused\n{}", fault.render(false)),
-                None => tracing::error!(file, "{message}"),
+            if let Some(fault) = &problem.fault {
+                tracing::error!(file, "refused\n{}", fault.render(false));
+            } else {
+                tracing::error!(file, "{message}");
             }
         }
         let known: HashSet<&SwitchedOff> = before.switched_off.iter().collect();

@@ -3,7 +3,7 @@
 //! A known key is read from an immutable snapshot. Who asks for an unknown one begins a try or joins the one that is
 //! under way ([`super::flight`]); the mutex below is held for a few instructions and never while anybody waits.
 
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -14,7 +14,7 @@ use super::archived::{Archived, Prints, prints};
 use super::fault::KeyError;
 use super::fetch::{FetchSettings, Fetcher};
 use super::flight::{self, Phase};
-use super::source::KeySource;
+use super::source::{Fetched, KeySource};
 use super::status::{Failure, IssuerStatus};
 use crate::clock::{Clock, Seconds, UnixTime};
 use crate::issuer::{Issuer, KeySet, PublicKey, TrustedIssuer, UnusableKey};
@@ -49,6 +49,8 @@ pub(super) struct Entry {
     /// When a key was last asked for, in milliseconds since the epoch.
     used: AtomicI64,
     waiting: AtomicUsize,
+    /// Whether there is a set that could not be put on record, see [`Tries::unrecorded`].
+    is_behind: AtomicBool,
     tries: Mutex<Tries>,
 }
 
@@ -79,6 +81,18 @@ pub(super) struct Tries {
     pub disagreements: Vec<String>,
     /// Why the archive could not be read or written.
     pub archive_fault: Option<String>,
+    /// The set that was fetched last and could not be put on record, and when its try began.
+    unrecorded: Option<(Fetched, UnixTime)>,
+    /// When the use of a known key last caused a try to put that set on record.
+    caught_up: Option<UnixTime>,
+}
+
+/// What a try is for.
+pub(super) enum Errand {
+    /// To ask the issuer.
+    Ask,
+    /// To put on record what an earlier one brought. The issuer is not asked again.
+    Record(Fetched, UnixTime),
 }
 
 /// What one who needs an unknown key may do.
@@ -108,6 +122,7 @@ impl Entry {
             snapshot: ArcSwapOption::empty(),
             used: AtomicI64::new(i64::MIN),
             waiting: AtomicUsize::new(0),
+            is_behind: AtomicBool::new(false),
             tries: Mutex::default(),
         })
     }
@@ -133,6 +148,9 @@ impl Entry {
     pub async fn keys(self: &Arc<Self>, kid: &str) -> Result<Arc<[PublicKey]>, KeyError> {
         let now = self.shared.clock.now();
         if let Some(keys) = self.known(kid, now) {
+            if self.is_behind.load(Ordering::Relaxed) {
+                self.catch_up(now);
+            }
             return Ok(keys);
         }
         self.mark_used(now);
@@ -172,6 +190,7 @@ impl Entry {
         let mut tries = self.tries();
         match tries.unanswered() {
             Some(flight) => Asked::Wait(flight),
+            None if tries.unrecorded.is_some() => Asked::Wait(self.begin(&mut tries, now)),
             None if tries.rests(now) > Seconds(0) => Asked::TooSoon,
             None => Asked::Wait(self.begin(&mut tries, now)),
         }
@@ -183,20 +202,56 @@ impl Entry {
         let mut tries = self.tries();
         match tries.unanswered() {
             Some(flight) => flight,
-            None => self.begin(&mut tries, now),
+            None => self.send(&mut tries, Errand::Ask, now),
         }
     }
 
-    /// Begins a try, in a task of its own: it ends whoever goes away meanwhile.
+    /// Tries again to put a set on record, unless that was tried within the second. Nobody waits for it.
+    fn catch_up(self: &Arc<Self>, now: UnixTime) {
+        let mut tries = self.tries();
+        // A clock that was put back is believed.
+        let last = tries.caught_up.filter(|at| *at <= now);
+        let rests = last.is_some_and(|at| now < at.plus(Seconds(1)));
+        if tries.unanswered().is_none() && tries.unrecorded.is_some() && !rests {
+            tries.caught_up = Some(now);
+            self.begin(&mut tries, now);
+        }
+    }
+
+    /// Begins a try: with a set that is not on record yet if there is one, else with a question to the issuer.
     fn begin(self: &Arc<Self>, tries: &mut Tries, now: UnixTime) -> watch::Receiver<Phase> {
+        let errand = match tries.unrecorded.take() {
+            Some((fetched, at)) => Errand::Record(fetched, at),
+            None => Errand::Ask,
+        };
+        self.send(tries, errand, now)
+    }
+
+    /// Sends somebody off, in a task of its own: it ends whoever goes away meanwhile.
+    fn send(
+        self: &Arc<Self>,
+        tries: &mut Tries,
+        errand: Errand,
+        now: UnixTime,
+    ) -> watch::Receiver<Phase> {
         let (phase, flight) = watch::channel(Phase::Begun);
         let before = tries.flight.replace(flight.clone());
-        tries.began = Some(now);
+        if matches!(errand, Errand::Ask) {
+            tries.began = Some(now);
+            tries.count += 1;
+        }
         tries.succeeded = false;
         tries.failed = false;
-        tries.count += 1;
-        tokio::spawn(flight::run(self.clone(), phase, before, now));
+        tokio::spawn(flight::run(self.clone(), phase, before, errand, now));
         flight
+    }
+
+    /// Notes that the set which a try brought at `at` could not be put on record, or that there is no such set any more.
+    pub fn set_unrecorded(&self, unrecorded: Option<(Fetched, UnixTime)>) {
+        let mut tries = self.tries();
+        self.is_behind
+            .store(unrecorded.is_some(), Ordering::Relaxed);
+        tries.unrecorded = unrecorded;
     }
 
     /// Whether the background asks this issuer: it is configured, or was used within a day.
@@ -237,11 +292,23 @@ impl Entry {
         self.tries().succeeded = true;
     }
 
-    /// Notes that the try that began at `at` brought none.
-    pub fn note_failure(&self, at: UnixTime, text: String) {
+    /// Notes that the try that began at `at` brought none. Answers whether that was not said of the same try before.
+    pub fn note_failure(&self, at: UnixTime, text: &str) -> bool {
+        let text = text.to_owned();
         let mut tries = self.tries();
         tries.failed = true;
-        tries.last_failure = Some(Failure { at, text });
+        let failure = Some(Failure { at, text });
+        let is_news = tries.last_failure != failure;
+        tries.last_failure = failure;
+        is_news
+    }
+
+    /// Notes why the archive could not be read or written. Answers whether that is news.
+    pub fn note_archive_fault(&self, text: &str) -> bool {
+        let mut tries = self.tries();
+        let is_news = tries.archive_fault.as_deref() != Some(text);
+        tries.archive_fault = Some(text.to_owned());
+        is_news
     }
 
     pub fn tries(&self) -> MutexGuard<'_, Tries> {
@@ -251,10 +318,15 @@ impl Entry {
 
     /// What is said of a key that the last try did not bring.
     fn verdict(&self, kid: &str, now: UnixTime) -> KeyError {
-        let (succeeded, rests) = {
+        let (succeeded, is_behind, rests) = {
             let tries = self.tries();
-            (tries.succeeded, tries.rests(now))
+            let is_behind = tries.unrecorded.is_some();
+            (tries.succeeded, is_behind, tries.rests(now))
         };
+        if is_behind {
+            let issuer = self.issuer.clone();
+            return KeyError::NotOnRecord { issuer };
+        }
         if !succeeded {
             return self.unreachable(rests);
         }

@@ -31,6 +31,12 @@ pub enum KeyError {
         /// When another try can bring something new; at least a second.
         retry_after: Seconds,
     },
+    /// The issuer has other keys than before, and the store could not put that on record.
+    #[error("the keys of the issuer `{issuer}` changed, and that could not be put on record")]
+    NotOnRecord {
+        /// The concrete issuer.
+        issuer: Issuer,
+    },
 }
 
 fn because(why: Option<&'static str>) -> String {

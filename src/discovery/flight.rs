@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::archived::{self, Archived, Prints, prints};
-use super::entry::{Entry, Snapshot};
+use super::entry::{Entry, Errand, Snapshot};
 use super::fault::FetchFault;
 use super::source::Fetched;
 use crate::clock::UnixTime;
@@ -28,6 +28,7 @@ pub(super) async fn run(
     entry: Arc<Entry>,
     phase: watch::Sender<Phase>,
     before: Option<watch::Receiver<Phase>>,
+    errand: Errand,
     now: UnixTime,
 ) {
     if let Some(before) = before {
@@ -36,47 +37,52 @@ pub(super) async fn run(
     restore(&entry, now).await;
     phase.send_replace(Phase::Restored);
 
+    if let Errand::Record(fetched, at) = errand {
+        return believe(&entry, &phase, fetched, at).await;
+    }
     let limit = entry.shared.settings.limit;
     let fetched = timeout(limit, entry.source.fetch(entry.issuer(), &entry.fetcher)).await;
-    let fetched = fetched.unwrap_or(Err(FetchFault::TooSlow(limit)));
-    let found = fetched.map_err(|fault| fault.to_string());
-    match found {
-        Ok(found) => believe(&entry, &phase, found, now).await,
-        Err(why) => fail(&entry, &phase, now, why),
+    match fetched.unwrap_or(Err(FetchFault::TooSlow(limit))) {
+        Ok(fetched) => believe(&entry, &phase, fetched, now).await,
+        Err(fault) => fail(&entry, &phase, now, &fault.to_string()),
     }
 }
 
 /// Ends a try that brought no keys.
-fn fail(entry: &Entry, phase: &watch::Sender<Phase>, now: UnixTime, why: String) {
-    tracing::warn!(issuer = %entry.name(), address = %entry.issuer(), "no keys: {why}");
-    entry.note_failure(now, why);
+fn fail(entry: &Entry, phase: &watch::Sender<Phase>, now: UnixTime, why: &str) {
+    if entry.note_failure(now, why) {
+        tracing::warn!(issuer = %entry.name(), address = %entry.issuer(), "no keys: {why}");
+    }
     phase.send_replace(Phase::Answered);
 }
 
-/// Takes the keys that a try brought. No change of what is believed has an effect before it is on record: a set that
-/// cannot be put there is not used, and the one before grows old. A set that changes nothing needs no store.
-async fn believe(entry: &Entry, phase: &watch::Sender<Phase>, found: Fetched, now: UnixTime) {
+/// Takes the keys that a try brought which began at `at`. No change of what is believed has an effect before it is on
+/// record: a set that cannot be put there is not used, but kept, so that the issuer need not be asked again; the one before
+/// grows old. A set that changes nothing needs no store.
+async fn believe(entry: &Entry, phase: &watch::Sender<Phase>, found: Fetched, at: UnixTime) {
+    let believed = prints(&found.keys);
+    let changes = entry.changes(&believed);
+    if changes && let Err(why) = archive(entry, &found.body, at, &believed).await {
+        entry.set_unrecorded(Some((found, at)));
+        let why = format!("its keys changed, and are not used until that is on record: {why}");
+        return fail(entry, phase, at, &why);
+    }
     let Fetched {
         keys,
         unusable,
         body,
     } = found;
-    let believed = prints(&keys);
-    let changes = entry.changes(&believed);
-    if changes && let Err(why) = archive(entry, &body, now, &believed).await {
-        let why = format!("its keys changed, and are not used until that is on record: {why}");
-        return fail(entry, phase, now, why);
-    }
     let snapshot = Snapshot {
         keys,
         unusable,
-        fetched: now,
+        fetched: at,
     };
     publish(entry, snapshot);
+    entry.set_unrecorded(None);
     phase.send_replace(Phase::Answered);
     if !changes {
         // What is wrong with the archive is said in the status.
-        let _kept = archive(entry, &body, now, &believed).await;
+        let _kept = archive(entry, &body, at, &believed).await;
     }
     compare(entry).await;
 }
@@ -212,8 +218,9 @@ async fn archive(
 /// Says what is wrong with the archive, in the log, in the status, and to the caller.
 fn archive_failed(entry: &Entry, what: &str, why: &str) -> String {
     let text = format!("the archive of key sets cannot be {what}: {why}");
-    tracing::warn!(issuer = %entry.name(), address = %entry.issuer(), "{text}");
-    entry.tries().archive_fault = Some(text.clone());
+    if entry.note_archive_fault(&text) {
+        tracing::warn!(issuer = %entry.name(), address = %entry.issuer(), "{text}");
+    }
     text
 }
 

@@ -94,6 +94,7 @@ impl ExchangeError {
                 issuer: trusted.name.to_string(),
                 retry_after: *retry_after,
             },
+            KeyError::NotOnRecord { .. } => StoreUnavailable(fault.to_string()).into(),
         }
     }
 }

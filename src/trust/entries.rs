@@ -19,12 +19,11 @@ pub fn entries_by_name(text: &str) -> BTreeMap<String, [u8; 32]> {
         let entries = file.get(kind).and_then(Value::as_array);
         let mut unnamed = 0;
         for entry in entries.into_iter().flatten() {
-            let name = match entry.get("name").and_then(Value::as_str) {
-                Some(name) => format!("{kind} {name}"),
-                None => {
-                    unnamed += 1;
-                    format!("{kind} {unnamed}")
-                }
+            let name = if let Some(name) = entry.get("name").and_then(Value::as_str) {
+                format!("{kind} {name}")
+            } else {
+                unnamed += 1;
+                format!("{kind} {unnamed}")
             };
             // Keys are sorted in a table. Entries that share a name are told apart from others as one.
             let before = found.get(&name).copied().unwrap_or_default();

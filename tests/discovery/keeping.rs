@@ -118,9 +118,11 @@ async fn an_archive_that_fails_is_a_warning_and_no_outage() {
     let issuer = FakeIssuer::start();
     issuer.answers(KEYS, set(&["a"]));
     let world = World::of(&issuer);
-    *world.archive.broken.lock().unwrap() = true;
-    assert!(world.keys("a").await.is_ok());
     world.directory.refresh().await;
+    world.archive.breaks(true);
+    world.clock.advance(DAY);
+    world.directory.refresh().await;
+    assert!(world.keys("a").await.is_ok());
     let warnings = world.status().warnings;
     assert!(
         warnings
@@ -129,9 +131,9 @@ async fn an_archive_that_fails_is_a_warning_and_no_outage() {
         "{warnings:?}"
     );
 
-    *world.archive.broken.lock().unwrap() = false;
+    world.archive.breaks(false);
     world.directory.refresh().await;
-    assert_eq!(world.archive.kept(), 1);
+    assert_eq!(world.archive.kept(), 2);
     let warnings = world.status().warnings;
     assert!(
         !warnings.iter().any(|text| text.contains("archive")),

@@ -1,0 +1,63 @@
+//! Puts on record with which configuration the service runs.
+
+use serde::Deserialize;
+
+use crate::audit::{Filter, Happening};
+use crate::clock::UnixTime;
+use crate::config::Config;
+use crate::digest::{hex, sha256};
+use crate::ledger::{AuditLog, StoreUnavailable};
+
+/// What the log said of a configuration last. Its settings may be withheld, and deleted since.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+struct Said {
+    program: String,
+    digest: String,
+}
+
+/// Says in the log with which configuration and version this program runs, unless the last entry of its kind says so
+/// already. Durable when this returns; to be called before anything is done by the configuration that others see.
+pub async fn record_configuration(
+    config: &Config,
+    log: &dyn AuditLog,
+    now: UnixTime,
+) -> Result<(), StoreUnavailable> {
+    let settings = config.on_record();
+    let program = env!("CARGO_PKG_VERSION").to_owned();
+    let digest = hex(&sha256(settings.to_string().as_bytes()));
+    let before = last_said(log).await?;
+    if before
+        .as_ref()
+        .is_some_and(|before| before.digest == digest && before.program == program)
+    {
+        return Ok(());
+    }
+    let loaded = Happening::ConfigurationLoaded {
+        program,
+        digest,
+        before: before.map(|before| before.digest),
+        settings,
+    };
+    log.append(vec![loaded], now).await.map(|_| ())
+}
+
+async fn last_said(log: &dyn AuditLog) -> Result<Option<Said>, StoreUnavailable> {
+    let filter = Filter {
+        kind: Some("configuration-loaded".to_owned()),
+        ..Filter::default()
+    };
+    let mut before = None;
+    loop {
+        let page = log.search(filter.clone(), before, 1).await?;
+        if let Some(entry) = page.entries.first() {
+            let said = serde_json::from_slice(&entry.leaf);
+            return said
+                .map(Some)
+                .map_err(|fault| StoreUnavailable(format!("entry {}: {fault}", entry.index)));
+        }
+        before = page.next;
+        if before.is_none() {
+            return Ok(None);
+        }
+    }
+}
