@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::facts::{Facts, Marks};
 use super::{Event, Record, tree};
@@ -18,9 +18,12 @@ use crate::digest::sha256_of;
 /// The longest leaf, in octets: what fits a length of two octets (C2SP tlog-tiles, "Log entries").
 pub const LONGEST_LEAF: usize = 65_535;
 
-/// Members whose JSON is longer than this, in octets, are withheld too, so that every leaf stays far below
+/// Members of a record whose JSON is longer than this, in octets, are withheld too, so that its leaf stays far below
 /// [`LONGEST_LEAF`].
 const LONGEST_MEMBER: usize = 4096;
+
+/// How long an event may be, in octets, before its longest members are withheld.
+const LONGEST_EVENT: usize = 48 * 1024;
 
 /// The length of a salt, in octets.
 const SALT: usize = 16;
@@ -121,25 +124,17 @@ impl Sealed {
         Self::written(serde_json::to_vec(&record)?, withheld, marks)
     }
 
-    /// Seals an event.
+    /// Seals an event. Nothing in one is personal; only what makes it too long for a leaf is withheld.
     pub fn of_event(event: Event) -> Result<Self, Unsealable> {
         let marks = Facts::of_event(&event).marks();
         let mut value = serde_json::to_value(event)?;
-        let mut held = Held::new();
         let mut digests = BTreeMap::new();
+        let mut withheld = Vec::new();
         if let Some(members) = value.as_object_mut() {
-            let long = members
-                .iter()
-                .filter(|(_, value)| length(value) > LONGEST_MEMBER);
-            let long: Vec<String> = long.map(|(name, _)| name.clone()).collect();
-            for name in long {
-                let value = members.remove(&name).unwrap_or_default();
-                held.insert(format!("/{}", escaped(&name)), value.to_string());
+            withheld = salted(longest_of(members), &mut digests)?;
+            if !digests.is_empty() {
+                members.insert("withheld".into(), serde_json::to_value(digests)?);
             }
-        }
-        let withheld = salted(held, &mut digests)?;
-        if let Some(members) = value.as_object_mut().filter(|_| !digests.is_empty()) {
-            members.insert("withheld".into(), serde_json::to_value(digests)?);
         }
         Self::written(serde_json::to_vec(&value)?, withheld, marks)
     }
@@ -168,6 +163,25 @@ fn hold_text(
         held.insert(place.into(), serde_json::to_string(&value)?);
     }
     Ok(())
+}
+
+/// Takes the longest members out of an event until the rest is no longer than [`LONGEST_EVENT`].
+fn longest_of(members: &mut Map<String, Value>) -> Held {
+    let mut lengths: Vec<(usize, String)> = members
+        .iter()
+        .map(|(name, value)| (value.to_string().len() + name.len(), name.clone()))
+        .collect();
+    lengths.sort_unstable();
+    let mut held = Held::new();
+    let mut whole: usize = lengths.iter().map(|(length, _)| length).sum();
+    while whole > LONGEST_EVENT
+        && let Some((length, name)) = lengths.pop()
+    {
+        whole -= length;
+        let value = members.remove(&name).unwrap_or_default();
+        held.insert(format!("/{}", escaped(&name)), value.to_string());
+    }
+    held
 }
 
 /// Gives each value a salt, notes their digests, and answers the JSON that is kept beside the log.
@@ -211,7 +225,7 @@ fn escaped(name: &str) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use serde_json::{Map, json};
+    use serde_json::json;
 
     use super::*;
     use crate::audit::{Explanation, Happening, LoggedEntry, Outcome, RecordedClaims, restore};
@@ -395,6 +409,12 @@ mod tests {
         assert_eq!(restored["message"], "x".repeat(100_000));
         let back: Event = serde_json::from_value(restored).unwrap();
         assert_eq!((back.event_id, back.what), (event.event_id, event.what));
+        let shorter = Happening::PolicyRemoved {
+            file: "x".repeat(20_000),
+            before: None,
+        };
+        let sealed = Sealed::of_event(Event::new(shorter, UnixTime::from_seconds(1))).unwrap();
+        assert!(sealed.withheld.is_empty(), "what fits stays in the leaf");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::descriptors;
+use super::record_configuration::record_configuration;
 use crate::client::WitnessClient;
 use crate::clock::{Clock, Seconds};
 use crate::config::{Config, InvalidAuditToken, StoreLocation, Tiles};
@@ -13,7 +14,7 @@ use crate::discovery::{FetchSettings, KeyDirectory, SetupFault};
 use crate::exchange::Exchange;
 use crate::http::{AuditAccess, FailureLimit, Patience, Service};
 use crate::issuer::Registry;
-use crate::ledger::DenialAllowance;
+use crate::ledger::{DenialAllowance, StoreUnavailable};
 use crate::notary::{self, Notary, NotaryError, Witness};
 use crate::project_token::{KeyEncryptionKey, KeyRing, RingError, SealError};
 use crate::store::{EmbeddedStore, OpenError, Options};
@@ -70,6 +71,9 @@ pub enum AssembleError {
     /// Our signing keys.
     #[error(transparent)]
     Ring(#[from] RingError),
+    /// The log cannot be written.
+    #[error(transparent)]
+    Log(#[from] StoreUnavailable),
     /// What signs the log.
     #[error(transparent)]
     Notary(#[from] NotaryError),
@@ -101,6 +105,7 @@ pub async fn assemble_with(
     // First of all: a data folder that was rolled back must not serve.
     let notary = Notary::open(shared.clone(), &*clock, signing(config)?).await?;
     notary.ask_witnesses_first().await;
+    record_configuration(config, &store, clock.now()).await?;
 
     let token = &config.token;
     let ring = KeyRing::open(

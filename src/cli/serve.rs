@@ -46,9 +46,10 @@ pub(super) async fn run(arguments: &ServeArgs) -> u8 {
         Err(fault) => {
             tracing::error!("{fault}");
             match fault {
-                AssembleError::Store(_) | AssembleError::Ring(_) | AssembleError::Notary(_) => {
-                    UNAVAILABLE
-                }
+                AssembleError::Store(_)
+                | AssembleError::Ring(_)
+                | AssembleError::Log(_)
+                | AssembleError::Notary(_) => UNAVAILABLE,
                 _ => USAGE,
             }
         }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 use url::Url;
 
+use super::audit::{AuditSettings, Tiles, TokenSource, Witness};
 use super::{Config, RateLimit, StoreLocation, TokenSettings};
 use crate::issuer::TrustedIssuer;
 
@@ -20,7 +21,7 @@ impl Config {
             trusted_proxies,
             store: StoreLocation::Embedded(data),
             token,
-            recorded_denials_per_hour,
+            audit,
             rate_limit:
                 RateLimit {
                     failures_per_minute,
@@ -54,11 +55,42 @@ impl Config {
                 "maximum-lifetime": maximum_lifetime.to_string(),
                 "key-encryption-file": key_encryption_file.as_ref().map(|file| file.to_string_lossy()),
             },
-            "audit": {"recorded-denials-per-hour": recorded_denials_per_hour},
+            "audit": of_the_log(audit),
             "rate-limit": {"failures-per-minute": failures_per_minute, "burst": burst},
             "issuer": issuers.into_iter().map(issuer).collect::<Vec<_>>(),
         })
     }
+}
+
+/// How the log is kept and who reads it, without the tokens.
+fn of_the_log(audit: &AuditSettings) -> Value {
+    let AuditSettings {
+        tiles,
+        tokens,
+        checkpoint_copy,
+        personal_values,
+        witnesses,
+        recorded_denials_per_hour,
+    } = audit;
+    let files = tokens.iter().filter_map(|token| match token {
+        TokenSource::File(file) => Some(file.to_string_lossy()),
+        TokenSource::Sha256(_) => None,
+    });
+    let witnesses = witnesses
+        .iter()
+        .map(|Witness { key, url }| json!({"key": key.to_string(), "url": without_secrets(url)}));
+    json!({
+        "tiles": match tiles {
+            Tiles::Public => "public",
+            Tiles::Auditors => "auditors",
+        },
+        "tokens": tokens.len(),
+        "token-files": files.collect::<Vec<_>>(),
+        "checkpoint-copy": checkpoint_copy.as_ref().map(|file| file.to_string_lossy()),
+        "personal-values": personal_values.map(|kept| kept.to_string()),
+        "witness": witnesses.collect::<Vec<_>>(),
+        "recorded-denials-per-hour": recorded_denials_per_hour,
+    })
 }
 
 /// An issuer with its profile's defaults filled in, so that a later version with other defaults says something else.

@@ -25,6 +25,8 @@ pub(super) async fn ready(request: HttpRequest, service: Data<Service>) -> HttpR
     let place = ASKING.acquire().await;
     let checked = exchange.ledger.check().await;
     drop(place);
+    // Policies that are not on record are not in force, and until they are nothing is exchanged.
+    let checked = checked.and_then(|()| exchange.directory.settled());
     if let Err(fault) = checked {
         let fault = Some(fault.to_string());
         request.extensions_mut().insert(Noted {
