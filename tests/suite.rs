@@ -26,3 +26,4 @@ mod refusals;
 mod subject;
 mod support;
 mod verbs;
+mod verifier;
