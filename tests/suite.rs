@@ -29,3 +29,4 @@ mod refusals;
 mod subject;
 mod support;
 mod verbs;
+mod verifier;

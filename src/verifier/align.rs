@@ -9,8 +9,6 @@ pub struct Alignment {
     pub slots: Vec<Option<usize>>,
     /// Found entries that the tree does not know, each with the place before which it stands.
     pub strange: Vec<(usize, usize)>,
-    /// How many found entries were placed or are strange.
-    pub used: usize,
 }
 
 /// Places found entries at the first `want` hashes of `expected`; the rest of `expected` is only looked at. An entry at its
@@ -49,7 +47,6 @@ pub fn align(found: &[Hash], expected: &[Hash], want: usize) -> Alignment {
             next += 1;
         }
     }
-    result.used = next;
     result
 }
 
@@ -104,6 +101,5 @@ mod tests {
     fn a_window_takes_no_more_than_was_wanted() {
         let result = align(&hashes("bcdef"), &hashes("abcdef"), 3);
         assert_eq!(result.slots, [None, Some(0), Some(1)]);
-        assert_eq!(result.used, 2);
     }
 }

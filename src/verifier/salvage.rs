@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io::Read as _;
 use std::sync::{Mutex, PoisonError};
 
-use super::align::align;
+use super::align::{Alignment, align};
 use super::data_folder::{DataFolder, HEADER, header_of};
 use super::leaf::LONGEST;
 use super::report::{Fault, What};
@@ -19,6 +19,9 @@ const WINDOW: usize = 3 * TILE;
 /// How many entries in a row may be unknown around here before they are looked for in the whole tree.
 const LOST: usize = 32;
 
+/// After how many searches in vain the rest is taken as it stands.
+const SEARCHES: usize = 16;
+
 /// Reads with care, one thread at a time.
 pub struct Salvage<'f> {
     folder: &'f DataFolder,
@@ -31,6 +34,8 @@ struct State {
     tile: u64,
     /// The index from which on entries were found again after a long gap.
     again: u64,
+    /// How often entries were looked for in the whole tree in vain.
+    searches: usize,
     file: u64,
     name: String,
     octets: Vec<u8>,
@@ -115,23 +120,21 @@ impl<'f> Salvage<'f> {
         Ok(expected)
     }
 
-    /// If none of the next entries belongs here: the index at which the first of them belongs, anywhere further on.
-    fn found_again(
+    /// The index at which the first of these entries belongs, anywhere from this tile on.
+    fn found_again<'i>(
         &self,
-        window: &VecDeque<Item>,
+        items: impl Iterator<Item = &'i Item>,
         tile: u64,
-        expected: &[Hash],
     ) -> Result<Option<u64>, Unavailable> {
-        let next = || window.iter().take(LOST);
-        if next().any(|item| expected.contains(&item.hash)) {
-            return Ok(None);
-        }
-        let wanted: HashMap<Hash, u64> = next().map(|item| item.hash).zip(0..).collect();
+        let wanted: HashMap<Hash, u64> = items.take(LOST).map(|item| item.hash).zip(0..).collect();
         for number in tile.. {
             let Some(width) = tile_width(self.size, number) else {
                 break;
             };
             let hashes = self.folder.tile(0, number, width)?.hashes;
+            if hashes.is_empty() {
+                break;
+            }
             for (index, hash) in (number * TILE as u64..).zip(&hashes) {
                 if let Some(before) = wanted.get(hash) {
                     return Ok(Some(index.saturating_sub(*before)));
@@ -140,6 +143,78 @@ impl<'f> Salvage<'f> {
         }
         Ok(None)
     }
+
+    /// Takes the entries that stand at the next `want` places.
+    fn take(
+        &self,
+        state: &mut State,
+        block: &mut Block,
+        expected: &[Hash],
+        want: usize,
+    ) -> Result<(), Unavailable> {
+        let first = block.number * TILE as u64 + block.slots.len() as u64;
+        let found: Vec<Hash> = state.window.iter().map(|item| item.hash).collect();
+        let mut alignment = align(&found, expected, expected.len().max(want));
+        if let Some((place, next)) = lost(&alignment, &found, expected, want)
+            && state.searches < SEARCHES
+        {
+            match self.found_again(state.window.iter().skip(next), block.number)? {
+                Some(again) if again > first + place as u64 => {
+                    state.again = again;
+                    alignment.slots.truncate(place);
+                }
+                _ => state.searches += 1,
+            }
+        }
+        alignment.slots.truncate(want);
+        let taken = alignment.slots.len();
+        alignment.strange.retain(|(_, place)| *place < taken);
+        let placed = alignment.slots.iter().flatten();
+        let strange = alignment.strange.iter().map(|(item, _)| item);
+        let used = placed.chain(strange).max().map_or(0, |last| last + 1);
+        let items: Vec<Item> = state.window.drain(..used).collect();
+        for (strange, place) in alignment.strange {
+            if let Some(item) = items.get(strange) {
+                let found = item.hash;
+                let fault = Fault::of_entry(first + place as u64, What::Strange { found });
+                block.faults.push(fault.at(&item.file, item.offset as u64));
+            }
+        }
+        for slot in alignment.slots {
+            put(block, slot.and_then(|at| items.get(at)));
+        }
+        block.slots.resize(block.slots.len() + want - taken, None);
+        Ok(())
+    }
+}
+
+/// The place from which on no entry is known around here, if it is among the next `want`, and the entry there.
+fn lost(
+    alignment: &Alignment,
+    found: &[Hash],
+    expected: &[Hash],
+    want: usize,
+) -> Option<(usize, usize)> {
+    let mut run: Option<(usize, usize)> = None;
+    let mut length = 0;
+    for (place, slot) in alignment.slots.iter().enumerate() {
+        let Some(next) = *slot else {
+            continue;
+        };
+        let hash = found.get(next);
+        if hash == expected.get(place) || hash.is_some_and(|hash| expected.contains(hash)) {
+            (run, length) = (None, 0);
+        } else {
+            run = run.or(Some((place, next)));
+            length += 1;
+        }
+        if length >= LOST {
+            break;
+        }
+    }
+    // At the end of the log a run is as long as it can be.
+    let at_end = found.len() < WINDOW;
+    run.filter(|(place, _)| *place < want && (length >= LOST || at_end))
 }
 
 impl Blocks for Salvage<'_> {
@@ -154,31 +229,12 @@ impl Blocks for Salvage<'_> {
         state.tile += 1;
         self.fill(&mut state)?;
         let expected = self.expected(number)?;
-        if state.again <= first
-            && let Some(again) = self.found_again(&state.window, number, &expected)?
-        {
-            state.again = again;
-        }
-        let gap = usize::try_from(state.again.saturating_sub(first))
-            .unwrap_or(width)
-            .min(width);
+        let left = state.again.saturating_sub(first);
+        let gap = usize::try_from(left).unwrap_or(width).min(width);
         block.slots.resize(gap, None);
         if gap < width {
-            let found: Vec<Hash> = state.window.iter().map(|item| item.hash).collect();
-            let alignment = align(&found, expected.get(gap..).unwrap_or_default(), width - gap);
-            let items: Vec<Item> = state.window.drain(..alignment.used).collect();
-            for (strange, place) in alignment.strange {
-                if let Some(item) = items.get(strange) {
-                    let fault = Fault::of_entry(
-                        first + (gap + place) as u64,
-                        What::Strange { found: item.hash },
-                    );
-                    block.faults.push(fault.at(&item.file, item.offset as u64));
-                }
-            }
-            for slot in alignment.slots {
-                put(block, slot.and_then(|at| items.get(at)));
-            }
+            let expected = expected.get(gap..).unwrap_or_default();
+            self.take(&mut state, block, expected, width - gap)?;
         }
         if state.ended && state.window.is_empty() {
             let missing = block.slots.iter().position(Option::is_none);
@@ -202,7 +258,13 @@ fn put(block: &mut Block, item: Option<&Item>) {
     if block.files.last() != Some(&item.file) {
         block.files.push(item.file.clone());
     }
-    let index = block.number * TILE as u64 + block.slots.len() as u64;
+    // What is no entry was one, as a rule: the first that is missing before this one.
+    let before = block
+        .slots
+        .iter()
+        .rposition(Option::is_some)
+        .map_or(0, |at| at + 1);
+    let index = block.number * TILE as u64 + before as u64;
     block
         .faults
         .extend(item.waste.iter().map(|waste| waste.fault(index)));
