@@ -1,4 +1,6 @@
 //! The stores: one suite for all of them, and stops between any two steps.
+#[path = "support/ledger_log.rs"]
+mod audit_log;
 #[path = "support/ledger_conformance.rs"]
 mod conformance;
 #[path = "support/ledger_fixture.rs"]
@@ -30,6 +32,7 @@ mod the_embedded_store {
         crate::ledger::fixture::Embedded::new()
     );
     crate::ledger::pins::every_store_remembers_names!(crate::ledger::fixture::Embedded::new());
+    crate::ledger::audit_log::every_store_keeps_the_log!(crate::ledger::fixture::Embedded::new());
 }
 
 fn open_error(path: &Path) -> OpenError {

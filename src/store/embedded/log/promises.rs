@@ -64,7 +64,7 @@ impl AuditLog for EmbeddedStore {
         &self,
         range: Range<u64>,
     ) -> BoxFuture<'_, Result<Vec<LoggedEntry>, StoreUnavailable>> {
-        self.read_log(move |shared| shared.in_log(|files, log| files.entries(range, log)))
+        self.read_log(move |shared| shared.in_log(|files, log| files.entries(range.clone(), log)))
     }
 
     fn search(

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::Step;
 use super::super::folder::Folder;
@@ -31,7 +30,7 @@ const WITHHELD_SPAN: u64 = 24 * 3600 * 1000;
 pub(in super::super) const LONGEST_WITHHELD: usize = 16 << 20;
 
 /// How many entries have marks erased at once at most.
-pub(in super::super) const MOST_ERASED: usize = 4096;
+pub(in super::super) const MOST_ERASED: usize = 512;
 
 /// An entry in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,8 +105,6 @@ pub(in super::super) struct LogFiles {
     pub(super) rows: Rows,
     /// None if this store is to be compared with one that has a tree.
     pub(super) tree: Option<Levels>,
-    /// Every file of withheld values before this place is deleted.
-    removed: AtomicU64,
 }
 
 /// Why something of the log was not read.
@@ -132,7 +129,6 @@ impl LogFiles {
             withheld: Heap::new(&folder.withheld(), WITHHELD_FILE),
             rows: Rows::new(&folder.rows()),
             tree: with_tree.then(|| Levels::new(&folder.tree())),
-            removed: AtomicU64::new(0),
         }
     }
 
@@ -267,11 +263,7 @@ impl LogFiles {
 
     /// Deletes the files of withheld values before the place `from`.
     pub(in super::super) fn remove_withheld(&self, from: u64) -> io::Result<()> {
-        if self.removed.load(Ordering::SeqCst) < from {
-            self.withheld.files.remove_before(from / WITHHELD_FILE)?;
-            self.removed.store(from, Ordering::SeqCst);
-        }
-        Ok(())
+        self.withheld.files.remove_before(from / WITHHELD_FILE)
     }
 
     /// Whether files of withheld values before the place `from` are still there.
