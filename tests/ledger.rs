@@ -3,10 +3,14 @@
 mod audit_log;
 #[path = "support/ledger_conformance.rs"]
 mod conformance;
+#[path = "support/ledger_damage.rs"]
+mod damage;
 #[path = "support/ledger_fixture.rs"]
 mod fixture;
 #[path = "support/ledger_full_disk.rs"]
 mod full_disk;
+#[path = "support/ledger_log_stops.rs"]
+mod log_stops;
 #[path = "support/ledger_pins.rs"]
 mod pins;
 #[path = "support/ledger_stops.rs"]

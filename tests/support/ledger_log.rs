@@ -68,6 +68,23 @@ pub fn leaf_hashes(entries: &[LoggedEntry]) -> Vec<Hash> {
     entries.iter().map(|entry| leaf_hash(&entry.leaf)).collect()
 }
 
+/// Makes sure that nothing is missing and everything in its place, and answers how many entries there are.
+pub fn assert_whole(store: &impl AuditLog) -> usize {
+    let entries = everything(store);
+    assert!(
+        entries
+            .iter()
+            .map(|entry| entry.index)
+            .eq(0..entries.len() as u64)
+    );
+    assert_time_order(&entries);
+    let head = wait(store.tree()).unwrap();
+    assert_eq!(head.size, entries.len() as u64);
+    assert_eq!(head.root, mth(&leaf_hashes(&entries)));
+    assert_eq!(store.fault(), None);
+    entries.len()
+}
+
 /// An event with nothing to it.
 pub fn retired(number: usize) -> Happening {
     Happening::SigningKeyRetired {
