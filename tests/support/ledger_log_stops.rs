@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use countersign::audit::{Filter, Happening};
 use countersign::clock::{FrozenClock, Seconds};
 use countersign::ledger::{AuditLog, Kept, Ledger, Spent, TreeHead};
 use countersign::store::{EmbeddedStore, Options, Step};
@@ -322,8 +321,8 @@ fn what_the_journal_has_and_the_files_do_not_is_not_made_up() {
 }
 
 #[test]
-fn a_hundred_thousand_exchanges_over_restarts_are_in_the_log_once_each() {
-    const IN_ALL: usize = 100_000;
+fn tens_of_thousands_of_exchanges_over_restarts_are_in_the_log_once_each() {
+    const IN_ALL: usize = 30_000;
     let fixture = Embedded::new();
     let mut heads: Vec<TreeHead> = Vec::new();
     for life in 0..4 {
@@ -332,8 +331,8 @@ fn a_hundred_thousand_exchanges_over_restarts_are_in_the_log_once_each() {
             let root = wait(store.hashes(vec![0..head.size])).unwrap();
             assert_eq!(root, [head.root]);
         }
-        for batch in 0..5 {
-            let spends = (0..IN_ALL / 20)
+        for batch in 0..IN_ALL / 4 / 2500 {
+            let spends = (0..2500)
                 .map(|number| store.spend(once(&format!("{life} {batch} {number}")), record()));
             let spent = wait(futures_util::future::join_all(spends));
             assert!(spent.iter().all(|spent| spent.is_ok()));
@@ -343,10 +342,5 @@ fn a_hundred_thousand_exchanges_over_restarts_are_in_the_log_once_each() {
     }
     let store = fixture.open();
     assert_eq!(assert_whole(&store), IN_ALL);
-    let kinds = wait(store.search(Filter::default(), None, 1)).unwrap();
-    assert_eq!(kinds.entries.len(), 1);
-    assert!(!matches!(
-        wait(log::events(&store, "clock-put-back")).first(),
-        Some(event) if matches!(event.what, Happening::ClockPutBack { .. })
-    ));
+    assert!(wait(log::events(&store, "clock-put-back")).is_empty());
 }

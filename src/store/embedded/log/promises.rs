@@ -33,8 +33,8 @@ impl AuditLog for EmbeddedStore {
     fn tree(&self) -> BoxFuture<'_, Result<TreeHead, StoreUnavailable>> {
         self.read_log(|shared| {
             let size = shared.progress.applied().log.size;
-            let root = hashes(shared, vec![0..size])?.pop();
-            let root = root.ok_or("the tree has no root")?;
+            let tree = shared.log.tree.as_ref().ok_or(NO_TREE)?;
+            let root = tree.hash(0..size).map_err(|error| unread(&error))?;
             Ok(TreeHead { size, root })
         })
     }

@@ -5,8 +5,7 @@
 //! about it. The follower then deletes what the journal has of them, and their files last: as long as one of those is
 //! there, it is not done, and the next start goes on with it.
 
-use std::collections::BTreeMap;
-
+use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::super::EmbeddedStore;
@@ -55,9 +54,8 @@ pub(super) async fn remove(
         let mut at = plan.first;
         while at < plan.until {
             let end = plan.until.min(at + MOST_ERASED as u64);
-            let marks = store.read_log(move |shared| {
-                shared.in_log(|files, _| Ok(telling_marks(files, at, end)?))
-            });
+            let marks = store
+                .read_log(move |shared| shared.in_log(|files, _| telling_marks(files, at, end)));
             let marks = marks.await?;
             if marks.iter().any(|marks| *marks != 0) {
                 let erased = Erased { first: at, marks };
@@ -163,11 +161,20 @@ fn telling_marks(files: &LogFiles, first: u64, end: u64) -> Result<Vec<u8>, Unre
 
 /// The marks that come from these withheld values.
 fn marks_of(json: &[u8]) -> u8 {
-    let Ok(values) = serde_json::from_slice::<BTreeMap<&str, IgnoredAny>>(json) else {
+    let Ok(values) = serde_json::from_slice::<Places>(json) else {
         return SUBJECT | REPOSITORY;
     };
-    let mark = |place, mark| if values.contains_key(place) { mark } else { 0 };
-    mark("/subject", SUBJECT) | mark("/repository", REPOSITORY)
+    let subject = values.subject.map_or(0, |_| SUBJECT);
+    subject | values.repository.map_or(0, |_| REPOSITORY)
+}
+
+/// Those of the places of withheld values that have marks.
+#[derive(Deserialize)]
+struct Places {
+    #[serde(rename = "/subject")]
+    subject: Option<IgnoredAny>,
+    #[serde(rename = "/repository")]
+    repository: Option<IgnoredAny>,
 }
 
 #[cfg(test)]

@@ -241,7 +241,7 @@ impl LogFiles {
             return Ok(());
         };
         let from = last.reached.log.withheld_from;
-        let lost = if !self.records.reaches(row.leaf.start)? {
+        let missing = if !self.records.reaches(row.leaf.start)? {
             "records"
         } else if row.withheld.start >= from && !self.withheld.reaches(row.withheld.start)? {
             "withheld values"
@@ -257,7 +257,7 @@ impl LogFiles {
             return Ok(());
         };
         Err(io::Error::other(format!(
-            "the log has lost {lost} of entries before number {first}; restore the whole data folder from one backup"
+            "the log has lost {missing} of entries before number {first}; restore the whole data folder from one backup"
         )))
     }
 
@@ -284,9 +284,11 @@ impl LogFiles {
         }
         let mut rows = Vec::new();
         for (index, row) in self.rows.read(range.clone())?.iter() {
-            rows.push(match Row::is_whole(row, index) {
-                true => Row::read(row),
-                false => self.row(index)?,
+            let is_whole = Row::is_whole(row, index);
+            rows.push(if is_whole {
+                Row::read(row)
+            } else {
+                self.row(index)?
             });
         }
         let leaves: Vec<Place> = rows.iter().map(|row| row.leaf).collect();
@@ -296,10 +298,10 @@ impl LogFiles {
         let mut withheld = self.withheld.read_all(&withheld).into_iter();
         let mut entries = Vec::with_capacity(rows.len());
         for ((index, row), leaf) in range.zip(&rows).zip(leaves) {
-            let leaf = self.checked(index, "the leaf", &self.records, row.leaf, leaf)?;
+            let leaf = checked(index, "the leaf", &self.records, row.leaf, leaf)?;
             let values = if kept(&row) { withheld.next() } else { None };
             let values = values.map(|values| {
-                self.checked(
+                checked(
                     index,
                     "what is withheld",
                     &self.withheld,
@@ -326,32 +328,32 @@ impl LogFiles {
             ),
         })
     }
+}
 
-    fn checked(
-        &self,
-        index: u64,
-        what: &str,
-        heap: &Heap,
-        place: Place,
-        read: Result<Vec<u8>, Unread>,
-    ) -> Result<Vec<u8>, Unreadable> {
-        read.map_err(|unread| match unread {
-            Unread::Damaged => Unreadable::Damaged {
-                index,
-                what: format!(
-                    "{what} of entry {index} is not what was written: {}",
-                    heap.name(place)
-                ),
-            },
-            Unread::Failed(error) => Unreadable::Damaged {
-                index,
-                what: format!(
-                    "{what} of entry {index} cannot be read: {}: {error}",
-                    heap.name(place)
-                ),
-            },
-        })
-    }
+/// The text that was read of an entry, or why not.
+fn checked(
+    index: u64,
+    what: &str,
+    heap: &Heap,
+    place: Place,
+    read: Result<Vec<u8>, Unread>,
+) -> Result<Vec<u8>, Unreadable> {
+    read.map_err(|unread| match unread {
+        Unread::Damaged => Unreadable::Damaged {
+            index,
+            what: format!(
+                "{what} of entry {index} is not what was written: {}",
+                heap.name(place)
+            ),
+        },
+        Unread::Failed(error) => Unreadable::Damaged {
+            index,
+            what: format!(
+                "{what} of entry {index} cannot be read: {}: {error}",
+                heap.name(place)
+            ),
+        },
+    })
 }
 
 /// A leaf without anything else, for tests of other files.
