@@ -342,7 +342,7 @@ fn counted_denials_are_in_the_log_when_their_hour_is_over() {
     let store = fixture.open();
     wait(store.spend(once("another"), record())).unwrap();
     let first = ("not-trusted".to_owned(), 0, 3);
-    assert_eq!(counted(&store), [first.clone()]);
+    assert!(counted(&store).contains(&first));
     store.count_denial(unrecorded("token-expired"), noon());
     fixture.clock.advance(Seconds(3600));
     wait(store.spend(once("a third"), record())).unwrap();
