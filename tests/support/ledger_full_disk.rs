@@ -9,6 +9,7 @@ use countersign::audit::DecisionId;
 use countersign::ledger::{Ledger, Spent};
 use countersign::store::{EmbeddedStore, Options};
 
+use super::audit_log::assert_whole;
 use super::fixture::*;
 
 /// Set in a process that was started with a disk of its own, or with a limit on its files.
@@ -123,6 +124,7 @@ fn breaks_and_recovers(fixture: &Embedded, make_room: impl FnOnce()) {
     assert_kept(&store, &acknowledged);
     let spent = wait(store.spend(once("after"), record())).unwrap();
     assert_eq!(spent, Spent::Exhausted);
+    assert!(assert_whole(&store) > acknowledged.len());
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::support::log;
 const OF_A_COMMIT: [Step; 3] = [Step::Decided, Step::Written, Step::Synced];
 
 /// Copies the data folder as it stands: what a process that is stopped now would leave behind.
-fn image(from: &Path, to: &Path) {
+pub fn image(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

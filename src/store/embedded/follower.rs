@@ -98,7 +98,7 @@ pub(super) fn follow(shared: &Shared, signal: &Signal, options: &Options) {
         let followed = applied.and_then(|()| {
             if due {
                 made = Instant::now();
-                shared.checkpoint()?;
+                shared.checkpoint(&|step| options.reach(step))?;
             }
             Ok(())
         });

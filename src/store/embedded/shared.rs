@@ -9,7 +9,7 @@ use super::frame::Commit;
 use super::index::{Index, write_again};
 use super::journal::Journal;
 use super::layers::Layers;
-use super::log::{FaultKeeper, LogFiles};
+use super::log::{FaultKeeper, LogFiles, look_at_end};
 use super::progress::Progress;
 use super::{Options, Step};
 
@@ -63,7 +63,8 @@ impl Shared {
         shared.progress.reached(reached);
         shared.replace(Some(Arc::new(index)));
         // Else a process that is killed again and again would gather segments, each of them read at every start.
-        shared.checkpoint()?;
+        shared.checkpoint(&|_| Ok(()))?;
+        look_at_end(&shared);
         Ok(shared)
     }
 
@@ -125,7 +126,7 @@ impl Shared {
 
     /// Makes everything durable that index and records have, and lets the journal forget it. Blocks; others may write
     /// meanwhile.
-    pub(super) fn checkpoint(&self) -> Result<(), String> {
+    pub(super) fn checkpoint(&self, reach: &dyn Fn(Step) -> io::Result<()>) -> Result<(), String> {
         let Some(index) = self.index() else {
             return Ok(());
         };
@@ -144,8 +145,9 @@ impl Shared {
         let released = self.journal.release(number);
         released.map_err(|error| error.to_string())?;
         let from = reached.log.withheld_from;
-        if !self.journal.has_forgotten() {
-            let removed = self.log.remove_withheld(from);
+        if !self.journal.has_forgotten() && self.progress.applied().removed < from {
+            let removed = reach(Step::ValuesRemoved);
+            let removed = removed.and_then(|()| self.log.remove_withheld(from));
             removed.map_err(|error| format!("withheld values cannot be deleted: {error}"))?;
             self.progress.removed(from);
         }

@@ -51,7 +51,7 @@ pub enum Step {
     LevelWritten(u64),
     /// Some marks are erased.
     MarksErased,
-    /// It is on disk that withheld values are deleted, and they are there.
+    /// It is on disk that withheld values are deleted, the journal has nothing of them, and their files are there.
     ValuesRemoved,
     /// A checkpoint is written and not in its place.
     CheckpointWritten,

@@ -17,7 +17,7 @@ fn commit(number: u64, octets: usize) -> Commit {
 
 fn numbers(folder: &Path, applied: u64) -> io::Result<Vec<u64>> {
     let (_, commits) = Journal::open(folder, applied)?;
-    let numbers = commits.iter().map(|commit| commit.number());
+    let numbers = commits.iter().map(Commit::number);
     Ok(numbers.filter(|number| *number > applied).collect())
 }
 
@@ -97,7 +97,7 @@ fn what_stands_before_a_gap_is_not_made_again() {
     let found = |applied| Journal::open(folder.path(), applied).map(|(_, commits)| commits);
     let numbers = |applied| -> Vec<u64> {
         let commits = found(applied).unwrap();
-        commits.iter().map(|commit| commit.number()).collect()
+        commits.iter().map(Commit::number).collect()
     };
     assert_eq!(numbers(4), [3, 4, 5]);
     assert_eq!(numbers(2), [3, 4, 5]);

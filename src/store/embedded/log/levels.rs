@@ -27,7 +27,9 @@ pub(super) fn count(level: u64, size: u64) -> u64 {
 
 /// How many levels have hashes over `size` leaves.
 pub(super) fn height(size: u64) -> u64 {
-    (0..).find(|level| count(*level, size) == 0).unwrap_or(0)
+    let most = u64::from(u64::BITS / TILE_HEIGHT);
+    let empty = (0..most).find(|level| count(*level, size) == 0);
+    empty.unwrap_or(most)
 }
 
 impl Levels {

@@ -31,7 +31,7 @@ use crate::clock::UnixTime;
 
 pub(super) use fault::FaultKeeper;
 pub(super) use row::{ROW, Row};
-pub(super) use scrub::Scrub;
+pub(super) use scrub::{Scrub, look_at_end};
 pub(super) use search::decision;
 #[cfg(test)]
 pub(super) use whole::sealed;

@@ -33,8 +33,8 @@ impl AuditLog for EmbeddedStore {
     fn tree(&self) -> BoxFuture<'_, Result<TreeHead, StoreUnavailable>> {
         self.read_log(|shared| {
             let size = shared.progress.applied().log.size;
-            let root = hashes(shared, vec![0..size])?.pop();
-            let root = root.ok_or("the tree has no root")?;
+            let tree = shared.log.tree.as_ref().ok_or(NO_TREE)?;
+            let root = tree.hash(0..size).map_err(|error| unread(&error))?;
             Ok(TreeHead { size, root })
         })
     }
@@ -64,7 +64,7 @@ impl AuditLog for EmbeddedStore {
         &self,
         range: Range<u64>,
     ) -> BoxFuture<'_, Result<Vec<LoggedEntry>, StoreUnavailable>> {
-        self.read_log(move |shared| shared.in_log(|files, log| files.entries(range, log)))
+        self.read_log(move |shared| shared.in_log(|files, log| files.entries(range.clone(), log)))
     }
 
     fn search(

@@ -33,10 +33,10 @@ pub(in super::super) struct Row {
     pub(in super::super) marks: Marks,
 }
 
-/// The marks that can come from a value that is personal, or too long for a leaf: one bit for each.
+/// The mark of the subject, of those that are erased.
 pub(in super::super) const SUBJECT: u8 = 1;
+/// The mark of the repository, of those that are erased.
 pub(in super::super) const REPOSITORY: u8 = 2;
-pub(in super::super) const RELATIONSHIPS: u8 = 4;
 
 impl Row {
     /// The row as it is written, of the entry `index`.
@@ -130,9 +130,6 @@ impl Row {
         if erased & REPOSITORY != 0 {
             self.marks.repository = 0;
         }
-        if erased & RELATIONSHIPS != 0 {
-            self.marks.relationships = 0;
-        }
         self
     }
 }
@@ -212,11 +209,8 @@ mod tests {
 
     #[test]
     fn what_is_erased_is_gone_and_the_rest_stays() {
-        let erased = row().without(SUBJECT | RELATIONSHIPS).marks;
-        assert_eq!(
-            (erased.subject, erased.relationships, erased.repository),
-            (0, 0, 7)
-        );
+        let erased = row().without(SUBJECT).marks;
+        assert_eq!((erased.subject, erased.repository), (0, 7));
         assert_eq!(row().without(REPOSITORY).marks.repository, 0);
     }
 }

@@ -26,17 +26,26 @@ impl Shared {
     /// What `read` finds in the files of the log. What turns out to be damaged is kept as a fault.
     pub(super) fn in_log<T>(
         &self,
-        read: impl FnOnce(&LogFiles, &LogEnd) -> Result<T, Unreadable>,
+        read: impl Fn(&LogFiles, &LogEnd) -> Result<T, Unreadable>,
     ) -> Result<T, String> {
-        let log = self.progress.applied().log;
-        read(&self.log, &log).map_err(|unreadable| match unreadable {
-            Unreadable::Failed(why) => why,
-            Unreadable::Damaged { index, what } => {
-                // The values may have been deleted while they were read.
-                self.fault.found(&self.folder, index, what.clone());
-                what
+        loop {
+            let log = self.progress.applied().log;
+            let unreadable = match read(&self.log, &log) {
+                Ok(found) => return Ok(found),
+                Err(unreadable) => unreadable,
+            };
+            if self.progress.applied().log.withheld_from > log.withheld_from {
+                // Values were deleted while they were read.
+                continue;
             }
-        })
+            return Err(match unreadable {
+                Unreadable::Failed(why) => why,
+                Unreadable::Damaged { index, what } => {
+                    self.fault.found(&self.folder, index, what.clone());
+                    what
+                }
+            });
+        }
     }
 }
 

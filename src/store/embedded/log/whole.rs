@@ -2,7 +2,6 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::Step;
 use super::super::folder::Folder;
@@ -31,7 +30,7 @@ const WITHHELD_SPAN: u64 = 24 * 3600 * 1000;
 pub(in super::super) const LONGEST_WITHHELD: usize = 16 << 20;
 
 /// How many entries have marks erased at once at most.
-pub(in super::super) const MOST_ERASED: usize = 4096;
+pub(in super::super) const MOST_ERASED: usize = 512;
 
 /// An entry in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,8 +105,6 @@ pub(in super::super) struct LogFiles {
     pub(super) rows: Rows,
     /// None if this store is to be compared with one that has a tree.
     pub(super) tree: Option<Levels>,
-    /// Every file of withheld values before this place is deleted.
-    removed: AtomicU64,
 }
 
 /// Why something of the log was not read.
@@ -132,7 +129,6 @@ impl LogFiles {
             withheld: Heap::new(&folder.withheld(), WITHHELD_FILE),
             rows: Rows::new(&folder.rows()),
             tree: with_tree.then(|| Levels::new(&folder.tree())),
-            removed: AtomicU64::new(0),
         }
     }
 
@@ -245,7 +241,7 @@ impl LogFiles {
             return Ok(());
         };
         let from = last.reached.log.withheld_from;
-        let lost = if !self.records.reaches(row.leaf.start)? {
+        let missing = if !self.records.reaches(row.leaf.start)? {
             "records"
         } else if row.withheld.start >= from && !self.withheld.reaches(row.withheld.start)? {
             "withheld values"
@@ -261,17 +257,13 @@ impl LogFiles {
             return Ok(());
         };
         Err(io::Error::other(format!(
-            "the log has lost {lost} of entries before number {first}; restore the whole data folder from one backup"
+            "the log has lost {missing} of entries before number {first}; restore the whole data folder from one backup"
         )))
     }
 
     /// Deletes the files of withheld values before the place `from`.
     pub(in super::super) fn remove_withheld(&self, from: u64) -> io::Result<()> {
-        if self.removed.load(Ordering::SeqCst) < from {
-            self.withheld.files.remove_before(from / WITHHELD_FILE)?;
-            self.removed.store(from, Ordering::SeqCst);
-        }
-        Ok(())
+        self.withheld.files.remove_before(from / WITHHELD_FILE)
     }
 
     /// Whether files of withheld values before the place `from` are still there.
@@ -292,9 +284,11 @@ impl LogFiles {
         }
         let mut rows = Vec::new();
         for (index, row) in self.rows.read(range.clone())?.iter() {
-            rows.push(match Row::is_whole(row, index) {
-                true => Row::read(row),
-                false => self.row(index)?,
+            let is_whole = Row::is_whole(row, index);
+            rows.push(if is_whole {
+                Row::read(row)
+            } else {
+                self.row(index)?
             });
         }
         let leaves: Vec<Place> = rows.iter().map(|row| row.leaf).collect();
@@ -304,10 +298,10 @@ impl LogFiles {
         let mut withheld = self.withheld.read_all(&withheld).into_iter();
         let mut entries = Vec::with_capacity(rows.len());
         for ((index, row), leaf) in range.zip(&rows).zip(leaves) {
-            let leaf = self.checked(index, "the leaf", &self.records, row.leaf, leaf)?;
+            let leaf = checked(index, "the leaf", &self.records, row.leaf, leaf)?;
             let values = if kept(&row) { withheld.next() } else { None };
             let values = values.map(|values| {
-                self.checked(
+                checked(
                     index,
                     "what is withheld",
                     &self.withheld,
@@ -334,32 +328,32 @@ impl LogFiles {
             ),
         })
     }
+}
 
-    fn checked(
-        &self,
-        index: u64,
-        what: &str,
-        heap: &Heap,
-        place: Place,
-        read: Result<Vec<u8>, Unread>,
-    ) -> Result<Vec<u8>, Unreadable> {
-        read.map_err(|unread| match unread {
-            Unread::Damaged => Unreadable::Damaged {
-                index,
-                what: format!(
-                    "{what} of entry {index} is not what was written: {}",
-                    heap.name(place)
-                ),
-            },
-            Unread::Failed(error) => Unreadable::Damaged {
-                index,
-                what: format!(
-                    "{what} of entry {index} cannot be read: {}: {error}",
-                    heap.name(place)
-                ),
-            },
-        })
-    }
+/// The text that was read of an entry, or why not.
+fn checked(
+    index: u64,
+    what: &str,
+    heap: &Heap,
+    place: Place,
+    read: Result<Vec<u8>, Unread>,
+) -> Result<Vec<u8>, Unreadable> {
+    read.map_err(|unread| match unread {
+        Unread::Damaged => Unreadable::Damaged {
+            index,
+            what: format!(
+                "{what} of entry {index} is not what was written: {}",
+                heap.name(place)
+            ),
+        },
+        Unread::Failed(error) => Unreadable::Damaged {
+            index,
+            what: format!(
+                "{what} of entry {index} cannot be read: {}: {error}",
+                heap.name(place)
+            ),
+        },
+    })
 }
 
 /// A leaf without anything else, for tests of other files.
