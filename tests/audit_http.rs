@@ -2,6 +2,7 @@
 
 mod access;
 mod attacks;
+mod damage;
 mod list;
 mod merkle;
 mod proofs;

@@ -58,6 +58,7 @@ async fn the_answer_is_that_of_rfc_8693_and_is_kept_by_nobody() {
     let members: BTreeSet<String> = answer.json().as_object().unwrap().keys().cloned().collect();
     let expected = [
         "access_token",
+        "audit_index",
         "decision_id",
         "expires_in",
         "issued_token_type",
