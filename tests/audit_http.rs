@@ -8,6 +8,7 @@ mod merkle;
 mod proofs;
 mod tiles;
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -42,7 +43,10 @@ fn with_token() -> Settings {
 }
 
 fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+    octets.iter().fold(String::new(), |mut text, octet| {
+        write!(text, "{octet:02x}").unwrap();
+        text
+    })
 }
 
 /// A service whose log an auditor reads.

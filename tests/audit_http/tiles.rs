@@ -19,7 +19,8 @@ fn leaves(bundle: &[u8]) -> Vec<&[u8]> {
 /// The names of the tiles of a level that has `count` hashes, for fewer than a thousand tiles.
 fn names(count: u64) -> Vec<String> {
     let full = (0..count / 256).map(|tile| format!("{tile:03}"));
-    let partial = (count % 256 > 0).then(|| format!("{:03}.p/{}", count / 256, count % 256));
+    let width = count % 256;
+    let partial = (width > 0).then(|| format!("{:03}.p/{width}", count / 256));
     full.chain(partial).collect()
 }
 
