@@ -3,9 +3,10 @@
 use super::*;
 
 /// What needs no token, what may need one, and what does.
-const HASHES: [&str; 5] = [
+const HASHES: [&str; 6] = [
     "/audit/checkpoint",
     "/audit/key",
+    "/audit/schema.json",
     "/api/v1/audit/proof/inclusion?index=0",
     "/api/v1/audit/proof/consistency?from=1",
     "/api/v1/audit/proof/0",

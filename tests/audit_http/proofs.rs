@@ -65,6 +65,31 @@ async fn what_is_withheld_from_a_leaf_is_shown_to_auditors_with_its_salt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_leaf_looks_as_the_published_schema_says() {
+    let audited = Audited::start().await;
+    let service = &audited.service;
+    service.job("github-push", "acme/api").await;
+    let dev = service.token("github-push", &[("ref", json!("refs/heads/dev"))]);
+    service.exchange(&dev, "acme/api").await;
+    service.exchange("no token", "acme/api").await;
+    audited.add(1).await;
+    let schema = service.get("/audit/schema.json").await;
+    assert_eq!(schema.headers["content-type"], "application/schema+json");
+    let schema = jsonschema::validator_for(&schema.json()).unwrap();
+    for index in 0..audited.size().await {
+        let entry = audited
+            .json(&format!("/api/v1/audit/entries/{index}"))
+            .await;
+        let leaf: Value = serde_json::from_str(entry["leaf"].as_str().unwrap()).unwrap();
+        let faults: Vec<String> = schema
+            .iter_errors(&leaf)
+            .map(|fault| fault.to_string())
+            .collect();
+        assert!(faults.is_empty(), "{leaf}: {faults:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_entry_is_proven_to_be_in_every_tree_that_has_it() {
     let audited = Audited::start().await;
     audited.grow_to(258).await;

@@ -35,6 +35,11 @@ pub(super) fn routes(config: &mut ServiceConfig) {
             "GET",
         ))
         .service(only("/audit/key", read().to(checkpoint::key), "GET"))
+        .service(only(
+            "/audit/schema.json",
+            read().to(checkpoint::schema),
+            "GET",
+        ))
         .service(only("/audit/tile/{tile:.*}", read().to(tiles::tile), "GET"));
 }
 
