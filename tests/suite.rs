@@ -9,6 +9,7 @@
 mod administration;
 mod architecture;
 mod attacks;
+mod audit_http;
 mod calm;
 mod claims;
 mod claims_page;

@@ -363,4 +363,47 @@ mod tests {
         assert_eq!(turned_away.one_more(after(60)), Some(60));
         assert_eq!(turned_away.one_more(after(61)), None);
     }
+
+    /// Says what it was told to say, once.
+    struct Told(Option<Poll<Option<Bytes>>>);
+
+    impl MessageBody for Told {
+        type Error = std::convert::Infallible;
+
+        fn size(&self) -> BodySize {
+            BodySize::Stream
+        }
+
+        fn poll_next(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+            let told = self.0.take().unwrap_or(Poll::Pending);
+            told.map(|piece| piece.map(Ok))
+        }
+    }
+
+    #[test]
+    fn a_connection_rests_while_a_piece_is_read_and_not_while_one_is_made() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let connection = Rc::new(Connection {
+            stream: TcpStream::connect(listener.local_addr().unwrap()).unwrap(),
+            rests_since: Cell::new(None),
+        });
+        let rests = || connection.rests_since.get().is_some();
+        let mut pieces = Pieces {
+            body: BoxBody::new(Told(Some(Poll::Ready(Some(Bytes::from_static(b"piece")))))),
+            connection: connection.clone(),
+            work: None,
+        };
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut look = |pieces: &mut Pieces| Pin::new(pieces).poll_next(&mut context).is_ready();
+        assert!(look(&mut pieces) && rests());
+        assert!(!look(&mut pieces) && !rests());
+        pieces.body = BoxBody::new(Told(Some(Poll::Ready(None))));
+        assert!(look(&mut pieces) && rests());
+        assert!(!look(&mut pieces) && !rests());
+        drop(pieces);
+        assert!(rests());
+    }
 }

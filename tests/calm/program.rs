@@ -141,6 +141,8 @@ async fn pages_that_anybody_may_read_have_no_line_in_the_log() {
         "/readyz",
         "/errors",
         "/errors/not-trusted",
+        "/audit/checkpoint",
+        "/audit/key",
         "/.well-known/jwks.json",
         "/.well-known/openid-configuration",
         "/.well-known/oauth-authorization-server",
@@ -150,6 +152,39 @@ async fn pages_that_anybody_may_read_have_no_line_in_the_log() {
         }
     }
     assert_eq!(of_clients(&program.logged()), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_audit_tokens_nor_what_an_auditor_asks_for_stand_in_the_log() {
+    let (right, wrong) = ("a-token-that-is-right", "a-token-that-is-wrong");
+    // SHA-256 of the right one.
+    let digest = "daa853edf4a4f71f46d53daaf7ea4ef0c8566c51e8e6b238386eeb2b271ca827";
+    let settings = Settings {
+        tables: format!("[audit]\ntoken-sha256 = \"{digest}\"\n"),
+        ..Settings::default()
+    };
+    let program = Program::start(1024, &settings);
+    for (token, query, status) in [
+        (right, "subject=somebody", "200"),
+        (right, "subjekt=somebody", "400"),
+        (wrong, "subject=somebody", "401"),
+    ] {
+        let request = format!(
+            "GET /api/v1/audit?{query} HTTP/1.1\r\nHost: s\r\nConnection: close\r\n\
+            Authorization: Bearer {token}\r\n\r\n"
+        );
+        let answer = program.ask(&request).await.unwrap();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+    }
+    let log = program.logged();
+    assert_eq!(of_clients(&log), 2, "{log}");
+    assert!(log.contains("\"path\":\"/api/v1/audit\"") && log.contains("audit-token-required"));
+    for secret in [right, wrong, digest, "somebody"] {
+        assert!(!log.contains(secret), "{log}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

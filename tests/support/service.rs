@@ -60,6 +60,8 @@ pub struct Settings {
     pub tables: String,
     /// The `[[issuer]]` tables, in place of those of the fake CI.
     pub issuers: Option<String>,
+    /// Our issuer name, in place of `https://sts.example.com`.
+    pub public_url: Option<String>,
     /// How the store is run.
     pub store: Options,
     /// How long and for how many clients it waits.
@@ -155,6 +157,11 @@ impl TestService {
 
     pub async fn head(&self, path: &str) -> Answer {
         answer(self.http.head(format!("{}{path}", self.base))).await
+    }
+
+    /// A request for reading that is not sent yet.
+    pub fn reading(&self, path: &str) -> reqwest::RequestBuilder {
+        self.http.get(format!("{}{path}", self.base))
     }
 
     pub fn post(&self, path: &str) -> reqwest::RequestBuilder {
@@ -282,8 +289,10 @@ pub fn write_config(folder: &Path, address: &str, settings: &Settings) -> Config
         .issuers
         .clone()
         .unwrap_or_else(|| ci().signer().issuer_tables());
+    let public_url = settings.public_url.as_deref();
+    let public_url = public_url.unwrap_or("https://sts.example.com");
     let text = format!(
-        "listen = \"{address}\"\npublic-url = \"https://sts.example.com\"\nallow-loopback-http = true\n{}\n{}\n{issuers}",
+        "listen = \"{address}\"\npublic-url = \"{public_url}\"\nallow-loopback-http = true\n{}\n{}\n{issuers}",
         settings.top, settings.tables,
     );
     let file = folder.join("countersign.toml");

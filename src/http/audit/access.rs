@@ -102,14 +102,15 @@ mod tests {
 
     #[test]
     fn who_may_read_what() {
+        use Part::{Entries, Hashes, Leaves};
+        use TokenFault::{NoneConfigured, NoneShown, Wrong};
+
         const GOOD: Option<&[u8]> = Some(b"right");
         const WRONG: Option<&[u8]> = Some(b"wrong");
         let token = || vec![sha256(b"right")];
         let (near, far) = ("http://127.0.0.1:8080", "https://sts.example.com");
         let (open, closed) = (true, false);
         let refused = |why| Err(why);
-        use Part::{Entries, Hashes, Leaves};
-        use TokenFault::{NoneConfigured, NoneShown, Wrong};
         for (public_url, tiles, tokens, part, shown, expected) in [
             // Hashes are for everybody.
             (far, closed, vec![], Hashes, None, Ok(())),

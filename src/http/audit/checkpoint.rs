@@ -1,4 +1,4 @@
-//! What is signed: the checkpoint, the one that witnesses cosigned, and the key.
+//! What is signed: the checkpoint, the one that witnesses cosigned, the key; and what an entry looks like.
 
 use actix_web::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use actix_web::web::Data;
@@ -8,6 +8,9 @@ use super::super::Service;
 use super::access::Part;
 use super::places::Places;
 use super::{Answer, AuditError, answered};
+
+/// The same text as in the documentation.
+const SCHEMA: &str = include_str!("../../../docs/audit-entry.schema.json");
 
 /// The present checkpoint (C2SP tlog-checkpoint).
 pub(super) async fn checkpoint(
@@ -47,6 +50,15 @@ async fn last_cosigned(request: &HttpRequest, service: &Service, places: &Places
 /// The verifier key, in one line (C2SP signed-note, "Verifier keys").
 pub(super) async fn key(service: Data<Service>) -> HttpResponse {
     text(format!("{}\n", service.notary.key()), "public, max-age=300")
+}
+
+/// What every entry looks like (JSON Schema).
+pub(super) async fn schema() -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "public, max-age=300"))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .content_type("application/schema+json")
+        .body(SCHEMA)
 }
 
 pub(in crate::http) fn text(text: String, keep: &'static str) -> HttpResponse {

@@ -35,6 +35,11 @@ pub(super) fn routes(config: &mut ServiceConfig) {
             "GET",
         ))
         .service(only("/audit/key", read().to(checkpoint::key), "GET"))
+        .service(only(
+            "/audit/schema.json",
+            read().to(checkpoint::schema),
+            "GET",
+        ))
         .service(only("/audit/tile/{tile:.*}", read().to(tiles::tile), "GET"));
 }
 
@@ -47,11 +52,20 @@ pub(super) async fn answered(
     match answer {
         Ok(answer) => answer,
         Err(fault) => {
+            let fault = explained(fault, service);
             let answer = error::of_the_log(request, &fault);
             match fault {
                 AuditError::TokenRequired(_) => failures::limited(request, service, answer).await,
                 _ => answer,
             }
         }
+    }
+}
+
+/// The fault, or the damage that is behind it: whoever meets that first is told no less than those after.
+fn explained(fault: AuditError, service: &Service) -> AuditError {
+    match (fault, service.notary.fault()) {
+        (AuditError::Unavailable(_), Some(damage)) => damage.into(),
+        (fault, _) => fault,
     }
 }

@@ -1,6 +1,8 @@
-//! How many may read the log at the same time: the disk and the store's threads are for exchanges first.
+//! How many may read the log at the same time, and what they know of it already: the disk and the store's threads are for
+//! exchanges first.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
@@ -8,6 +10,7 @@ use tokio::time::timeout;
 
 use super::super::Patience;
 use super::AuditError;
+use crate::ledger::{AuditLog, StoreUnavailable};
 
 /// The places of those who read.
 pub(in crate::http) struct Places {
@@ -15,6 +18,7 @@ pub(in crate::http) struct Places {
     searches: Semaphore,
     exports: Arc<Semaphore>,
     wait: Duration,
+    known: AtomicU64,
 }
 
 impl Places {
@@ -25,6 +29,7 @@ impl Places {
             searches: Semaphore::new(patience.audit_searches),
             exports: Arc::new(Semaphore::new(patience.audit_exports)),
             wait: patience.audit_wait,
+            known: AtomicU64::new(0),
         }
     }
 
@@ -51,5 +56,22 @@ impl Places {
             Ok(Ok(place)) => Ok(place),
             _ => Err(AuditError::Busy),
         }
+    }
+
+    /// How many entries the log has, or had when it was asked last, if that is `enough`. To ask for the present
+    /// size makes the store write what it would have left for later, and who reads all tiles would have it do that for
+    /// each of them.
+    pub(in crate::http) async fn size(
+        &self,
+        log: &dyn AuditLog,
+        enough: impl FnOnce(u64) -> bool,
+    ) -> Result<u64, StoreUnavailable> {
+        let known = self.known.load(Ordering::Relaxed);
+        if enough(known) {
+            return Ok(known);
+        }
+        let size = log.tree().await?.size;
+        self.known.fetch_max(size, Ordering::Relaxed);
+        Ok(size)
     }
 }

@@ -40,7 +40,8 @@ async fn read(request: &HttpRequest, service: &Service, places: &Places) -> Answ
     };
     let _place = places.for_a_look().await?;
     let log = &*service.log;
-    let size = log.tree().await?.size;
+    let is_there = |size| path.within(size).is_some();
+    let size = places.size(log, is_there).await?;
     let Some(range) = path.within(size) else {
         return Err(AuditError::NotThere(format!(
             "a log of {size} entries has no such tile"

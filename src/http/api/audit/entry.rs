@@ -44,7 +44,7 @@ async fn read(request: &HttpRequest, index: &str, service: &Service, places: &Pl
     Parameters::read(request.query_string(), &[])?;
     let index = index_of(index)?;
     let _place = places.for_a_look().await?;
-    let size = service.log.tree().await?.size;
+    let size = places.size(&*service.log, |known| index < known).await?;
     if index >= size {
         return Err(no_such_entry(index, size));
     }

@@ -19,7 +19,7 @@ const PAGE: usize = 50;
 const STEP: usize = 100;
 
 /// How often a page asks: a filter that hardly anything passes is asked for again, with the cursor.
-const MOST_STEPS: usize = 64;
+const MOST_STEPS: usize = 20;
 
 /// A page ends once it has so many octets, however many entries were asked for.
 const LARGEST_PAGE: usize = 4 * 1024 * 1024;

@@ -60,7 +60,7 @@ async fn prove_inclusion(request: &HttpRequest, service: &Service, places: &Plac
     let index = parameters.required("index")?;
     let size = parameters.number("size")?;
     let _place = places.for_a_look().await?;
-    let (head, checkpoint) = tree_of(service, size).await?;
+    let (head, checkpoint) = tree_of(service, places, size).await?;
     let mut hashes = inclusion_hashes(service, index, head.size).await?;
     let leaf_hash = hashes.pop().unwrap_or_default();
     Ok(json(&Inclusion {
@@ -89,7 +89,7 @@ async fn prove_consistency(request: &HttpRequest, service: &Service, places: &Pl
     let from = parameters.required("from")?;
     let to = parameters.number("to")?;
     let _place = places.for_a_look().await?;
-    let (head, checkpoint) = tree_of(service, to).await?;
+    let (head, checkpoint) = tree_of(service, places, to).await?;
     let ranges = tree::consistency(from, head.size).ok_or_else(|| {
         AuditError::NotThere(format!(
             "a tree of {from} entries is not the begin of one of {}",
@@ -157,13 +157,14 @@ pub(super) fn no_such_entry(index: u64, size: u64) -> AuditError {
 /// The tree of the first `size` entries; if that is not said, the one of the present checkpoint, with that.
 async fn tree_of(
     service: &Service,
+    places: &Places,
     size: Option<u64>,
 ) -> Result<(TreeHead, Option<String>), AuditError> {
     let Some(size) = size else {
         let (head, checkpoint) = signed_tree(service).await?;
         return Ok((head, Some(checkpoint)));
     };
-    let there = service.log.tree().await?.size;
+    let there = places.size(&*service.log, |known| size <= known).await?;
     if size > there {
         return Err(AuditError::NotThere(format!(
             "there is no tree of {size} entries yet: the log has {there}"
