@@ -1,6 +1,7 @@
 //! The command line: one file a verb. It puts the parts together.
 
 pub mod assemble;
+mod audit;
 mod demo;
 mod descriptors;
 mod fake_ci;
@@ -38,6 +39,8 @@ enum Verb {
     FakeCi(fake_ci::FakeCiArgs),
     /// Check, test and explain trust policies.
     Policy(policy::PolicyArgs),
+    /// Read the audit log: its entries, and what a reviewer asks of them.
+    Audit(audit::AuditArgs),
     /// Show an exchange of each CI system, and a denial, on this machine alone.
     Demo(demo::DemoArgs),
 }
@@ -48,6 +51,7 @@ pub async fn run() -> ExitCode {
     let code = match arguments.verb {
         Verb::Serve(arguments) => serve::run(&arguments).await,
         Verb::Policy(arguments) => policy::run(&arguments).await,
+        Verb::Audit(arguments) => audit::run(&arguments).await,
         Verb::Demo(arguments) => demo::run(&arguments).await,
         Verb::FakeCi(arguments) => fake_ci::run(&arguments).await,
     };

@@ -2,8 +2,10 @@
 //! that service to do what only it can.
 
 mod admin;
+mod audit;
 
 pub use admin::{AdminClient, AdminError};
+pub use audit::{AuditClient, AuditClientError};
 
 use serde::Deserialize;
 use url::form_urlencoded::Serializer;
