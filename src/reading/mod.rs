@@ -113,3 +113,6 @@ pub use list::list;
 pub use policy::policy;
 pub use usage::usage;
 pub use who::who;
+
+#[cfg(test)]
+mod tests;
