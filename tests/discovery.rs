@@ -15,6 +15,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use serde_json::{Value, json};
 
+use countersign::audit::Happening;
 use countersign::clock::{FrozenClock, Seconds, UnixTime};
 use countersign::discovery::{
     ArchivedKeys, FetchSettings, IssuerStatus, KeyArchive, KeyDirectory, KeyError, SetupFault,
@@ -66,6 +67,8 @@ impl KeyArchive for InMemory {
         &self,
         issuer: &Issuer,
         keys: ArchivedKeys,
+        _: Option<Happening>,
+        _: UnixTime,
     ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
         let outcome = self.check();
         if outcome.is_ok() {

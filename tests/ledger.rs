@@ -17,10 +17,12 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use countersign::audit::Happening;
 use countersign::clock::{FrozenClock, Seconds};
-use countersign::ledger::{Aggregate, DenialAllowance, Ledger, Spend, Spent, Unrecorded};
+use countersign::ledger::{DenialAllowance, Ledger, Spend, Spent, Unrecorded};
 use countersign::store::{EmbeddedStore, OpenError, Options, Step};
 
+use crate::support::log;
 use fixture::*;
 
 mod the_embedded_store {
@@ -78,10 +80,14 @@ fn a_store_of_a_newer_program_or_of_another_one_is_left_alone() {
         let db = sled::open(fixture.path().join("index")).unwrap();
         db.insert(key, value).unwrap();
     };
-    write(b"meta/format", &3_u32.to_be_bytes());
+    write(b"meta/format", &4_u32.to_be_bytes());
     let error = open_error(fixture.path());
     assert_eq!(error.code(), "data-newer");
-    assert!(error.to_string().contains("format 3"), "{error}");
+    assert!(error.to_string().contains("format 4"), "{error}");
+    write(b"meta/format", &2_u32.to_be_bytes());
+    let error = open_error(fixture.path());
+    assert_eq!(error.code(), "data-older");
+    assert!(error.to_string().contains("format 2"), "{error}");
     write(b"meta/format", b"?");
     assert_eq!(open_error(fixture.path()).code(), "data-foreign");
 }
@@ -170,7 +176,7 @@ fn nothing_is_answered_as_on_record_before_it_is_on_disk() {
     let look = {
         let (store, seen) = (store.clone(), seen.clone());
         move |step| {
-            if step == Step::Applied {
+            if ![Step::Decided, Step::Written, Step::Synced].contains(&step) {
                 return Ok(());
             }
             let store = store.lock().unwrap().clone();
@@ -298,45 +304,60 @@ fn unrecorded(reason: &'static str) -> Unrecorded {
     }
 }
 
-fn aggregate(reason: &str, hour: i64, count: u64) -> Aggregate {
-    Aggregate {
-        issuer: "github".into(),
-        reason: reason.into(),
-        hour: noon().plus(Seconds(u32::try_from(hour * 3600).unwrap())),
-        count,
-    }
+/// What the log counts: reason, hours since noon, and how many.
+fn counted(store: &EmbeddedStore) -> Vec<(String, i64, u64)> {
+    let events = wait(log::events(store, "denials-counted")).into_iter();
+    let counts = events.map(|event| match event.what {
+        Happening::DenialsCounted {
+            reason,
+            hour_millis,
+            count,
+            ..
+        } => (reason, (hour_millis - noon().millis()) / 3_600_000, count),
+        other => panic!("{other:?}"),
+    });
+    counts.collect()
 }
 
 #[test]
-fn counted_denials_reach_the_disk_with_the_next_commit_and_at_close() {
+fn counted_denials_are_in_the_log_when_their_hour_is_over() {
     let fixture = Embedded::new();
     let store = fixture.open();
     store.count_denial(unrecorded("not-trusted"), noon().plus(Seconds(3599)));
     store.count_denial(unrecorded("not-trusted"), noon());
-    assert_eq!(wait(store.aggregates()).unwrap(), []);
     wait(store.spend(once("commit"), record())).unwrap();
-    let first = aggregate("not-trusted", 0, 2);
-    assert_eq!(wait(store.aggregates()).unwrap(), [first]);
+    assert_eq!(counted(&store), [], "there may be more of them");
     store.count_denial(unrecorded("not-trusted"), noon());
     store.count_denial(unrecorded("not-trusted"), noon().plus(Seconds(3600)));
     store.close();
 
+    fixture.clock.advance(Seconds(3600));
     let store = fixture.open();
-    let sums = [
-        aggregate("not-trusted", 0, 3),
-        aggregate("not-trusted", 1, 1),
-    ];
-    assert_eq!(wait(store.aggregates()).unwrap(), sums);
+    wait(store.spend(once("another"), record())).unwrap();
+    let first = ("not-trusted".to_owned(), 0, 3);
+    assert_eq!(counted(&store), [first.clone()]);
+    store.count_denial(unrecorded("token-expired"), noon());
+    fixture.clock.advance(Seconds(3600));
+    wait(store.spend(once("a third"), record())).unwrap();
+    let late = ("token-expired".to_owned(), 0, 1);
+    let second = ("not-trusted".to_owned(), 1, 1);
+    assert_eq!(counted(&store), [first, late, second]);
+    wait(store.spend(remembered_longer("a fourth"), record())).unwrap();
+    assert_eq!(counted(&store).len(), 3, "each is counted once");
 }
 
 #[test]
-fn counted_denials_reach_the_disk_although_nothing_else_happens() {
+fn counted_denials_reach_the_log_although_nothing_else_happens() {
     let fixture = Embedded::new();
     let (store, commits) = open_restless(&fixture);
     store.count_denial(unrecorded("not-trusted"), noon());
     commits.recv().unwrap();
-    let counted = aggregate("not-trusted", 0, 1);
-    assert_eq!(wait(store.aggregates()).unwrap(), [counted]);
+    fixture.clock.advance(Seconds(3600));
+    let began = Instant::now();
+    while counted(&store).is_empty() {
+        assert!(began.elapsed().as_secs() < 30, "it is not in the log");
+    }
+    assert_eq!(counted(&store), [("not-trusted".to_owned(), 0, 1)]);
 }
 
 #[test]
@@ -354,10 +375,12 @@ fn a_flood_of_a_hundred_thousand_denials_leaves_sixty_records_and_one_count() {
         }
     }
     store.close();
+    fixture.clock.advance(Seconds(3600));
     let store = fixture.open();
+    wait(store.spend(once("the next hour"), record())).unwrap();
     assert_eq!(names.len(), 60);
-    let counted = aggregate("not-trusted", 0, 100_000 - 60);
-    assert_eq!(wait(store.aggregates()).unwrap(), [counted]);
+    let rest = ("not-trusted".to_owned(), 0, 100_000 - 60);
+    assert_eq!(counted(&store), [rest]);
     let size = octets_below(fixture.path());
     assert!(size <= 2 << 20, "{size} octets for sixty records");
 }
@@ -411,13 +434,13 @@ fn without_room_nothing_is_promised_until_there_is_room_again() {
     assert!(wait(store.check()).is_err());
     assert!(wait(store.record_denial(denial("full", "not-trusted"))).is_err());
     assert!(wait(store.decision(id)).unwrap().is_some());
-    assert_eq!(wait(store.aggregates()).unwrap(), []);
     store.count_denial(unrecorded("not-trusted"), noon());
 
     free.store(1 << 30, Ordering::SeqCst);
     wait(store.check()).unwrap();
     let spent = wait(store.spend(once("full"), record())).unwrap();
     assert_eq!(spent.number(), Some(1));
-    let counted = aggregate("not-trusted", 0, 1);
-    assert_eq!(wait(store.aggregates()).unwrap(), [counted]);
+    fixture.clock.advance(Seconds(3600));
+    wait(store.spend(once("an hour later"), record())).unwrap();
+    assert_eq!(counted(&store), [("not-trusted".to_owned(), 0, 1)]);
 }

@@ -121,19 +121,6 @@ pub struct Unrecorded {
     pub reason: &'static str,
 }
 
-/// How many denials of one kind were counted in one hour.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Aggregate {
-    /// The issuer's name in the configuration, or `-`.
-    pub issuer: String,
-    /// The reason's code.
-    pub reason: String,
-    /// The beginning of the hour.
-    pub hour: UnixTime,
-    /// How many.
-    pub count: u64,
-}
-
 /// The durable memory of spent subject tokens, of every decision, and of the ids that belong to names.
 pub trait Ledger: Send + Sync {
     /// Uses a subject token once more and records the exchange, in one commit: both are on disk before this answers

@@ -67,17 +67,17 @@ pub fn of_sixty_four_simultaneous_uses_exactly_as_many_succeed_as_may(fixture: &
 
 fn nth(spent: Spent) -> Option<u32> {
     match spent {
-        Spent::Nth(number) => Some(number),
+        Spent::Nth { number, .. } => Some(number),
         Spent::Exhausted => None,
         Spent::IdentityChanged(names) => panic!("nothing is pinned to {names:?}"),
     }
 }
 
 pub fn a_token_stays_spent_across_a_restart(fixture: &impl Fixture) {
-    for expected in [Spent::Nth(1), Spent::Nth(2), Spent::Exhausted] {
+    for expected in [Some(1), Some(2), None] {
         let store = fixture.open();
         let spent = wait(store.spend(at_most(2, "restart"), record())).unwrap();
-        assert_eq!(spent, expected);
+        assert_eq!(spent.number(), expected, "{spent:?}");
         fixture.close(store);
     }
 }
@@ -152,7 +152,9 @@ pub fn a_record_is_read_back_as_it_was_written_however_long(fixture: &impl Fixtu
 
     let store = fixture.open();
     for mut record in records {
-        let kept = wait(store.decision(record.decision_id)).unwrap().unwrap();
+        let mut kept = wait(store.decision(record.decision_id)).unwrap().unwrap();
+        // Long values stand beside the leaf, which has their digests.
+        kept.withheld.clear();
         record.use_number = Some(1);
         let json = |record| serde_json::to_value(record).unwrap();
         assert_eq!(json(kept), json(record));

@@ -1,9 +1,9 @@
-//! What every store promises of names without ids, and of the events and decisions that it lists.
+//! What every store promises of names without ids.
 
 use std::sync::Barrier;
 
 use countersign::audit::{Event, Happening};
-use countersign::clock::{Seconds, UnixTime};
+use countersign::clock::Seconds;
 use countersign::directory::FirstLoads as _;
 use countersign::ledger::{AuditLog, Ledger, Spent};
 use countersign::trust::{NameState, Names, Pin};
@@ -25,7 +25,6 @@ macro_rules! every_store_remembers_names {
             names_keep_the_time_of_their_first_load
             a_reset_lets_other_ids_in_and_is_on_record
             a_token_used_too_often_pins_nothing
-            decisions_are_listed_from_a_moment_on_oldest_first_page_by_page
         }
     };
 }
@@ -62,7 +61,7 @@ pub fn of_many_first_uses_at_once_one_identity_is_pinned_and_let_in(fixture: &im
                         let one_use = once_as(&format!("{round} {number}"), wish(names, &ids));
                         together.wait();
                         match wait(store.spend(one_use, record())).unwrap() {
-                            Spent::Nth(1) => Some(id),
+                            Spent::Nth { number: 1, .. } => Some(id),
                             Spent::IdentityChanged(_) => None,
                             other => panic!("{other:?}"),
                         }
@@ -271,41 +270,5 @@ pub fn a_token_used_too_often_pins_nothing(fixture: &impl Fixture) {
     assert_eq!(spent, Spent::Exhausted);
     assert_eq!(pin_of(&store, &names("api")), None);
     assert_eq!(events(&store), []);
-    fixture.close(store);
-}
-
-pub fn decisions_are_listed_from_a_moment_on_oldest_first_page_by_page(fixture: &impl Fixture) {
-    let store = fixture.open();
-    let at = |second: u32| {
-        let mut record = large_record(usize::try_from(second).unwrap() * 900);
-        let moment = noon().plus(Seconds(second));
-        record.decision_id = countersign::audit::DecisionId::new(moment);
-        record.at_millis = moment.millis();
-        record
-    };
-    let records: Vec<_> = (0..20).map(at).collect();
-    for (number, record) in records.iter().enumerate().rev() {
-        let one_use = once(&number.to_string());
-        wait(store.spend(one_use, record.clone())).unwrap();
-    }
-    let names = |records: &[countersign::audit::Record]| {
-        let names = records.iter().map(|record| record.decision_id);
-        names.collect::<Vec<_>>()
-    };
-    let list = |since, after, limit| {
-        let listed = wait(store.decisions_since(since, after, limit)).unwrap();
-        names(&listed)
-    };
-    let all = names(&records);
-    assert_eq!(list(UnixTime::EPOCH, None, 100), all);
-    assert_eq!(list(noon().plus(Seconds(5)), None, 100), all[5..]);
-    assert_eq!(list(noon(), None, 7), all[..7]);
-    assert_eq!(list(noon(), Some(all[6]), 7), all[7..14]);
-    assert_eq!(list(noon(), Some(all[13]), 7), all[14..]);
-    assert_eq!(list(noon().plus(Seconds(9)), Some(all[3]), 2), all[9..11]);
-    assert_eq!(list(noon(), Some(all[19]), 7), []);
-    assert_eq!(list(noon(), None, 0), []);
-    let kept = wait(store.decisions_since(noon().plus(Seconds(19)), None, 1)).unwrap();
-    assert_eq!(kept[0].claims, records[19].claims, "read whole");
     fixture.close(store);
 }

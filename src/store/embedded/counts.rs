@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::draft::Draft;
+use super::draft::{Draft, Fault};
 use super::keys;
+use crate::audit::{Event, Happening, Sealed};
 use crate::clock::UnixTime;
 use crate::ledger::Unrecorded;
 
@@ -56,8 +57,30 @@ pub(super) fn add(counts: &Pending, draft: &mut Draft<'_>) -> Result<(), sled::E
     Ok(())
 }
 
+/// Makes an entry of the log of each count on disk whose hour is over at `now`, and forgets the count.
+pub(super) fn settle(draft: &mut Draft<'_>, now: UnixTime) -> Result<(), Fault> {
+    for (key, value) in draft.scan(&[keys::AGGREGATE])? {
+        let Some((hour, issuer, reason)) = keys::read_aggregate(&key) else {
+            continue;
+        };
+        if hour >= now.hour() {
+            // They are in the order of their hours.
+            break;
+        }
+        let counted = Happening::DenialsCounted {
+            issuer,
+            reason,
+            hour_millis: hour.millis(),
+            count: read(Some(&value)),
+        };
+        draft.put_entry(Sealed::of_event(Event::new(counted, now))?)?;
+        draft.remove(key);
+    }
+    Ok(())
+}
+
 /// The number that stands in a value.
-pub(super) fn read(value: Option<&[u8]>) -> u64 {
+fn read(value: Option<&[u8]>) -> u64 {
     let octets = value.and_then(|value| value.first_chunk::<8>());
     octets.map_or(0, |octets| u64::from_be_bytes(*octets))
 }

@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use super::index::Index;
 use super::keys::{self, LONGEST_PIECE};
 use super::layers::Layers;
-use super::records::{LONGEST_ENTRY, Place, Records, placed};
+use super::log::{Added, Erased, LONGEST_WITHHELD, MOST_ERASED};
+use super::reached::LogEnd;
 use super::shared::Shared;
+use crate::audit::{Event, Happening, Sealed, Unsealable};
 use crate::clock::{Seconds, UnixTime};
 
 /// Keys with their new values; `None` removes.
@@ -23,6 +25,12 @@ pub(super) enum Fault {
     Refused(String),
     /// The database failed. Nothing of the whole draft may be kept.
     Broken(sled::Error),
+}
+
+impl From<Unsealable> for Fault {
+    fn from(error: Unsealable) -> Self {
+        Self::Refused(error.to_string())
+    }
 }
 
 impl From<sled::Error> for Fault {
@@ -41,10 +49,10 @@ const LISTS: usize = 16;
 pub(super) struct Draft<'a> {
     tree: &'a sled::Tree,
     layers: &'a Layers,
-    records: &'a Records,
-    /// Where the records end with the entries that were added.
-    end: u64,
-    entries: Vec<Vec<u8>>,
+    /// Where the log ends with the entries that were added.
+    log: LogEnd,
+    entries: Vec<Added>,
+    erased: Vec<Erased>,
     writes: Writes,
     /// The keys that are put with a time after which they may be forgotten.
     expiring: Vec<(UnixTime, Vec<u8>)>,
@@ -55,10 +63,12 @@ pub(super) struct Draft<'a> {
 
 /// What a draft came to.
 pub(super) struct Drafted {
-    /// What is added to the records.
-    pub(super) entries: Vec<Vec<u8>>,
-    /// Where the records end then.
-    pub(super) end: u64,
+    /// What is added to the log.
+    pub(super) entries: Vec<Added>,
+    /// What is made forgotten of entries.
+    pub(super) erased: Vec<Erased>,
+    /// Where the log ends then.
+    pub(super) log: LogEnd,
     /// What changes in the index.
     pub(super) writes: Writes,
 }
@@ -69,9 +79,9 @@ impl<'a> Draft<'a> {
         Ok(Self {
             tree: index.tree()?,
             layers: &shared.layers,
-            records: &shared.records,
-            end: shared.layers.reached().end,
+            log: shared.layers.reached().log,
             entries: Vec::new(),
+            erased: Vec::new(),
             writes: Writes::new(),
             expiring: Vec::new(),
             forgotten: OnceCell::new(),
@@ -158,45 +168,56 @@ impl<'a> Draft<'a> {
         Ok(texts)
     }
 
-    /// Adds an entry to the records, to be found under `key`. It can never be changed.
-    pub(super) fn put_entry(&mut self, key: Vec<u8>, entry: Vec<u8>) -> Result<(), Fault> {
-        if entry.len() > LONGEST_ENTRY {
-            let why = format!("an entry of {} octets is too long to keep", entry.len());
+    /// Adds an entry to the log, and answers its number. It can never be changed.
+    ///
+    /// If it is further behind the latest entry than requests that overlap are, one goes before it that says that the clock
+    /// was put back.
+    pub(super) fn put_entry(&mut self, sealed: Sealed) -> Result<u64, Fault> {
+        let length = sealed.withheld.len();
+        if length > LONGEST_WITHHELD {
+            let why = format!("an entry withholds {length} octets, which is too much to keep");
             return Err(Fault::Refused(why));
         }
-        let (place, end) = placed(self.end, &entry);
-        self.end = end;
-        self.entries.push(entry);
-        self.put(key, place.write());
+        let at = sealed.marks.at_millis;
+        if let Some(before_millis) = self.log.put_back_from(at) {
+            let put_back = Happening::ClockPutBack { before_millis };
+            let event = Event::new(put_back, UnixTime::from_millis(at));
+            let event = Sealed::of_event(event)?;
+            self.entries.push(self.log.add(event, true));
+        }
+        let index = self.log.size;
+        self.entries.push(self.log.add(sealed, false));
+        Ok(index)
+    }
+
+    /// Adds entries, one after another, and answers the number of the first.
+    pub(super) fn put_entries(&mut self, all: Vec<Sealed>) -> Result<Option<u64>, Fault> {
+        let mut first = None;
+        for sealed in all {
+            let index = self.put_entry(sealed)?;
+            first.get_or_insert(index);
+        }
+        Ok(first)
+    }
+
+    /// Where the log ends, with what this adds.
+    pub(super) fn log(&self) -> &LogEnd {
+        &self.log
+    }
+
+    /// Erases marks of the entries from `first` on, which are there.
+    pub(super) fn erase(&mut self, erased: Erased) -> Result<(), Fault> {
+        if erased.marks.len() > MOST_ERASED {
+            return Err(Fault::Refused("that is too much to erase at once".into()));
+        }
+        self.erased.push(erased);
         Ok(())
     }
 
-    /// The entry of the records that is found under `key`. What this draft adds is not among them.
-    pub(super) fn entry(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String> {
-        let value = self.get(key).map_err(|error| error.to_string())?;
-        value.map(|value| self.entry_at(&value)).transpose()
-    }
-
-    /// At most `limit` entries of the records whose keys begin with `kind` and are not below `from`, in the order of
-    /// their keys. What this draft adds is not among them.
-    pub(super) fn entries(
-        &self,
-        kind: u8,
-        from: &[u8],
-        limit: usize,
-    ) -> Result<Vec<Entry>, String> {
-        let found = self.layers.range(self.tree, from, &[kind + 1], limit);
-        let found = found.map_err(|error| error.to_string())?;
-        let read = |(key, value): Entry| Ok((key, self.entry_at(&value)?));
-        found.into_iter().map(read).collect()
-    }
-
-    fn entry_at(&self, value: &[u8]) -> Result<Vec<u8>, String> {
-        let place = Place::read(value).ok_or("an entry of the store is damaged")?;
-        if let Some(entry) = self.layers.entry(place) {
-            return Ok(entry);
-        }
-        self.records.read(place).map_err(|error| error.to_string())
+    /// Lets no withheld value from before `from` be seen any more, the beginning of a file.
+    pub(super) fn remove_withheld(&mut self, from: u64) {
+        self.log.withheld_from = self.log.withheld_from.max(from);
+        self.log.withheld = self.log.withheld.max(from);
     }
 
     /// Forgets spent tokens and denials whose time is over: `limit`, and some more that stand beside them. Answers how
@@ -261,11 +282,11 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn needs_room(&self) -> bool {
-        self.needs_room || !self.writes.is_empty()
+        self.needs_room || !self.is_empty()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.writes.is_empty()
+        self.writes.is_empty() && self.entries.is_empty() && self.erased.is_empty()
     }
 
     /// What the commit `number` writes.
@@ -273,7 +294,8 @@ impl<'a> Draft<'a> {
         self.list_expiring(number);
         Drafted {
             entries: self.entries,
-            end: self.end,
+            erased: self.erased,
+            log: self.log,
             writes: self.writes,
         }
     }
@@ -312,11 +334,16 @@ fn join_piece(texts: &mut Vec<Entry>, piece: &[u8], value: Vec<u8>) {
 }
 
 impl Drafted {
+    /// Whether nothing is written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.entries.is_empty() && self.erased.is_empty()
+    }
+
     /// How many octets of the disk this takes at most.
     pub(super) fn room(&self) -> u64 {
         let writes = self.writes.iter();
         let writes = writes.map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len));
-        let entries: usize = self.entries.iter().map(Vec::len).sum();
+        let entries: usize = self.entries.iter().map(Added::octets).sum();
         // Everything is written to the journal and then to its place; a write of the index with the rest of its leaf
         // when that is written anew.
         (writes.sum::<usize>().saturating_mul(8) + entries.saturating_mul(2)) as u64

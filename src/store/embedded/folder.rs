@@ -1,7 +1,7 @@
 //! The data folder: made, locked, and watched for room.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -28,9 +28,9 @@ pub enum OpenError {
     Newer(PathBuf, u32, u32),
     /// An older program wrote the folder, in a form that is not read any more.
     #[error(
-        "the data folder `{0}` has format 1, which this program does not read; name a new folder, and keep this one as long as its records matter"
+        "the data folder `{0}` has format {1}, which this program does not read; name a new folder, and keep this one as long as its records matter"
     )]
-    Older(PathBuf),
+    Older(PathBuf, u32),
     /// The folder holds a database of some other program.
     #[error("the data folder `{0}` holds the data of another program; name an empty folder")]
     Foreign(PathBuf),
@@ -47,7 +47,7 @@ impl OpenError {
             Self::NotWritable(..) => "data-not-writable",
             Self::InUse(_) => "data-in-use",
             Self::Newer(..) => "data-newer",
-            Self::Older(_) => "data-older",
+            Self::Older(..) => "data-older",
             Self::Foreign(_) => "data-foreign",
             Self::Failed(..) => "data-not-opened",
         }
@@ -89,7 +89,7 @@ impl Folder {
             Ok(()) => {
                 // Before there was a journal, the database lay in the folder itself.
                 if path.join("db").is_file() && path.join("conf").is_file() {
-                    return Err(OpenError::Older(path.to_owned()));
+                    return Err(OpenError::Older(path.to_owned(), 1));
                 }
                 let folder = Self {
                     path: path.to_owned(),
@@ -104,7 +104,14 @@ impl Folder {
     }
 
     fn make_parts(&self) -> io::Result<()> {
-        for part in [self.index(), self.journal(), self.records()] {
+        for part in [
+            self.index(),
+            self.journal(),
+            self.records(),
+            self.withheld(),
+            self.rows(),
+            self.tree(),
+        ] {
             DirBuilder::new().recursive(true).mode(0o700).create(part)?;
         }
         Ok(())
@@ -128,6 +135,58 @@ impl Folder {
     /// The folder of the records.
     pub(super) fn records(&self) -> PathBuf {
         self.path.join("records")
+    }
+
+    /// The folder of what the leaves do not hold.
+    pub(super) fn withheld(&self) -> PathBuf {
+        self.path.join("withheld")
+    }
+
+    /// The folder of the rows.
+    pub(super) fn rows(&self) -> PathBuf {
+        self.path.join("rows")
+    }
+
+    /// The folder of the tree.
+    pub(super) fn tree(&self) -> PathBuf {
+        self.path.join("tree")
+    }
+
+    /// A file in the folder itself.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Puts a file in place of an earlier one. Durable when this returns; a crash leaves either whole. `step` is called
+    /// when it is written, with `false`, and when it has its name, with `true`.
+    pub(super) fn replace(
+        &self,
+        name: &str,
+        octets: &[u8],
+        mut step: impl FnMut(bool) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let unfinished = self.file(&format!("{name}.unfinished"));
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&unfinished)?;
+        file.write_all(octets)?;
+        file.sync_all()?;
+        step(false)?;
+        std::fs::rename(&unfinished, self.file(name))?;
+        step(true)?;
+        File::open(&self.path)?.sync_all()
+    }
+
+    /// Deletes a file that may not be there. Durable when this returns.
+    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
+        match std::fs::remove_file(self.file(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => File::open(&self.path)?.sync_all(),
+        }
     }
 
     /// How many octets we may still write to the disk.

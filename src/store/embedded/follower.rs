@@ -25,7 +25,10 @@ pub(super) struct Signal {
 struct Told {
     /// How many changes wait for the index.
     changes: usize,
-    full_segment: bool,
+    /// A checkpoint is wanted.
+    checkpoint: bool,
+    /// Somebody waits for what is not in the files yet.
+    hurry: bool,
     stop: bool,
 }
 
@@ -41,9 +44,15 @@ impl Signal {
         }
     }
 
-    /// A segment of the journal could be used again after a checkpoint.
-    pub(super) fn segment_is_full(&self) {
-        self.lock().full_segment = true;
+    /// A checkpoint has a use now: a segment of the journal could be used again after it, or is to be forgotten.
+    pub(super) fn checkpoint(&self) {
+        self.lock().checkpoint = true;
+        self.changed.notify_all();
+    }
+
+    /// Somebody waits for what is committed.
+    pub(super) fn hurry(&self) {
+        self.lock().hurry = true;
         self.changed.notify_all();
     }
 
@@ -55,12 +64,13 @@ impl Signal {
 
     /// Waits for something to do, at most for `patience`, and lets changes gather. Answers what there is.
     fn wait(&self, patience: Duration) -> Told {
-        let quiet = |told: &mut Told| told.changes == 0 && !told.full_segment && !told.stop;
+        let quiet = |told: &mut Told| told.changes == 0 && !told.checkpoint && !told.stop;
         let told = self
             .changed
             .wait_timeout_while(self.lock(), patience, quiet);
         let told = told.map_or_else(|poisoned| poisoned.into_inner().0, |(guard, _)| guard);
-        let gathers = |told: &mut Told| (1..MANY).contains(&told.changes) && !told.stop;
+        let gathers =
+            |told: &mut Told| (1..MANY).contains(&told.changes) && !told.stop && !told.hurry;
         let told = self.changed.wait_timeout_while(told, GATHER, gathers);
         let mut told = told.map_or_else(|poisoned| poisoned.into_inner().0, |(guard, _)| guard);
         let stop = told.stop;
@@ -80,11 +90,11 @@ pub(super) fn follow(shared: &Shared, signal: &Signal, options: &Options) {
     let mut made = Instant::now();
     loop {
         let told = signal.wait(options.checkpoint);
-        let applied = shared.apply().and_then(|()| {
+        let applied = shared.apply(options).and_then(|()| {
             let reached = options.reach(Step::Applied);
             reached.map_err(|error| error.to_string())
         });
-        let due = told.full_segment || told.stop || made.elapsed() >= options.checkpoint;
+        let due = told.checkpoint || told.stop || made.elapsed() >= options.checkpoint;
         let followed = applied.and_then(|()| {
             if due {
                 made = Instant::now();

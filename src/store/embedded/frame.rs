@@ -2,24 +2,28 @@
 //!
 //! | octets | what |
 //! |---|---|
-//! | 8 | `csjrnl\x00\x01` |
+//! | 8 | `csjrnl\x00\x02` |
 //! | 8 | the generation of the segment, so that what an earlier use of the file left behind is not taken for ours |
 //! | 8 | the number of the commit, counted from 1 |
 //! | 4 | the length of what follows the header |
 //! | 4 | CRC-32 (as in zlib) of generation, number, length and what follows |
-//! | 8 | where in the records the first entry goes |
-//! | 4, then each 4 + length | how many entries, then each with its length |
+//! | 72 | what the store has reached with this commit |
+//! | 4, then each 88 + 4 + leaf + 4 + withheld | how many entries, then each: its row, its leaf, what the leaf does not hold |
+//! | 4, then each 8 + 4 + marks | how many times marks are erased, then each: from which entry on, and which, one octet an entry |
 //! | 4, then each 2 + key + 4 + value | how many writes, then each; a value of length 2³² − 1 removes |
 //!
 //! Numbers are little-endian. A frame begins at a multiple of [`ALIGNED`], so that writing one never touches a block of
 //! the disk that holds another, which was acknowledged.
 
 use super::draft::Writes;
+use super::log::{Added, Erased, ROW, Row};
+use super::reached::{REACHED, Reached};
+use crate::audit::tree::leaf_hash;
 
 /// What the beginning of a frame is a multiple of, in octets: the block of every disk that is about.
 pub(super) const ALIGNED: usize = 4096;
 
-const MAGIC: [u8; 8] = *b"csjrnl\x00\x01";
+const MAGIC: [u8; 8] = *b"csjrnl\x00\x02";
 
 const HEADER: usize = 32;
 
@@ -28,14 +32,29 @@ const REMOVED: u32 = u32::MAX;
 /// What one commit writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Commit {
-    /// Its number, counted from 1 and without a gap.
-    pub(super) number: u64,
-    /// Where in the records the first of `entries` goes.
-    pub(super) start: u64,
-    /// What is added to the records, one after another.
-    pub(super) entries: Vec<Vec<u8>>,
+    /// What the store has reached with it. Its number is counted from 1 and without a gap.
+    pub(super) reached: Reached,
+    /// What is added to the log.
+    pub(super) entries: Vec<Added>,
+    /// What is made forgotten of entries that are there.
+    pub(super) erased: Vec<Erased>,
     /// What changes in the index.
     pub(super) writes: Writes,
+}
+
+impl Commit {
+    /// Its number.
+    pub(super) fn number(&self) -> u64 {
+        self.reached.number
+    }
+
+    /// The number of the first entry that it adds, or would.
+    pub(super) fn first(&self) -> u64 {
+        self.reached
+            .log
+            .size
+            .saturating_sub(self.entries.len() as u64)
+    }
 }
 
 /// Writes `commit` into `buffer`, in place of what it holds, up to a multiple of [`ALIGNED`].
@@ -43,13 +62,19 @@ pub(super) fn encode(commit: &Commit, generation: u64, buffer: &mut Vec<u8>) {
     buffer.clear();
     buffer.extend(MAGIC);
     buffer.extend(generation.to_le_bytes());
-    buffer.extend(commit.number.to_le_bytes());
+    buffer.extend(commit.number().to_le_bytes());
     buffer.extend([0; 8]);
-    buffer.extend(commit.start.to_le_bytes());
+    buffer.extend(commit.reached.write());
     buffer.extend(length(commit.entries.len()).to_le_bytes());
-    for entry in &commit.entries {
-        buffer.extend(length(entry.len()).to_le_bytes());
-        buffer.extend(entry);
+    for (index, entry) in (commit.first()..).zip(&commit.entries) {
+        buffer.extend(entry.row.write(index));
+        put(buffer, &entry.leaf);
+        put(buffer, &entry.withheld);
+    }
+    buffer.extend(length(commit.erased.len()).to_le_bytes());
+    for erased in &commit.erased {
+        buffer.extend(erased.first.to_le_bytes());
+        put(buffer, &erased.marks);
     }
     buffer.extend(length(commit.writes.len()).to_le_bytes());
     for (key, value) in &commit.writes {
@@ -57,10 +82,7 @@ pub(super) fn encode(commit: &Commit, generation: u64, buffer: &mut Vec<u8>) {
         buffer.extend(key);
         match value {
             None => buffer.extend(REMOVED.to_le_bytes()),
-            Some(value) => {
-                buffer.extend(length(value.len()).to_le_bytes());
-                buffer.extend(value);
-            }
+            Some(value) => put(buffer, value),
         }
     }
     let size = length(buffer.len() - HEADER).to_le_bytes();
@@ -72,6 +94,11 @@ pub(super) fn encode(commit: &Commit, generation: u64, buffer: &mut Vec<u8>) {
         place.copy_from_slice(&sum);
     }
     buffer.resize(buffer.len().next_multiple_of(ALIGNED), 0);
+}
+
+fn put(buffer: &mut Vec<u8>, octets: &[u8]) {
+    buffer.extend(length(octets.len()).to_le_bytes());
+    buffer.extend(octets);
 }
 
 /// Lengths are bounded far below by what a commit may hold; a larger one would not decode.
@@ -100,11 +127,22 @@ pub(super) fn decode(octets: &[u8], generation: u64) -> Option<(Commit, usize)> 
         return None;
     }
     let mut body = Cursor(whole.get(HEADER..)?);
-    let start = body.number()?;
+    let reached = Reached::read(body.take(REACHED)?)?;
     let mut entries = Vec::new();
     for _ in 0..body.count()? {
-        let length = body.count()?;
-        entries.push(body.take(usize::try_from(length).ok()?)?.to_vec());
+        let row = Row::read(&body.fixed::<ROW>()?);
+        let leaf = body.text()?;
+        entries.push(Added {
+            row,
+            hash: leaf_hash(&leaf),
+            leaf,
+            withheld: body.text()?,
+        });
+    }
+    let mut erased = Vec::new();
+    for _ in 0..body.count()? {
+        let (first, marks) = (body.number()?, body.text()?);
+        erased.push(Erased { first, marks });
     }
     let mut writes = Writes::new();
     for _ in 0..body.count()? {
@@ -117,16 +155,17 @@ pub(super) fn decode(octets: &[u8], generation: u64) -> Option<(Commit, usize)> 
         writes.insert(key, value);
     }
     let commit = Commit {
-        number,
-        start,
+        reached,
         entries,
+        erased,
         writes,
     };
-    body.0.is_empty().then_some((commit, whole.len()))
+    let is_whole = body.0.is_empty() && commit.number() == number;
+    is_whole.then_some((commit, whole.len()))
 }
 
 /// Reads from the front.
-struct Cursor<'a>(&'a [u8]);
+pub(super) struct Cursor<'a>(pub(super) &'a [u8]);
 
 impl<'a> Cursor<'a> {
     fn take(&mut self, count: usize) -> Option<&'a [u8]> {
@@ -135,34 +174,51 @@ impl<'a> Cursor<'a> {
         Some(taken)
     }
 
-    fn fixed<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(super) fn fixed<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (taken, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(*taken)
     }
 
-    fn number(&mut self) -> Option<u64> {
+    pub(super) fn number(&mut self) -> Option<u64> {
         self.fixed().map(u64::from_le_bytes)
     }
 
-    fn count(&mut self) -> Option<u32> {
+    pub(super) fn count(&mut self) -> Option<u32> {
         self.fixed().map(u32::from_le_bytes)
     }
 
-    fn short(&mut self) -> Option<u16> {
+    pub(super) fn signed(&mut self) -> Option<i64> {
+        self.fixed().map(i64::from_le_bytes)
+    }
+
+    /// Octets with their length before them.
+    fn text(&mut self) -> Option<Vec<u8>> {
+        let length = self.count()?;
+        Some(self.take(usize::try_from(length).ok()?)?.to_vec())
+    }
+
+    pub(super) fn short(&mut self) -> Option<u16> {
         self.fixed().map(u16::from_le_bytes)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::log::sealed;
+    use super::super::reached::LogEnd;
     use super::*;
 
     fn commit() -> Commit {
+        let mut log = LogEnd::default();
+        let octets = [b"{}".to_vec(), Vec::new(), vec![b'x'; 9000]];
         Commit {
-            number: 7,
-            start: 1 << 40,
-            entries: vec![b"{}".to_vec(), Vec::new(), vec![b'x'; 9000]],
+            entries: octets.map(|leaf| log.add(sealed(leaf), false)).into(),
+            erased: vec![Erased {
+                first: 3,
+                marks: vec![1, 0, 7],
+            }],
+            reached: Reached { number: 7, log },
             writes: [
                 (b"spent".to_vec(), Some(b"1".to_vec())),
                 (b"gone".to_vec(), None),

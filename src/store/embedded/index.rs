@@ -13,6 +13,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -25,6 +26,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::draft::Writes;
 use super::folder::Folder;
 use super::keys;
+use super::reached::Reached;
 
 /// How often the watchdog looks.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
@@ -37,29 +39,6 @@ pub(super) struct Index {
     db: Option<sled::Db>,
     file: File,
     watchdog: Option<Watchdog>,
-}
-
-/// How far the index has followed the journal.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Reached {
-    /// The number of the last commit that is in it.
-    pub(super) number: u64,
-    /// Where the records ended with it.
-    pub(super) end: u64,
-}
-
-impl Reached {
-    fn write(self) -> Vec<u8> {
-        [self.number.to_be_bytes(), self.end.to_be_bytes()].concat()
-    }
-
-    fn read(value: &[u8]) -> Option<Self> {
-        let (number, end) = value.split_first_chunk()?;
-        Some(Self {
-            number: u64::from_be_bytes(*number),
-            end: u64::from_be_bytes(end.try_into().ok()?),
-        })
-    }
 }
 
 impl Index {
@@ -113,7 +92,8 @@ impl Index {
                 Some(value) => tree.insert(key, value.as_slice()).map(drop),
                 None => tree.remove(key).map(drop),
             });
-            let noted = made.and_then(|()| tree.insert(keys::REACHED_KEY, reached.write()));
+            let noted =
+                made.and_then(|()| tree.insert(keys::REACHED_KEY, reached.write().as_slice()));
             noted.map(drop).map_err(|error| error.to_string())
         })
     }
@@ -146,11 +126,12 @@ impl Drop for Index {
     }
 }
 
-/// Writes the file at `path` over itself and syncs it. Waits until sled, which locks its file, has let go of it.
+/// Writes what the file at `path` has in `range` over itself and syncs it. Waits until sled, which locks its file, has let
+/// go of it.
 ///
 /// After a failed sync the system may call pages clean that never reached the disk, and no later sync would write them.
 /// Whatever the file reads as now, this makes it what is on disk, before anything is built on it.
-pub(super) fn write_again(path: &Path) -> io::Result<()> {
+pub(super) fn write_again(path: &Path, range: Range<u64>) -> io::Result<()> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
     let began = Instant::now();
     while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -160,15 +141,18 @@ pub(super) fn write_again(path: &Path) -> io::Result<()> {
         std::thread::sleep(Duration::from_millis(5));
     }
     let mut block = vec![0; 1 << 20];
-    let mut offset = 0;
-    loop {
-        let read = file.read_at(&mut block, offset)?;
+    let mut offset = range.start;
+    while offset < range.end {
+        let wanted = usize::try_from(range.end - offset).unwrap_or(usize::MAX);
+        let wanted = block.len().min(wanted);
+        let read = file.read_at(block.get_mut(..wanted).unwrap_or_default(), offset)?;
         let Some(read @ [_, ..]) = block.get(..read) else {
-            return file.sync_all();
+            break;
         };
         file.write_all_at(read, offset)?;
         offset += read.len() as u64;
     }
+    file.sync_all()
 }
 
 fn open_patiently(config: &sled::Config) -> Result<sled::Db, String> {

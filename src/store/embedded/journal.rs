@@ -42,6 +42,8 @@ struct Pool {
     ready: VecDeque<Segment>,
     next_generation: u64,
     next_length: u64,
+    /// Segments of generations before this are not used again, but deleted: what they held is to be forgotten.
+    forgotten: u64,
 }
 
 /// One file.
@@ -85,6 +87,7 @@ impl Journal {
                 ready: VecDeque::new(),
                 next_generation: 1,
                 next_length: FIRST_SEGMENT,
+                forgotten: 0,
             }),
         }));
         let found = segments(folder)?;
@@ -98,7 +101,7 @@ impl Journal {
         for (place, (generation, path)) in found.into_iter().enumerate() {
             let is_filled = filled.get(place) == Some(&true);
             if is_filled {
-                write_again(&path)?;
+                write_again(&path, 0..u64::MAX)?;
             }
             // What holds no commit may be written next, if it comes after all that do.
             let is_ready = last_filled.is_none_or(|filled| filled < place);
@@ -156,17 +159,21 @@ impl Journal {
     /// Lets the segments be used again whose commits are all durable elsewhere: up to number `durable`. Makes one ready
     /// for when the active one is full. Only one thread may call this.
     pub(super) fn release(&self, durable: u64) -> io::Result<()> {
+        self.remove_forgotten()?;
         loop {
-            let pool = self.lock();
+            let mut pool = self.lock();
             let Some(first) = pool.sealed.front().filter(|first| first.last <= durable) else {
                 return Ok(());
             };
-            let is_spare = pool.ready.is_empty() && first.length == pool.next_length;
+            let is_spare = pool.ready.is_empty()
+                && first.length == pool.next_length
+                && first.generation >= pool.forgotten;
             let old = first.path.clone();
+            let generation = is_spare.then(|| pool.take_generation());
             drop(pool);
             // It leaves the line only when it is gone: one that were forgotten here would be found at the next start.
-            if is_spare {
-                self.make_ready(&old)?;
+            if let Some(generation) = generation {
+                self.make_ready(&old, generation)?;
             } else {
                 std::fs::remove_file(&old)?;
                 self.lock().sealed.pop_front();
@@ -175,10 +182,45 @@ impl Journal {
         }
     }
 
+    /// Lets no segment that is there be used again: what it held, and what an earlier use left behind its end, is deleted
+    /// with it when its commits are durable elsewhere. The one that is being written must be sealed before.
+    pub(super) fn forget(&self) {
+        let mut pool = self.lock();
+        pool.forgotten = pool.next_generation;
+    }
+
+    /// Whether something is still there that is to be forgotten.
+    pub(super) fn has_forgotten(&self) -> bool {
+        let pool = self.lock();
+        let mut all = pool.sealed.iter().chain(&pool.ready);
+        all.any(|segment| segment.generation < pool.forgotten)
+    }
+
+    /// Deletes the segments that were ready to be written when they were to be forgotten.
+    fn remove_forgotten(&self) -> io::Result<()> {
+        let pool = self.lock();
+        let forgotten = |ready: &&Segment| ready.generation < pool.forgotten;
+        let paths: Vec<PathBuf> = pool
+            .ready
+            .iter()
+            .filter(forgotten)
+            .map(|ready| ready.path.clone())
+            .collect();
+        drop(pool);
+        for path in &paths {
+            std::fs::remove_file(path)?;
+            self.lock().ready.retain(|ready| ready.path != *path);
+        }
+        if paths.is_empty() {
+            Ok(())
+        } else {
+            self.sync_names()
+        }
+    }
+
     /// Gives the first of the sealed segments a new generation, by which what is in it counts no more. It may be written
     /// once that name is durable.
-    fn make_ready(&self, old: &Path) -> io::Result<()> {
-        let generation = self.lock().take_generation();
+    fn make_ready(&self, old: &Path, generation: u64) -> io::Result<()> {
         let path = self.path(generation);
         std::fs::rename(old, &path)?;
         let first = self.lock().sealed.pop_front();
@@ -207,7 +249,9 @@ impl Journal {
     /// A segment that no commit is in, at least `room` octets long.
     fn empty_segment(&self, room: u64) -> io::Result<Segment> {
         let mut pool = self.lock();
-        if pool.ready.front().is_some_and(|ready| ready.length >= room)
+        let forgotten = pool.forgotten;
+        let may_be = |ready: &Segment| ready.length >= room && ready.generation >= forgotten;
+        if pool.ready.front().is_some_and(may_be)
             && let Some(ready) = pool.ready.pop_front()
         {
             return Ok(ready);
@@ -288,7 +332,7 @@ impl Pen {
         };
         active.file.write_all_at(&self.buffer, active.end)?;
         active.end += room;
-        self.written = commit.number;
+        self.written = commit.number();
         Ok(turned && full)
     }
 
@@ -334,7 +378,7 @@ fn read(path: &Path, generation: u64, found: &mut BTreeMap<u64, Commit>) -> io::
     while let Some(rest) = octets.get(at..).filter(|rest| !rest.is_empty()) {
         if let Some((commit, used)) = decode(rest, generation) {
             at += used.next_multiple_of(ALIGNED);
-            found.insert(commit.number, commit);
+            found.insert(commit.number(), commit);
             any = true;
         } else {
             at += ALIGNED;

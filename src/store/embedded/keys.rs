@@ -6,16 +6,17 @@
 //! |---|---|
 //! | `m` `eta/format` | the version of this table |
 //! | `m` `eta/forgotten` | the latest time until which a forgotten spent token was to be remembered |
-//! | `m` `eta/reached` | the last commit of the journal that is in here (u64), where the records ended with it (u64) |
+//! | `m` `eta/reached` | what the index has reached: see `reached.rs` |
+//! | `m` `eta/checkpoint-key`, piece (u16) | the sealed key that signs checkpoints |
 //! | `s` spent key | uses (u32), until (time) |
 //! | `n` denial key | decision id, until (time) |
 //! | `x` time, commit (u64), count (u16) | keys of the two above that may be forgotten then, one after another |
-//! | `r` decision id | where the JSON of the record lies: place (u64), length (u32) |
 //! | `a` hour (time), issuer's length (u16), issuer, reason | count (u64) |
 //! | `k` SHA-256 of the issuer, piece (u16) | when fetched (time), the key set |
 //! | `g` SHA-256 of the `kid`, piece (u16) | length of the `kid` (u16), the `kid`, the sealed key |
 //! | `f` SHA-256 of the project, SHA-256 of the names, piece (u16) | JSON of the names and of what is remembered of them |
-//! | `e` event id | where the JSON of the event lies: place (u64), length (u32) |
+//! | `d` SHA-256 of a policy file's name, piece (u16) | JSON of the name and of what the log says of the file |
+//! | `t` SHA-256 of the digest of a policy, piece (u16) | one octet, its text |
 //! | `p` path of a project | its text id |
 //! | `i` text id | the path |
 //!
@@ -23,7 +24,7 @@
 //! spent keys and denial keys the first [`DIGEST`] octets are kept: sled holds keys of up to 22 octets in place, and longer
 //! ones each in an allocation of its own. Two that met would both count as spent, which 160 bits make a theory.
 
-use crate::audit::{DecisionId, EventId};
+use crate::audit::DecisionId;
 use crate::clock::UnixTime;
 use crate::digest::sha256;
 use crate::ledger::DenialKey;
@@ -33,13 +34,16 @@ use crate::subject::SpentKey;
 pub(super) const FORMAT_KEY: &[u8] = b"meta/format";
 
 /// The version of the table that this program writes and reads.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 /// Where it stands how far the spent tokens are forgotten.
 pub(super) const FORGOTTEN_KEY: &[u8] = b"meta/forgotten";
 
 /// Where it stands how far the index has followed the journal.
 pub(super) const REACHED_KEY: &[u8] = b"meta/reached";
+
+/// Where the key stands that signs checkpoints.
+pub(super) const CHECKPOINT_KEY: &[u8] = b"meta/checkpoint-key";
 
 /// The longest value, in octets; longer texts are cut into pieces.
 ///
@@ -53,10 +57,8 @@ pub(super) const EXPIRY: u8 = b'x';
 pub(super) const AGGREGATE: u8 = b'a';
 /// Signing keys begin with this.
 pub(super) const SIGNING_KEY: u8 = b'g';
-/// Records of decisions begin with this.
-pub(super) const RECORD: u8 = b'r';
-/// Events begin with this.
-pub(super) const EVENT: u8 = b'e';
+/// What the log says of policy files begins with this.
+pub(super) const POLICY: u8 = b'd';
 /// Names without ids begin with this.
 pub(super) const NAMES: u8 = b'f';
 
@@ -75,26 +77,6 @@ pub(super) fn spent(key: &SpentKey) -> Vec<u8> {
 
 pub(super) fn denial(key: &DenialKey) -> Vec<u8> {
     join(&[b"n", key.as_bytes().get(..DIGEST).unwrap_or_default()])
-}
-
-pub(super) fn record(id: DecisionId) -> Vec<u8> {
-    join(&[&[RECORD], id.as_bytes()])
-}
-
-pub(super) fn event(id: EventId) -> Vec<u8> {
-    join(&[&[EVENT], id.as_bytes()])
-}
-
-/// What the keys of decisions or events at `since` and later begin with, or come after: their names begin with the
-/// milliseconds, in 48 bits (RFC 9562, section 5.7).
-pub(super) fn named_since(kind: u8, since: UnixTime) -> Vec<u8> {
-    let [_, _, millis @ ..] = time(since);
-    join(&[&[kind], &millis])
-}
-
-/// What comes next after `key`.
-pub(super) fn after(key: &[u8]) -> Vec<u8> {
-    join(&[key, &[0]])
 }
 
 /// What comes next after every key that begins with `prefix`, which does not begin with 255.
@@ -123,6 +105,15 @@ pub(super) fn archived_keys(issuer: &str) -> Vec<u8> {
 
 pub(super) fn signing_key(kid: &str) -> Vec<u8> {
     join(&[&[SIGNING_KEY], &sha256(kid.as_bytes())])
+}
+
+pub(super) fn policy(file: &str) -> Vec<u8> {
+    join(&[&[POLICY], &sha256(file.as_bytes())])
+}
+
+/// The key of the text with this digest, which may be any text.
+pub(super) fn policy_text(digest: &str) -> Vec<u8> {
+    join(&[b"t", &sha256(digest.as_bytes())])
 }
 
 pub(super) fn project(path: &str) -> Vec<u8> {

@@ -4,14 +4,13 @@
 //! drops it, so that nobody waits for either. Whoever reads looks into the layers first, and sees everything that was
 //! acknowledged.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::draft::{Entry, Writes};
 use super::frame::Commit;
-use super::index::Reached;
-use super::records::{Place, placed};
+use super::log::{Added, Erased};
+use super::reached::Reached;
 
 #[derive(Default)]
 pub(super) struct Layers(RwLock<Both>);
@@ -44,31 +43,40 @@ impl Both {
 /// What some commits write, one after another.
 #[derive(Default)]
 pub(super) struct Layer {
-    /// What is added to the records, by the place where it begins.
-    pub(super) entries: BTreeMap<u64, Vec<u8>>,
+    /// The number of the first of `entries`.
+    pub(super) first: u64,
+    /// What is added to the log.
+    pub(super) entries: Vec<Added>,
+    /// What is made forgotten of entries, after those of this layer were added.
+    pub(super) erased: Vec<Erased>,
+    /// How many commits this is.
+    commits: usize,
     /// What changes in the index.
     pub(super) writes: Writes,
 }
 
 impl Layers {
-    /// Adds a commit, after which the records end as `reached` says, and answers how many changes wait in the top layer.
-    pub(super) fn add(&self, commit: Commit, reached: Reached) -> usize {
+    /// Adds a commit, and answers how many changes wait in the top layer.
+    pub(super) fn add(&self, commit: Commit) -> usize {
+        let first = commit.first();
         let mut both = self.write();
         let top = &mut both.top;
-        let mut end = commit.start;
-        for entry in commit.entries {
-            let (place, after) = placed(end, &entry);
-            top.entries.insert(place.start, entry);
-            end = after;
+        // Appending to what is empty costs nothing.
+        if top.entries.is_empty() {
+            top.first = first;
+            top.entries = commit.entries;
+        } else {
+            top.entries.extend(commit.entries);
         }
-        // Appending to an empty map costs nothing.
+        top.erased.extend(commit.erased);
         if top.writes.is_empty() {
             top.writes = commit.writes;
         } else {
             top.writes.extend(commit.writes);
         }
-        let waiting = top.writes.len();
-        both.reached = reached;
+        top.commits += 1;
+        let waiting = top.writes.len() + top.entries.len() + top.erased.len();
+        both.reached = commit.reached;
         waiting
     }
 
@@ -81,7 +89,7 @@ impl Layers {
     /// nothing in it.
     pub(super) fn take_top(&self) -> Option<(Arc<Layer>, Reached)> {
         let mut both = self.write();
-        if both.top.writes.is_empty() {
+        if both.top.commits == 0 {
             return None;
         }
         let taken = Arc::new(std::mem::take(&mut both.top));
@@ -126,13 +134,6 @@ impl Layers {
         // A layer is dropped only after the tree has what was in it.
         drop(both);
         Ok(tree.get(key)?.map(|value| value.to_vec()))
-    }
-
-    /// The entry at `place` if it is in no file yet.
-    pub(super) fn entry(&self, place: Place) -> Option<Vec<u8>> {
-        let both = self.read();
-        let below = || both.below.as_ref()?.entries.get(&place.start);
-        both.top.entries.get(&place.start).or_else(below).cloned()
     }
 
     /// At most `limit` keys from `from` on and before `to`, with their values, in order.
@@ -201,15 +202,17 @@ fn merged(
 
 #[cfg(test)]
 mod tests {
+    use super::super::log::sealed;
+    use super::super::reached::LogEnd;
     use super::*;
 
     fn commit(changes: &[(&str, Option<&str>)]) -> Commit {
         let changes = changes.iter();
         let writes = changes.map(|(key, value)| (key.as_bytes().to_vec(), value.map(Into::into)));
         Commit {
-            number: 1,
-            start: 0,
+            reached: Reached::default(),
             entries: Vec::new(),
+            erased: Vec::new(),
             writes: writes.collect(),
         }
     }
@@ -233,11 +236,11 @@ mod tests {
         }
         let layers = Layers::default();
         let first = commit(&[("aa", Some("1")), ("b", None), ("c", Some("1"))]);
-        layers.add(first, Reached::default());
+        layers.add(first);
         assert_eq!(seen(&layers, &tree, 9), "a0 aa1 c1 d0");
         layers.take_top().unwrap();
         let second = commit(&[("b", Some("2")), ("c", None), ("y", Some("2"))]);
-        layers.add(second, Reached::default());
+        layers.add(second);
         assert_eq!(seen(&layers, &tree, 9), "a0 aa1 b2 d0 y2");
         assert_eq!(seen(&layers, &tree, 3), "a0 aa1 b2");
         assert_eq!(layers.get(&tree, b"c").unwrap(), None);
@@ -249,24 +252,21 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_seen_until_its_layer_is_dropped() {
+    fn entries_of_several_commits_stand_in_one_layer_in_order() {
         let layers = Layers::default();
-        let entries = [b"one".to_vec(), b"other".to_vec()];
-        let (first, end) = placed(100, &entries[0]);
-        let (second, end) = placed(end, &entries[1]);
-        let writes = [(b"key".to_vec(), None)].into();
-        let commit = Commit {
-            number: 1,
-            start: 100,
-            entries: entries.to_vec(),
-            writes,
-        };
-        layers.add(commit, Reached { number: 1, end });
-        assert_eq!(layers.entry(first).as_ref(), Some(&entries[0]));
-        let (taken, _) = layers.take_top().unwrap();
-        assert!(taken.entries.keys().eq([&first.start, &second.start]));
-        assert_eq!(layers.entry(second).as_ref(), Some(&entries[1]));
-        layers.drop_below();
-        assert_eq!(layers.entry(second), None);
+        let mut log = LogEnd::default();
+        for leaf in ["one", "other"] {
+            let added = log.add(sealed(leaf.into()), false);
+            layers.add(Commit {
+                entries: vec![added],
+                reached: Reached { number: 1, log },
+                ..commit(&[])
+            });
+        }
+        let (taken, reached) = layers.take_top().unwrap();
+        let leaves = taken.entries.iter().map(|added| added.leaf.as_slice());
+        assert!(leaves.eq([&b"one"[..], b"other"]));
+        assert_eq!((taken.first, reached.log.size), (0, 2));
+        assert!(layers.take_top().is_none());
     }
 }

@@ -1,7 +1,7 @@
 //! The embedded store: a folder, for one process, with no server beside it.
 //!
 //! A commit is true once it stands in the journal (`journal`, `frame`): one write to the end of a file and one sync, by
-//! one thread (`writer`). Then it is made in two places: what is kept for good in the records (`records`), files that only
+//! one thread (`writer`). Then it is made in two places: what is kept for good in the files of the log (`log`), which only
 //! grow, and what is looked up in the index (`index`), which is sled. The index hears of many commits at once, and until
 //! then they are seen over it (`layers`). Both are synced now and then, after which the journal may forget what they have
 //! (`follower`, `shared`). A crash costs nothing: what they lack is made again from the journal.
@@ -17,10 +17,11 @@ mod keys;
 mod layers;
 mod log;
 mod names;
+mod progress;
 mod promises;
 mod queue;
+mod reached;
 mod reader;
-mod records;
 mod shared;
 mod writer;
 
@@ -35,13 +36,16 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
-use crate::ledger::{Aggregate, StoreUnavailable};
+use crate::ledger::StoreUnavailable;
 use counts::Counts;
 use draft::{Draft, Entry, Fault};
 use folder::Folder;
 use follower::{Signal, follow};
-use index::{Index, Reached};
+use index::Index;
+use log::{FaultKeeper, Scrub};
+use progress::Progress;
 use queue::{Queue, Share, Task};
+use reached::Reached;
 use reader::Reader;
 use shared::Shared;
 use writer::Writer;
@@ -64,6 +68,12 @@ pub struct Options {
     /// How long what is in the journal may wait to be synced in its place, 2 s. Under load that happens more often: when a
     /// segment of the journal is full.
     pub checkpoint: Duration,
+    /// How long to rest between two blocks of 256 entries when the log is read to see whether it is as it was written,
+    /// 250 ms.
+    pub scrub: Duration,
+    /// Whether hashes are written, for comparison only: without them there is no tree.
+    #[doc(hidden)]
+    pub tree: bool,
     /// What tells how many octets are free, in place of the disk.
     #[doc(hidden)]
     pub free_space: Option<Arc<dyn Fn() -> io::Result<u64> + Send + Sync>>,
@@ -80,6 +90,8 @@ impl Default for Options {
             idle: Duration::from_secs(10),
             cache: 4 << 20,
             checkpoint: Duration::from_secs(2),
+            scrub: Duration::from_millis(250),
+            tree: true,
             free_space: None,
             at_step: None,
         }
@@ -96,9 +108,10 @@ impl Options {
 
 /// A store in a folder of this machine. It keeps the promises of [`Ledger`](crate::ledger::Ledger),
 /// [`KeyArchive`](crate::discovery::KeyArchive), [`SigningKeyStore`](crate::project_token::SigningKeyStore),
-/// [`ProjectIds`](crate::directory::ProjectIds) and [`FirstLoads`](crate::directory::FirstLoads).
+/// [`ProjectIds`](crate::directory::ProjectIds), [`FirstLoads`](crate::directory::FirstLoads),
+/// [`AuditLog`](crate::ledger::AuditLog) and [`PolicyHistory`](crate::directory::PolicyHistory).
 ///
-/// No call blocks: writes are done by one thread and reads by another, and the futures only wait for them. They need no
+/// No call blocks: writes are done by one thread and reads by others, and the futures only wait for them. They need no
 /// particular runtime. What was asked for happens also if its future is dropped after it was first polled.
 ///
 /// Clones are the same store. It closes with [`EmbeddedStore::close`], or with the last clone.
@@ -108,8 +121,20 @@ pub struct EmbeddedStore(Arc<Running>);
 struct Running {
     queue: Arc<Queue>,
     counts: Arc<Counts>,
-    reader: RwLock<Option<Reader>>,
+    signal: Arc<Signal>,
+    progress: Arc<Progress>,
+    fault: Arc<FaultKeeper>,
+    options: Options,
+    readers: RwLock<Option<Readers>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// The threads that read.
+struct Readers {
+    index: Reader,
+    log: Reader,
+    /// Ends with them.
+    _scrub: Scrub,
 }
 
 impl EmbeddedStore {
@@ -125,14 +150,15 @@ impl EmbeddedStore {
         let folder = Folder::occupy(path)?;
         let index = Index::open(&folder, options.cache).map_err(failed)?;
         check_format(&index, path)?;
-        let shared = Shared::open(folder, index, options.cache).map_err(failed)?;
+        let shared = Shared::open(folder, index, &options).map_err(failed)?;
         let shared = Arc::new(shared);
         let number = shared.layers.reached().number;
         let queue = Arc::new(Queue::new(options.waiting));
         let counts = Arc::new(Counts::default());
         let signal = Arc::new(Signal::default());
-        let reader = Reader::start(shared.clone(), options.waiting);
-        let reader = reader.map_err(|error| failed(error.to_string()))?;
+        let (progress, fault) = (shared.progress.clone(), shared.fault.clone());
+        let readers = Readers::start(&shared, &options);
+        let readers = readers.map_err(|error| failed(error.to_string()))?;
         let pen = shared.journal.pen();
         let writer = Writer {
             options: options.clone(),
@@ -144,15 +170,23 @@ impl EmbeddedStore {
             pen,
             number,
             tried: None,
+            settled: None,
         };
-        let follower = thread("store-follower", move || follow(&shared, &signal, &options));
+        let (hears, following) = (signal.clone(), options.clone());
+        let follower = thread("store-follower", move || {
+            follow(&shared, &hears, &following);
+        });
         let writer = thread("store-writer", || writer.run());
         let threads = [writer, follower].into_iter().collect::<Result<_, _>>();
         let threads = threads.map_err(|error: io::Error| failed(error.to_string()))?;
         Ok(Self(Arc::new(Running {
             queue,
             counts,
-            reader: RwLock::new(Some(reader)),
+            signal,
+            progress,
+            fault,
+            options,
+            readers: RwLock::new(Some(readers)),
             threads: Mutex::new(threads),
         })))
     }
@@ -161,11 +195,6 @@ impl EmbeddedStore {
     /// answers [`StoreUnavailable`]. Blocks until that is done.
     pub fn close(&self) {
         self.0.close();
-    }
-
-    /// The counted denials that are on disk, by hour.
-    pub fn aggregates(&self) -> BoxFuture<'_, Result<Vec<Aggregate>, StoreUnavailable>> {
-        self.ask(Share::Whole, promises::aggregates)
     }
 
     /// Lets the writer decide, and waits until what it decided is on disk.
@@ -189,7 +218,21 @@ impl EmbeddedStore {
         F: FnOnce(&Draft<'_>) -> Result<T, String> + Send + 'static,
     {
         async move {
-            let asked = self.0.with_reader(|reader| reader.ask(read));
+            let asked = self.0.with_readers(|readers| readers.index.ask(read));
+            arrived(asked?).await
+        }
+        .boxed()
+    }
+
+    /// Lets the thread of the log read, once the files have everything that was acknowledged.
+    fn read_log<T, F>(&self, read: F) -> BoxFuture<'_, Result<T, StoreUnavailable>>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Shared) -> Result<T, String> + Send + 'static,
+    {
+        async move {
+            self.0.progress.caught_up(&self.0.signal).await?;
+            let asked = self.0.with_readers(|readers| readers.log.ask_files(read));
             arrived(asked?).await
         }
         .boxed()
@@ -206,7 +249,7 @@ impl EmbeddedStore {
         F: FnOnce(&Draft<'_>) -> Result<Vec<Entry>, String> + Send + 'static,
     {
         async move {
-            let asked = self.0.with_reader(|reader| reader.ask(read));
+            let asked = self.0.with_readers(|readers| readers.index.ask(read));
             let found = arrived(asked?).await?;
             let parsed: Result<_, _> = found.iter().map(parse).collect();
             parsed.map_err(StoreUnavailable)
@@ -215,20 +258,31 @@ impl EmbeddedStore {
     }
 }
 
+impl Readers {
+    fn start(shared: &Arc<Shared>, options: &Options) -> io::Result<Self> {
+        let start = |name| Reader::start(name, shared.clone(), options.waiting);
+        Ok(Self {
+            index: start("store-reader")?,
+            log: start("store-log")?,
+            _scrub: Scrub::start(shared.clone(), options.scrub)?,
+        })
+    }
+}
+
 impl Running {
-    fn with_reader<T>(
+    fn with_readers<T>(
         &self,
-        ask: impl FnOnce(&Reader) -> Result<T, StoreUnavailable>,
+        ask: impl FnOnce(&Readers) -> Result<T, StoreUnavailable>,
     ) -> Result<T, StoreUnavailable> {
-        let reader = self.reader.read().unwrap_or_else(PoisonError::into_inner);
+        let readers = self.readers.read().unwrap_or_else(PoisonError::into_inner);
         let closed = || StoreUnavailable("the store is closed".into());
-        ask(reader.as_ref().ok_or_else(closed)?)
+        ask(readers.as_ref().ok_or_else(closed)?)
     }
 
     fn close(&self) {
-        let reader = self.reader.write();
-        let reader = reader.unwrap_or_else(PoisonError::into_inner).take();
-        drop(reader);
+        let readers = self.readers.write();
+        let readers = readers.unwrap_or_else(PoisonError::into_inner).take();
+        drop(readers);
         self.queue.close();
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         // The lock is held while they end, so that whoever closes second waits too.
@@ -267,6 +321,7 @@ fn check_format(index: &Index, path: &Path) -> Result<(), OpenError> {
         Some(newer) if newer > keys::FORMAT => {
             Err(OpenError::Newer(path.to_owned(), newer, keys::FORMAT))
         }
+        Some(older) if older > 0 => Err(OpenError::Older(path.to_owned(), older)),
         None if found.is_none() && tree.is_empty() => {
             let version = keys::FORMAT.to_be_bytes().to_vec();
             let writes = [(keys::FORMAT_KEY.to_vec(), Some(version))].into();

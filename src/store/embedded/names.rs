@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::draft::{Draft, Entry, Fault};
 use super::keys;
 use super::promises::damaged;
-use crate::audit::{Event, Happening, Record};
+use crate::audit::{DecisionId, Event, Happening, Sealed};
 use crate::clock::UnixTime;
 use crate::ledger::RememberedNames;
 use crate::trust::{NameState, Names, Pin, PinWish};
@@ -16,6 +16,15 @@ pub(super) struct Pinned {
     now: RememberedNames,
     /// The ids that are new in it.
     added: BTreeMap<String, String>,
+}
+
+/// The decision for which ids are compared and pinned.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct For {
+    /// Its name.
+    pub(super) decision_id: DecisionId,
+    /// When it was made.
+    pub(super) at: UnixTime,
 }
 
 /// Where `names` are kept.
@@ -48,16 +57,16 @@ pub(super) fn note(draft: &mut Draft<'_>, names: Names, now: UnixTime) -> Result
     put(draft, &RememberedNames { names, state })
 }
 
-/// What the wishes of `record` would change; or the first names to which other ids are pinned.
+/// What the wishes for a decision would change; or the first names to which other ids are pinned.
 pub(super) fn compare(
     draft: &Draft<'_>,
     wishes: &[PinWish],
-    record: &Record,
+    decision: For,
 ) -> Result<Result<Vec<Pinned>, Names>, Fault> {
     let mut pinned: BTreeMap<&Names, Pinned> = BTreeMap::new();
     for wish in wishes {
         if !pinned.contains_key(&wish.names) {
-            let unknown = || fresh(UnixTime::from_millis(record.at_millis));
+            let unknown = || fresh(decision.at);
             let known = Pinned {
                 now: RememberedNames {
                     names: wish.names.clone(),
@@ -68,7 +77,7 @@ pub(super) fn compare(
             pinned.insert(&wish.names, known);
         }
         let agrees = pinned.get_mut(&wish.names);
-        if !agrees.is_some_and(|pinned| pinned.pin(&wish.ids, record)) {
+        if !agrees.is_some_and(|pinned| pinned.pin(&wish.ids, decision)) {
             return Ok(Err(wish.names.clone()));
         }
     }
@@ -77,19 +86,19 @@ pub(super) fn compare(
 
 impl Pinned {
     /// Adds those of `ids` that are not pinned yet. Answers false if a pinned one differs, or is left out.
-    fn pin(&mut self, ids: &BTreeMap<String, String>, record: &Record) -> bool {
+    fn pin(&mut self, ids: &BTreeMap<String, String>, decision: For) -> bool {
         let pin = self.now.state.pin.get_or_insert_with(|| Pin {
             ids: BTreeMap::new(),
-            since_millis: record.at_millis,
-            decision_id: record.decision_id.to_string(),
+            since_millis: decision.at.millis(),
+            decision_id: decision.decision_id.to_string(),
         });
         if pin.ids.iter().any(|(field, id)| ids.get(field) != Some(id)) {
             return false;
         }
         // Names that were used without ids are pinned by the first use that has some.
         if pin.ids.is_empty() && !ids.is_empty() {
-            pin.since_millis = record.at_millis;
-            pin.decision_id = record.decision_id.to_string();
+            pin.since_millis = decision.at.millis();
+            pin.decision_id = decision.decision_id.to_string();
         }
         for (field, id) in ids {
             if pin.ids.insert(field.clone(), id.clone()).is_none() {
@@ -100,28 +109,32 @@ impl Pinned {
     }
 }
 
-/// Adds to the commit of `record` what it pins, and an event for each.
+/// Writes what a decision pins, and answers an event for each. Nothing is written if that fails.
 pub(super) fn write(
     draft: &mut Draft<'_>,
     pinned: Vec<Pinned>,
-    record: &Record,
-) -> Result<(), Fault> {
-    let now = UnixTime::from_millis(record.at_millis);
+    decision: For,
+) -> Result<Vec<Sealed>, Fault> {
+    let mut changed = Vec::new();
+    let mut events = Vec::new();
     for Pinned { now: kept, added } in pinned {
         if state(draft, &kept.names)?.as_ref() == Some(&kept.state) {
             continue;
         }
-        put(draft, &kept)?;
+        changed.push((key(&kept.names).map_err(Fault::Refused)?, json(&kept)?));
         if !added.is_empty() {
             let made = Happening::PinMade {
                 names: kept.names,
                 ids: added,
-                decision_id: record.decision_id,
+                decision_id: decision.decision_id,
             };
-            put_event(draft, &Event::new(made, now))?;
+            events.push(Sealed::of_event(Event::new(made, decision.at))?);
         }
     }
-    Ok(())
+    for (key, text) in changed {
+        draft.replace_text(&key, &text)?;
+    }
+    Ok(events)
 }
 
 /// Forgets the ids and lets the window begin anew.
@@ -140,9 +153,9 @@ pub(super) fn reset(
         by,
     };
     let state = fresh(now);
-    put(draft, &RememberedNames { names, state })?;
     let event = Event::new(what, now);
-    put_event(draft, &event)?;
+    draft.put_entry(Sealed::of_event(event.clone())?)?;
+    put(draft, &RememberedNames { names, state })?;
     Ok(Some(event))
 }
 
@@ -166,10 +179,6 @@ fn state(draft: &Draft<'_>, names: &Names) -> Result<Option<NameState>, Fault> {
 fn put(draft: &mut Draft<'_>, kept: &RememberedNames) -> Result<(), Fault> {
     let key = key(&kept.names).map_err(Fault::Refused)?;
     draft.replace_text(&key, &json(kept)?)
-}
-
-fn put_event(draft: &mut Draft<'_>, event: &Event) -> Result<(), Fault> {
-    draft.put_entry(keys::event(event.event_id), json(event)?)
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Fault> {

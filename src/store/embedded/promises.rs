@@ -7,17 +7,18 @@ use futures_util::future::{BoxFuture, ready};
 
 use super::draft::{Draft, Entry, Fault};
 use super::keys::{self, Denied, Uses};
-use super::names;
+use super::log::{decision, sealed_events};
+use super::names::{self, For};
 use super::queue::Share;
-use super::{EmbeddedStore, counts};
-use crate::audit::{DecisionId, Event, Happening, Record};
+use super::shared::Shared;
+use super::{EmbeddedStore, arrived};
+use crate::audit::{DecisionId, Event, Happening, Record, Sealed, Unsealable};
 use crate::clock::UnixTime;
 use crate::directory::{FirstLoads, ProjectIds};
 use crate::discovery::{ArchivedKeys, KeyArchive};
 use crate::issuer::Issuer;
 use crate::ledger::{
-    Aggregate, Denial, DenialKey, Ledger, RememberedNames, Spend, Spent, StoreUnavailable,
-    Unrecorded,
+    Denial, DenialKey, Ledger, RememberedNames, Spend, Spent, StoreUnavailable, Unrecorded,
 };
 use crate::project_token::{SigningKeyStore, StoredKey};
 use crate::trust::{NameState, Names, ProjectPath};
@@ -28,8 +29,8 @@ impl Ledger for EmbeddedStore {
         spend: Spend,
         record: Record,
     ) -> BoxFuture<'_, Result<Spent, StoreUnavailable>> {
-        // Written out by who asks, and not by the one thread that all wait for; most uses of a token are its first.
-        let record = Written::new(record, Some(1));
+        // Sealed by who asks, and not by the one thread that all wait for; most uses of a token are its first.
+        let record = Written::use_of(record, spend.max_uses);
         self.ask(Share::Whole, move |draft| {
             spend_and_record(draft, &spend, record)
         })
@@ -37,7 +38,7 @@ impl Ledger for EmbeddedStore {
 
     fn record_denial(&self, denial: Denial) -> BoxFuture<'_, Result<DecisionId, StoreUnavailable>> {
         let (key, until) = (denial.key, denial.until);
-        let record = Written::new(denial.record, None);
+        let record = Written::new(denial.record);
         self.ask(Share::Half, move |draft| {
             record_once(draft, &key, until, record)
         })
@@ -60,14 +61,13 @@ impl Ledger for EmbeddedStore {
     }
 
     fn decision(&self, id: DecisionId) -> BoxFuture<'_, Result<Option<Record>, StoreUnavailable>> {
-        self.read(move |draft| {
-            let found = draft.entry(&keys::record(id))?;
-            let read = |json: Vec<u8>| {
-                serde_json::from_slice(&json)
-                    .map_err(|error| format!("the record {id} is damaged: {error}"))
-            };
-            found.map(read).transpose()
-        })
+        async move {
+            self.0.progress.caught_up(&self.0.signal).await?;
+            let read = move |shared: &Shared| decision(shared, id);
+            let asked = self.0.with_readers(|readers| readers.index.ask_files(read));
+            arrived(asked?).await
+        }
+        .boxed()
     }
 
     fn name_states(
@@ -124,41 +124,51 @@ impl Ledger for EmbeddedStore {
     }
 }
 
-/// A record with its JSON.
+/// A record that is ready for the log.
 struct Written {
-    record: Record,
-    json: Result<Vec<u8>, serde_json::Error>,
+    sealed: Result<Sealed, Unsealable>,
+    of: For,
+    /// The record, if it may have to be sealed again.
+    record: Option<Box<Record>>,
 }
 
 impl Written {
-    fn new(mut record: Record, use_number: Option<u32>) -> Self {
-        record.use_number = use_number;
-        let json = serde_json::to_vec(&record);
-        Self { record, json }
-    }
-
-    /// The same record of another use.
-    fn of_use(self, number: u32) -> Self {
-        if self.record.use_number == Some(number) {
-            self
-        } else {
-            Self::new(self.record, Some(number))
+    fn new(record: Record) -> Self {
+        Self {
+            of: For {
+                decision_id: record.decision_id,
+                at: UnixTime::from_millis(record.at_millis),
+            },
+            record: None,
+            sealed: Sealed::of_decision(record),
         }
     }
 
-    /// Adds it to the records. None is ever written over.
-    fn put(self, draft: &mut Draft<'_>) -> Result<Record, Fault> {
-        let why = |error| Fault::Refused(format!("the record cannot be written: {error}"));
-        draft.put_entry(
-            keys::record(self.record.decision_id),
-            self.json.map_err(why)?,
-        )?;
-        Ok(self.record)
+    /// The record of a use of a token that may be used so often.
+    fn use_of(mut record: Record, max_uses: u32) -> Self {
+        record.use_number = Some(1);
+        let again = (max_uses > 1).then(|| Box::new(record.clone()));
+        Self {
+            record: again,
+            ..Self::new(record)
+        }
+    }
+
+    /// The entry of this use.
+    fn of_use(self, number: u32) -> Result<Sealed, Unsealable> {
+        match self.record {
+            Some(mut record) if number > 1 => {
+                record.use_number = Some(number);
+                Sealed::of_decision(*record)
+            }
+            _ => self.sealed,
+        }
     }
 }
 
 fn spend_and_record(draft: &mut Draft<'_>, spend: &Spend, record: Written) -> Result<Spent, Fault> {
-    let pinned = match names::compare(draft, &spend.pins, &record.record)? {
+    let of = record.of;
+    let pinned = match names::compare(draft, &spend.pins, of)? {
         Ok(pinned) => pinned,
         Err(differ) => return Ok(Spent::IdentityChanged(differ)),
     };
@@ -177,11 +187,13 @@ fn spend_and_record(draft: &mut Draft<'_>, spend: &Spend, record: Written) -> Re
         return Ok(Spent::Exhausted);
     }
     let number = used + 1;
-    let record = record.of_use(number).put(draft)?;
-    names::write(draft, pinned, &record)?;
+    let record = record.of_use(number)?;
+    let events = names::write(draft, pinned, of)?;
+    let index = draft.put_entry(record)?;
+    draft.put_entries(events)?;
     let until = before.map_or(spend.until, |uses| uses.until.max(spend.until));
     draft.put_until(until, key, Uses { number, until }.write());
-    Ok(Spent::Nth { number, index: 0 })
+    Ok(Spent::Nth { number, index })
 }
 
 fn record_once(
@@ -194,35 +206,15 @@ fn record_once(
     if let Some(value) = draft.get(&key)? {
         return Ok(Denied::read(&value).ok_or_else(damaged)?.id);
     }
-    let id = record.put(draft)?.decision_id;
+    let id = record.of.decision_id;
+    draft.put_entry(record.sealed?)?;
     draft.put_until(until, key, Denied { id, until }.write());
     Ok(id)
-}
-
-/// Where a page of decisions or events begins: after `last`, but not before `since`.
-fn page(kind: u8, since: UnixTime, last: Option<Vec<u8>>) -> Vec<u8> {
-    let after = last.map(|last| keys::after(&last));
-    keys::named_since(kind, since).max(after.unwrap_or_default())
 }
 
 /// A value that this program did not write: the key is taken for spent, and nothing is promised.
 pub(super) fn damaged() -> Fault {
     Fault::Refused("an entry of the store is damaged".into())
-}
-
-/// The counted denials.
-pub(super) fn aggregates(draft: &mut Draft<'_>) -> Result<Vec<Aggregate>, Fault> {
-    let found = draft.scan(&[keys::AGGREGATE])?;
-    let read = |(key, value): Entry| {
-        let (hour, issuer, reason) = keys::read_aggregate(&key)?;
-        Some(Aggregate {
-            issuer,
-            reason,
-            hour,
-            count: counts::read(Some(&value)),
-        })
-    };
-    Ok(found.into_iter().filter_map(read).collect())
 }
 
 impl KeyArchive for EmbeddedStore {
@@ -246,11 +238,13 @@ impl KeyArchive for EmbeddedStore {
         &self,
         issuer: &Issuer,
         keys: ArchivedKeys,
-        _change: Option<Happening>,
-        _now: UnixTime,
+        change: Option<Happening>,
+        now: UnixTime,
     ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
         let key = keys::archived_keys(issuer.as_str());
+        let events = sealed_events(change, now);
         self.ask(Share::Whole, move |draft| {
+            draft.put_entries(events?)?;
             let text = keys::join(&[&keys::time(keys.fetched), &keys.body]);
             draft.replace_text(&key, &text)
         })
@@ -270,14 +264,16 @@ impl SigningKeyStore for EmbeddedStore {
         &self,
         added: Vec<StoredKey>,
         removed: Vec<String>,
-        _events: Vec<Happening>,
-        _now: UnixTime,
+        events: Vec<Happening>,
+        now: UnixTime,
     ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
         if added.iter().any(|key| u16::try_from(key.id.len()).is_err()) {
             let why = "the name of a signing key is too long to keep";
             return ready(Err(StoreUnavailable(why.into()))).boxed();
         }
+        let events = sealed_events(events, now);
         self.ask(Share::Whole, move |draft| {
+            draft.put_entries(events?)?;
             for id in &removed {
                 draft.remove_text(&keys::signing_key(id))?;
             }

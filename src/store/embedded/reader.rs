@@ -1,4 +1,5 @@
-//! The one thread that reads for those who wait for no commit.
+//! The threads that read for those who wait for no commit: one for what exchanges look up, and one for the log, where a
+//! question may take its time.
 //!
 //! A read may go to the disk, so it has no place on an async thread. It does not
 //! stand in the writer's queue either, where it would wait for a sync. It answers only what is durable: nothing is
@@ -24,10 +25,10 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn start(shared: Arc<Shared>, limit: usize) -> std::io::Result<Self> {
+    pub(super) fn start(name: &str, shared: Arc<Shared>, limit: usize) -> std::io::Result<Self> {
         let (reads, waiting): (_, Receiver<Read>) = sync_channel(limit);
         let thread = std::thread::Builder::new()
-            .name("store-reader".into())
+            .name(name.into())
             .spawn(move || waiting.iter().for_each(|read| read(&shared)))?;
         Ok(Self {
             reads: Some(reads),
@@ -35,7 +36,7 @@ impl Reader {
         })
     }
 
-    /// Hands in a read. Refused when too many wait.
+    /// Hands in a read of the index. Refused when too many wait.
     pub(super) fn ask<T, F>(
         &self,
         read: F,
@@ -44,12 +45,24 @@ impl Reader {
         T: Send + 'static,
         F: FnOnce(&Draft<'_>) -> Result<T, String> + Send + 'static,
     {
+        self.ask_files(move |shared| {
+            let index = shared.index().ok_or("the index is not open")?;
+            read(&Draft::over(&index, shared)?)
+        })
+    }
+
+    /// Hands in a read of something else. Refused when too many wait.
+    pub(super) fn ask_files<T, F>(
+        &self,
+        read: F,
+    ) -> Result<oneshot::Receiver<Result<T, StoreUnavailable>>, StoreUnavailable>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Shared) -> Result<T, String> + Send + 'static,
+    {
         let (waiter, answer) = oneshot::channel();
         let task = move |shared: &Shared| {
-            let found = guarded(|| {
-                let index = shared.index().ok_or("the index is not open")?;
-                read(&Draft::over(&index, shared)?)
-            });
+            let found = guarded(|| read(shared));
             let _ = waiter.send(found.map_err(StoreUnavailable));
         };
         let reads = self.reads.as_ref();

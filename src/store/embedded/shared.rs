@@ -1,4 +1,4 @@
-//! What the threads of one store share: the index, which comes and goes with failures, the records and the journal.
+//! What the threads of one store share: the index, which comes and goes with failures, the log and the journal.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -6,16 +6,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::folder::Folder;
 use super::frame::Commit;
-use super::index::{Index, Reached, write_again};
+use super::index::{Index, write_again};
 use super::journal::Journal;
 use super::layers::Layers;
-use super::records::{Records, placed};
+use super::log::{FaultKeeper, LogFiles};
+use super::progress::Progress;
+use super::{Options, Step};
 
 pub(super) struct Shared {
     pub(super) folder: Folder,
     pub(super) journal: Journal,
-    pub(super) records: Records,
+    pub(super) log: LogFiles,
     pub(super) layers: Layers,
+    pub(super) progress: Arc<Progress>,
+    /// What was found to be not as it was written.
+    pub(super) fault: Arc<FaultKeeper>,
     cache: u64,
     index: Mutex<Option<Arc<Index>>>,
     /// A sync failed, so what was written must be written again before anything relies on it: the system may call pages
@@ -26,27 +31,36 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Opens what stands beside `index` in `folder`, and makes in index and records what the journal has and they lack.
+    /// Opens what stands beside `index` in `folder`, and makes in index and log what the journal has and they lack.
     /// An error is a sentence for the log.
-    pub(super) fn open(folder: Folder, index: Index, cache: u64) -> Result<Self, String> {
+    pub(super) fn open(folder: Folder, index: Index, options: &Options) -> Result<Self, String> {
         let reached = index.reached()?;
         let said = |error: io::Error| error.to_string();
-        let records = Records::open(&folder.records());
+        let log = LogFiles::open(&folder, options.tree);
         let (journal, commits) = Journal::open(&folder.journal(), reached.number).map_err(said)?;
+        log.check_begin(&commits).map_err(said)?;
         let shared = Self {
             layers: Layers::default(),
+            progress: Arc::new(Progress::new()),
+            fault: Arc::default(),
             folder,
             journal,
-            records,
-            cache,
+            log,
+            cache: options.cache,
             index: Mutex::default(),
             sync_failed: AtomicBool::new(false),
             durable: AtomicU64::new(0),
         };
         shared.follow(&index, commits)?;
         let reached = index.reached()?;
-        shared.records.check_end(reached.end).map_err(said)?;
+        shared.log.check_end(&reached.log).map_err(said)?;
+        let from = reached.log.withheld_from;
+        if shared.log.has_withheld_before(from).map_err(said)? {
+            // Their deletion was begun, and what the journal has of them is to go first.
+            shared.journal.forget();
+        }
         shared.layers.clear(reached);
+        shared.progress.reached(reached);
         shared.replace(Some(Arc::new(index)));
         // Else a process that is killed again and again would gather segments, each of them read at every start.
         shared.checkpoint()?;
@@ -59,16 +73,19 @@ impl Shared {
         index.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Makes in records and index what waits for them.
-    pub(super) fn apply(&self) -> Result<(), String> {
+    /// Makes in log and index what waits for them.
+    pub(super) fn apply(&self, options: &Options) -> Result<(), String> {
         let index = self.index().ok_or("the index is not open")?;
         if let Some((layer, reached)) = self.layers.take_top() {
-            let entries = layer.entries.iter();
-            let entries = entries.map(|(start, entry)| (*start, entry.as_slice()));
-            let written = self.records.write(entries);
+            let (entries, erased) = (&layer.entries, &layer.erased);
+            let reach = |step| options.reach(step);
+            let written = self
+                .log
+                .write(layer.first, entries, erased, &reached.log, &reach);
             written.map_err(|error| error.to_string())?;
             index.apply(&layer.writes, reached)?;
             self.layers.drop_below();
+            self.progress.reached(reached);
         }
         Ok(())
     }
@@ -76,14 +93,15 @@ impl Shared {
     /// Closes the index after a failure. What it lost stands in the journal.
     pub(super) fn give_up(&self) {
         self.replace(None);
+        self.progress.is_down();
     }
 
     /// Opens the index again, and makes in it what the journal has up to commit `until`.
     pub(super) fn open_again(&self, until: u64) -> Result<Arc<Index>, String> {
         if self.sync_failed.load(Ordering::SeqCst) {
-            let rewritten = write_again(&self.folder.database());
+            let rewritten = write_again(&self.folder.database(), 0..u64::MAX);
             rewritten
-                .and_then(|()| self.records.write_again())
+                .and_then(|()| self.log.write_again())
                 .map_err(|error| error.to_string())?;
             self.sync_failed.store(false, Ordering::SeqCst);
         }
@@ -101,6 +119,7 @@ impl Shared {
         self.layers.clear(reached);
         let index = Arc::new(index);
         self.replace(Some(index.clone()));
+        self.progress.reached(reached);
         Ok(index)
     }
 
@@ -111,10 +130,11 @@ impl Shared {
             return Ok(());
         };
         // What is applied after this is not promised by the syncs below.
-        let number = index.reached()?.number;
+        let reached = index.reached()?;
+        let number = reached.number;
         if self.durable.load(Ordering::SeqCst) != number {
             index.flush()?;
-            let synced = self.records.sync().and_then(|()| index.sync());
+            let synced = self.log.sync().and_then(|()| index.sync());
             if let Err(error) = synced {
                 self.sync_failed.store(true, Ordering::SeqCst);
                 return Err(error.to_string());
@@ -122,24 +142,31 @@ impl Shared {
             self.durable.store(number, Ordering::SeqCst);
         }
         let released = self.journal.release(number);
-        released.map_err(|error| error.to_string())
+        released.map_err(|error| error.to_string())?;
+        let from = reached.log.withheld_from;
+        if !self.journal.has_forgotten() {
+            let removed = self.log.remove_withheld(from);
+            removed.map_err(|error| format!("withheld values cannot be deleted: {error}"))?;
+            self.progress.removed(from);
+        }
+        Ok(())
     }
 
-    /// Makes `commits` of the journal in records and index: all that are still there, since what either has of them may
-    /// have reached the disk in any order.
+    /// Makes `commits` of the journal in log and index: all that are still there, since what either has of them may have
+    /// reached the disk in any order.
     fn follow(&self, index: &Index, commits: Vec<Commit>) -> Result<(), String> {
         let before = index.reached()?;
+        // Values that are deleted by one of them are not written again.
+        let last = commits.last().map_or(before, |commit| commit.reached);
         for commit in commits {
-            let (number, mut end) = (commit.number, commit.start);
-            for entry in &commit.entries {
-                let (place, after) = placed(end, entry);
-                let written = self.records.write([(place.start, entry.as_slice())]);
-                written.map_err(|error| error.to_string())?;
-                end = after;
-            }
-            let reached = Reached { number, end };
-            let further = if number > before.number {
-                reached
+            let (entries, erased) = (&commit.entries, &commit.erased);
+            let unheard = |_: Step| Ok(());
+            let written = self
+                .log
+                .write(commit.first(), entries, erased, &last.log, &unheard);
+            written.map_err(|error| error.to_string())?;
+            let further = if commit.number() > before.number {
+                commit.reached
             } else {
                 before
             };

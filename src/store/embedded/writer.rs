@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 
 use super::Options;
 use super::counts::{self, Counts, Pending};
-use super::draft::{Draft, Drafted};
+use super::draft::{Draft, Drafted, Fault};
 use super::follower::Signal;
 use super::frame::Commit;
-use super::index::{Index, Reached, guarded};
+use super::index::{Index, guarded};
 use super::journal::Pen;
 use super::queue::{Job, Queue};
+use super::reached::Reached;
 use super::shared::Shared;
-use crate::clock::Clock;
+use crate::clock::{Clock, UnixTime};
 use crate::ledger::StoreUnavailable;
 
 /// How many expired keys one commit of others takes along beside as many as it has jobs, twice.
@@ -38,8 +39,24 @@ pub enum Step {
     Written,
     /// The disk has it. From here on it is true; next it can be seen, and then who waits is told.
     Synced,
-    /// Records and index have it, and others with it. This happens in another thread.
+    /// The files of the log and the index have it, and others with it. This and what follows happens in other threads.
     Applied,
+    /// The leaves are in the records.
+    RecordsWritten,
+    /// What they do not hold is in the files for that.
+    WithheldWritten,
+    /// The rows are in their files.
+    RowsWritten,
+    /// The hashes of this level are in their file.
+    LevelWritten(u64),
+    /// Some marks are erased.
+    MarksErased,
+    /// It is on disk that withheld values are deleted, and they are there.
+    ValuesRemoved,
+    /// A checkpoint is written and not in its place.
+    CheckpointWritten,
+    /// It is in its place.
+    CheckpointRenamed,
 }
 
 pub(super) struct Writer {
@@ -54,6 +71,8 @@ pub(super) struct Writer {
     pub(super) number: u64,
     /// When it was last tried to open the index again.
     pub(super) tried: Option<Instant>,
+    /// The hour up to which counted denials are in the log.
+    pub(super) settled: Option<UnixTime>,
 }
 
 /// A commit that is decided, and the counts that are part of it.
@@ -61,6 +80,8 @@ struct Plan {
     drafted: Drafted,
     counts: Pending,
     needs_room: bool,
+    /// The hour up to which counted denials are in the log with it, if that was looked at.
+    settled: Option<UnixTime>,
     /// How many keys were looked at that might be forgotten.
     looked_at: usize,
 }
@@ -131,10 +152,12 @@ impl Writer {
             self.counts.put_back(plan.counts);
             return Err(error);
         }
-        if !plan.drafted.writes.is_empty() {
+        let (settled, looked_at) = (plan.settled, plan.looked_at);
+        if !plan.drafted.is_empty() {
             self.keep(plan.drafted, plan.counts)?;
         }
-        Ok(plan.looked_at)
+        self.settled = settled.or(self.settled);
+        Ok(looked_at)
     }
 
     /// Decides all `jobs`, and takes counts and expired keys along if something is written anyway, or nothing else is
@@ -151,29 +174,61 @@ impl Writer {
         decided.map_err(|error| error.to_string())?;
         let mut counts = Pending::new();
         let mut looked_at = 0;
+        let mut settled = None;
         if idle || !draft.is_empty() {
-            let forgetting = draft.forget_expired(self.clock.now(), forget);
+            let now = self.clock.now();
+            let forgetting = draft.forget_expired(now, forget);
             looked_at = forgetting.map_err(|error| error.to_string())?;
             counts = self.counts.take();
-            if let Err(error) = counts::add(&counts, &mut draft) {
-                self.counts.put_back(counts);
-                return Err(error.to_string());
+            match self.count(&counts, &mut draft, now) {
+                Ok(hour) => settled = hour,
+                Err(error) => {
+                    self.counts.put_back(counts);
+                    return Err(error);
+                }
             }
         }
         Ok(Plan {
             needs_room: draft.needs_room(),
             drafted: draft.finish(self.number + 1),
             counts,
+            settled,
             looked_at,
         })
     }
 
+    /// Adds counts to those on disk, and makes entries of those whose hour is over. Answers the hour up to which that is
+    /// done, if it was.
+    fn count(
+        &self,
+        counts: &Pending,
+        draft: &mut Draft<'_>,
+        now: UnixTime,
+    ) -> Result<Option<UnixTime>, String> {
+        counts::add(counts, draft).map_err(|error| error.to_string())?;
+        let hour = now.hour();
+        let is_late = counts.keys().any(|(_, counted)| *counted < hour);
+        if !is_late && self.settled >= Some(hour) {
+            return Ok(None);
+        }
+        match counts::settle(draft, now) {
+            Ok(()) => Ok(Some(hour)),
+            Err(Fault::Refused(why)) => Err(why),
+            Err(Fault::Broken(error)) => Err(error.to_string()),
+        }
+    }
+
     /// Puts a commit on disk, and lets it be seen.
     fn keep(&mut self, drafted: Drafted, counts: Pending) -> Result<(), String> {
-        let commit = Commit {
+        let before = self.shared.layers.reached().log;
+        let reached = Reached {
             number: self.number + 1,
-            start: self.shared.layers.reached().end,
+            log: drafted.log,
+        };
+        let commit = Commit {
+            reached,
             entries: drafted.entries,
+            erased: drafted.erased,
             writes: drafted.writes,
         };
         if let Err(error) = self.journal(&commit) {
@@ -181,12 +236,15 @@ impl Writer {
             self.counts.put_back(counts);
             return Err(error.to_string());
         }
-        self.number = commit.number;
-        let reached = Reached {
-            number: commit.number,
-            end: drafted.end,
-        };
-        let waiting = self.shared.layers.add(commit, reached);
+        self.number = reached.number;
+        if reached.log.withheld_from > before.withheld_from {
+            // What the journal has of the values that are deleted is to go before their files do, which go after this was
+            // applied.
+            self.pen.seal();
+            self.shared.journal.forget();
+        }
+        let waiting = self.shared.layers.add(commit);
+        self.shared.progress.committed(reached.number);
         self.signal.waiting(waiting);
         Ok(())
     }
@@ -197,7 +255,7 @@ impl Writer {
         self.options.reach(Step::Written)?;
         self.pen.sync()?;
         if turned {
-            self.signal.segment_is_full();
+            self.signal.checkpoint();
         }
         self.options.reach(Step::Synced)
     }

@@ -1,19 +1,23 @@
 //! What the journal keeps, and what it does not.
 
+use super::super::reached::{LogEnd, Reached};
 use super::*;
 
 fn commit(number: u64, octets: usize) -> Commit {
     Commit {
-        number,
-        start: 0,
-        entries: vec![vec![b'x'; octets]],
-        writes: [(number.to_be_bytes().to_vec(), Some(vec![1]))].into(),
+        reached: Reached {
+            number,
+            log: LogEnd::default(),
+        },
+        entries: Vec::new(),
+        erased: Vec::new(),
+        writes: [(number.to_be_bytes().to_vec(), Some(vec![b'x'; octets]))].into(),
     }
 }
 
 fn numbers(folder: &Path, applied: u64) -> io::Result<Vec<u64>> {
     let (_, commits) = Journal::open(folder, applied)?;
-    let numbers = commits.iter().map(|commit| commit.number);
+    let numbers = commits.iter().map(|commit| commit.number());
     Ok(numbers.filter(|number| *number > applied).collect())
 }
 
@@ -93,7 +97,7 @@ fn what_stands_before_a_gap_is_not_made_again() {
     let found = |applied| Journal::open(folder.path(), applied).map(|(_, commits)| commits);
     let numbers = |applied| -> Vec<u64> {
         let commits = found(applied).unwrap();
-        commits.iter().map(|commit| commit.number).collect()
+        commits.iter().map(|commit| commit.number()).collect()
     };
     assert_eq!(numbers(4), [3, 4, 5]);
     assert_eq!(numbers(2), [3, 4, 5]);

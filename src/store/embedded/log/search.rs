@@ -1,0 +1,160 @@
+//! Looking for entries: the rows are asked first, and what may be wanted is read.
+
+use std::io;
+use std::ops::Range;
+
+use super::super::reached::{BEHIND_AT_MOST, LogEnd};
+use super::super::shared::Shared;
+use super::row::Row;
+use super::whole::{LogFiles, Unreadable};
+use crate::audit::{DecisionId, Entry, Filter, LoggedEntry, Record, Wanted};
+use crate::ledger::Page;
+
+/// How many rows are read at once at most.
+const BLOCK: u64 = 4096;
+
+/// How many rows are read at first: who wants the newest entries of any kind needs no more.
+const FIRST_BLOCK: u64 = 128;
+
+/// How many rows one question looks at, about.
+const MOST_ROWS: u64 = 4_000_000;
+
+/// How many entries one question reads that turn out not to be wanted.
+const MOST_MISSES: usize = 4096;
+
+impl Shared {
+    /// What `read` finds in the files of the log. What turns out to be damaged is kept as a fault.
+    pub(super) fn in_log<T>(
+        &self,
+        read: impl FnOnce(&LogFiles, &LogEnd) -> Result<T, Unreadable>,
+    ) -> Result<T, String> {
+        let log = self.progress.applied().log;
+        read(&self.log, &log).map_err(|unreadable| match unreadable {
+            Unreadable::Failed(why) => why,
+            Unreadable::Damaged { index, what } => {
+                // The values may have been deleted while they were read.
+                self.fault.found(&self.folder, index, what.clone());
+                what
+            }
+        })
+    }
+}
+
+/// At most `limit` entries that `filter` wants, the newest first, from before the entry `before`.
+pub(super) fn search(
+    shared: &Shared,
+    filter: &Filter,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Page, String> {
+    shared.in_log(|files, log| page(files, log, filter, before, limit))
+}
+
+fn page(
+    files: &LogFiles,
+    log: &LogEnd,
+    filter: &Filter,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Page, Unreadable> {
+    let wanted = filter.wanted();
+    let range = narrowed(files, log, &wanted)?;
+    let mut at = before.unwrap_or(u64::MAX).min(range.end);
+    let enough = at.saturating_sub(MOST_ROWS);
+    let mut block = FIRST_BLOCK;
+    let mut entries = Vec::new();
+    let mut misses = 0;
+    while at > range.start && at > enough && entries.len() < limit && misses < MOST_MISSES {
+        let first = at.saturating_sub(block).max(range.start);
+        let rows = files.rows.read(first..at)?;
+        for (index, row) in rows.iter().rev() {
+            if wanted.may_be(&Row::read(row).marks) {
+                match matching(files, log, filter, index)? {
+                    Some(entry) => entries.push(entry),
+                    None => misses += 1,
+                }
+            }
+            at = index;
+            if entries.len() >= limit || misses >= MOST_MISSES {
+                break;
+            }
+        }
+        block = (block * 4).min(BLOCK);
+    }
+    let next = (at > range.start).then_some(at);
+    Ok(Page { entries, next })
+}
+
+/// The entry of this number, if `filter` wants it.
+fn matching(
+    files: &LogFiles,
+    log: &LogEnd,
+    filter: &Filter,
+    index: u64,
+) -> Result<Option<LoggedEntry>, Unreadable> {
+    let Some(logged) = files.entries(index..index + 1, log)?.pop() else {
+        return Ok(None);
+    };
+    let entry = read(&logged)?;
+    Ok(filter.matches(&entry).then_some(logged))
+}
+
+fn read(logged: &LoggedEntry) -> Result<Entry, Unreadable> {
+    logged.entry().map_err(|invalid| Unreadable::Damaged {
+        index: logged.index,
+        what: invalid.to_string(),
+    })
+}
+
+/// Where the entries are that are of a time that is wanted.
+///
+/// The latest time of all entries before rises, so the first that can be wanted is found by halving. An entry may be
+/// behind the latest one, but no more than [`BEHIND_AT_MOST`], unless the clock was put back after.
+fn narrowed(files: &LogFiles, log: &LogEnd, wanted: &Wanted) -> io::Result<Range<u64>> {
+    let start = match wanted.since_millis {
+        i64::MIN => 0,
+        since => files.rows.partition(log.size, |row| row.latest < since)?,
+    };
+    let end = match wanted.until_millis.saturating_add(BEHIND_AT_MOST) {
+        i64::MAX => log.size,
+        until => {
+            let end = files.rows.partition(log.size, |row| row.latest < until)?;
+            if log.put_back > end { log.size } else { end }
+        }
+    };
+    Ok(start..end)
+}
+
+/// The record of a decision.
+pub(in super::super) fn decision(
+    shared: &Shared,
+    id: DecisionId,
+) -> Result<Option<Record>, String> {
+    let filter = Filter {
+        kind: Some("decision".into()),
+        id: Some(id.to_string()),
+        ..Filter::default()
+    };
+    shared.in_log(|files, log| {
+        let wanted = filter.wanted();
+        let range = narrowed(files, log, &wanted)?;
+        // It is among the first: only what was under way at the same moment can stand before it.
+        let (mut at, mut block) = (range.start, FIRST_BLOCK);
+        while at < range.end {
+            let end = (at + block).min(range.end);
+            for (index, row) in files.rows.read(at..end)?.iter() {
+                if !wanted.may_be(&Row::read(row).marks) {
+                    continue;
+                }
+                if let Some(logged) = matching(files, log, &filter, index)?
+                    && let Entry::Decision(record) = read(&logged)?
+                {
+                    return Ok(Some(*record));
+                }
+            }
+            at = end;
+            block = (block * 4).min(BLOCK);
+        }
+        Ok(None)
+    })
+}
