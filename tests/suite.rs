@@ -22,6 +22,7 @@ mod ledger;
 mod lint;
 mod pins;
 mod process;
+mod reading;
 mod refusals;
 mod subject;
 mod support;
