@@ -1,6 +1,7 @@
 //! `countersign audit`, as a reviewer runs it: of a service that runs, one that is stopped, and one elsewhere.
 
 mod elsewhere;
+mod page;
 mod questions;
 mod stage;
 mod tail;

@@ -1,5 +1,7 @@
 //! `countersign audit alarms`.
 
+use std::fmt::Write as _;
+
 use clap::Args;
 
 use super::super::{DONE, REFUSED};
@@ -73,10 +75,11 @@ fn in_words(alarms: &Alarms) -> String {
         text.push_str(&one(alarm));
     }
     if alarms.not_listed > 0 {
-        text.push_str(&format!(
-            "\nand {} more times in alarms that are not listed: raise `--limit`\n",
+        let _ = writeln!(
+            text,
+            "\nand {} more times in alarms that are not listed: raise `--limit`",
             alarms.not_listed
-        ));
+        );
     }
     text
 }
@@ -102,10 +105,10 @@ fn one(alarm: &Alarm) -> String {
         ("runs", &alarm.runs),
     ] {
         if !values.is_empty() {
-            text.push_str(&format!("  {what}: {}\n", seen(values)));
+            let _ = writeln!(text, "  {what}: {}", seen(values));
         }
     }
-    text.push_str(&format!("  examples: {}\n", alarm.examples.join(" ")));
+    let _ = writeln!(text, "  examples: {}", alarm.examples.join(" "));
     text
 }
 

@@ -20,16 +20,12 @@ pub(super) async fn run(arguments: &KeyArgs) -> Result<u8, u8> {
     let reader = Reader::open(&arguments.source).await?;
     let key = key(&reader).await;
     reader.close().await;
-    match key? {
-        Some(key) => {
-            say(&format!("{}\n", key.trim_end()));
-            Ok(DONE)
-        }
-        None => {
-            eprintln!("the log has no key yet: no service has signed it");
-            Ok(REFUSED)
-        }
-    }
+    let Some(key) = key? else {
+        eprintln!("the log has no key yet: no service has signed it");
+        return Ok(REFUSED);
+    };
+    say(&format!("{}\n", key.trim_end()));
+    Ok(DONE)
 }
 
 async fn key(reader: &Reader) -> Result<Option<String>, u8> {

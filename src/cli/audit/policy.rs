@@ -1,5 +1,7 @@
 //! `countersign audit policy`.
 
+use std::fmt::Write as _;
+
 use clap::Args;
 
 use super::super::{DONE, REFUSED};
@@ -58,7 +60,7 @@ fn in_words(answer: &PolicyAnswer) -> String {
     for file in [&answer.policy, &answer.guard_rails] {
         let in_force = file.in_force.as_ref();
         if let Some(content) = in_force.and_then(|in_force| in_force.text.as_deref()) {
-            text.push_str(&format!("\n# {}\n{}\n", file.file, content.trim_end()));
+            let _ = writeln!(text, "\n# {}\n{}", file.file, content.trim_end());
         }
     }
     text
@@ -74,7 +76,7 @@ fn one(file: &FileHistory) -> String {
     };
     for (when, changes) in [("before", &file.before), ("after", &file.after)] {
         for change in changes {
-            text.push_str(&format!("  {when}: {}\n", said(change)));
+            let _ = writeln!(text, "  {when}: {}", said(change));
         }
     }
     text

@@ -1,5 +1,7 @@
 //! An entry as one row.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use super::table::Table;
@@ -157,7 +159,7 @@ pub(super) fn seen(seen: &Seen) -> String {
     });
     let mut text = values.collect::<Vec<_>>().join(", ");
     if seen.others > 0 {
-        text.push_str(&format!(" and others ({})", seen.others));
+        let _ = write!(text, " and others ({})", seen.others);
     }
     text
 }

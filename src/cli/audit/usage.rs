@@ -1,5 +1,7 @@
 //! `countersign audit use`.
 
+use std::fmt::Write as _;
+
 use clap::Args;
 
 use super::super::DONE;
@@ -65,18 +67,18 @@ fn in_words(usage: &Usage) -> String {
         let all = usage.relationships.iter();
         let mut of_kind = all.filter(|used| used.finding == finding).peekable();
         if of_kind.peek().is_some() {
-            text.push_str(&format!("\n{title}:\n"));
+            let _ = writeln!(text, "\n{title}:");
         }
         for used in of_kind {
             text.push_str(&one(used));
         }
     }
     for unread in &usage.unread {
-        text.push_str(&format!("\n{}: not read: {}\n", unread.file, unread.why));
+        let _ = writeln!(text, "\n{}: not read: {}", unread.file, unread.why);
     }
     if usage.not_listed > 0 {
         let more = count(usage.not_listed, "relationship");
-        text.push_str(&format!("\nand {more} more: raise `--limit`\n"));
+        let _ = writeln!(text, "\nand {more} more: raise `--limit`");
     }
     text
 }
@@ -126,7 +128,7 @@ fn one(used: &RelationshipUse) -> String {
                 seen(&open.seen)
             ),
         };
-        text.push_str(&format!("    {said}\n"));
+        let _ = writeln!(text, "    {said}");
     }
     text
 }

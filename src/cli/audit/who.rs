@@ -1,5 +1,7 @@
 //! `countersign audit who`.
 
+use std::fmt::Write as _;
+
 use clap::Args;
 
 use super::super::{DONE, REFUSED};
@@ -82,7 +84,7 @@ fn in_words(who: &Who) -> String {
     text.push_str(&table.in_lines());
     if who.not_listed > 0 {
         let more = count(who.not_listed, "token");
-        text.push_str(&format!("\nand {more} of others: raise `--limit`\n"));
+        let _ = writeln!(text, "\nand {more} of others: raise `--limit`");
     }
     text
 }

@@ -92,7 +92,7 @@ async fn the_names_of_the_columns_stand_once_above_a_whole_export() {
         reader.headers().unwrap().iter().collect::<Vec<_>>(),
         COLUMNS
     );
-    assert_eq!(reader.records().filter(|row| row.is_ok()).count(), 8);
+    assert_eq!(reader.records().flatten().count(), 8);
 }
 
 #[tokio::test]
