@@ -3,12 +3,13 @@
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use countersign::audit::{DecisionId, Facts, Filter, Happening};
+use countersign::audit::{DecisionId, Filter, Happening};
 use countersign::cli::ledger_access::LedgerAccess;
 use countersign::clock::{Seconds, UnixTime};
 use countersign::config::Config;
 use countersign::directory::FirstLoads as _;
-use countersign::http::admin::{AdminServer, EntryPage};
+use countersign::http::admin::AdminServer;
+use countersign::reading::Listed;
 use countersign::trust::Names;
 
 use crate::support::service::{Answer, NOON, TestService};
@@ -30,9 +31,10 @@ fn names() -> Names {
     }
 }
 
-fn ids(page: &EntryPage) -> Vec<DecisionId> {
+fn ids(page: &Listed) -> Vec<DecisionId> {
     let entries = page.entries.iter();
-    entries.map(|(_, entry)| Facts::of(entry).id).collect()
+    let ids = entries.map(|numbered| numbered.entry["decision_id"].as_str().unwrap());
+    ids.map(|id| DecisionId::parse(id).unwrap()).collect()
 }
 
 #[tokio::test]

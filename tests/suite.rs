@@ -26,6 +26,7 @@ mod notary;
 mod pins;
 mod policy_record;
 mod process;
+mod reading;
 mod refusals;
 mod subject;
 mod support;

@@ -10,8 +10,11 @@ use crate::audit::{DecisionId, Event, Filter, InvalidEntry, Record};
 use crate::client::{AdminClient, AdminError};
 use crate::clock::{Clock as _, FrozenClock, SystemClock, UnixTime};
 use crate::config::{Config, StoreLocation};
-use crate::http::admin::EntryPage;
-use crate::ledger::{AuditLog as _, Ledger as _, RememberedNames, StoreUnavailable};
+use crate::issuer::Registry;
+use crate::ledger::{Ledger as _, RememberedNames, StoreUnavailable};
+use crate::reading::{
+    Answer, LONGEST_PAGE, Listed, Question, ReadingError, Sources, Wish, answer, list,
+};
 use crate::store::{EmbeddedStore, OpenError, Options};
 use crate::trust::Names;
 
@@ -54,10 +57,35 @@ pub enum AccessError {
     Service(#[from] AdminError),
     /// An entry of the log cannot be read.
     #[error(transparent)]
-    Entry(#[from] InvalidEntry),
+    Entry(InvalidEntry),
+    /// The service that has the data folder open answers something else than it was asked.
+    #[error(
+        "the service that has the data folder open answers in another way; is it another version?"
+    )]
+    Odd,
     /// A thread of the program ended where it should not.
     #[error("opening the data folder was interrupted")]
     Interrupted,
+}
+
+impl From<ReadingError> for AccessError {
+    fn from(fault: ReadingError) -> Self {
+        match fault {
+            ReadingError::Unavailable(fault) => Self::Unavailable(fault),
+            ReadingError::Entry(fault) => Self::Entry(fault),
+        }
+    }
+}
+
+/// Asks a service that runs.
+pub async fn ask_service(service: &AdminClient, wish: &Wish) -> Result<Answer, AccessError> {
+    let path = match wish.question {
+        Question::List => "/audit".to_owned(),
+        question => format!("/audit/{}", question.name()),
+    };
+    let json = service.octets(&path, &wish.parameters()).await?;
+    let json = json.ok_or(AccessError::Odd)?;
+    Answer::read(wish.question, &json).map_err(|_| AccessError::Odd)
 }
 
 impl LedgerAccess {
@@ -99,23 +127,40 @@ impl LedgerAccess {
         }
     }
 
+    /// Answers a question about the log. `registry` holds the issuers of the configuration.
+    pub async fn ask(&self, registry: &Registry, wish: &Wish) -> Result<Answer, AccessError> {
+        match self {
+            Self::Store(store) => {
+                let sources = Sources {
+                    log: store,
+                    policies: store,
+                    registry,
+                };
+                Ok(answer(sources, wish).await?)
+            }
+            Self::Service(service) => ask_service(service, wish).await,
+        }
+    }
+
     /// At most `limit` entries of the log that `filter` wants, the newest first, from before the entry `before`.
     pub async fn search(
         &self,
         filter: &Filter,
         before: Option<u64>,
         limit: usize,
-    ) -> Result<EntryPage, AccessError> {
+    ) -> Result<Listed, AccessError> {
+        let wish = Wish {
+            filter: filter.clone(),
+            before,
+            limit: limit.min(LONGEST_PAGE),
+            ..Wish::new(Question::List, SystemClock.now())
+        };
         match self {
-            Self::Store(store) => {
-                let page = store.search(filter.clone(), before, limit).await?;
-                Ok(EntryPage::of(&page)?)
-            }
-            Self::Service(service) => {
-                let body = json!({"filter": filter, "before": before, "limit": limit});
-                let page = service.post("/audit/search", &body).await?;
-                Ok(page.unwrap_or_default())
-            }
+            Self::Store(store) => Ok(list(store, &wish).await?),
+            Self::Service(service) => match ask_service(service, &wish).await? {
+                Answer::List(listed) => Ok(listed),
+                _ => Err(AccessError::Odd),
+            },
         }
     }
 

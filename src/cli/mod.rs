@@ -40,7 +40,7 @@ enum Verb {
     FakeCi(fake_ci::FakeCiArgs),
     /// Check, test and explain trust policies.
     Policy(policy::PolicyArgs),
-    /// Check the audit log.
+    /// Verify the audit log, read it, and ask what a reviewer asks.
     Audit(audit::AuditArgs),
     /// Show an exchange of each CI system, and a denial, on this machine alone.
     Demo(demo::DemoArgs),

@@ -13,6 +13,9 @@ use super::innermost;
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// How long an answer may take that is put together from the whole log.
+const LONG_LIMIT: Duration = Duration::from_secs(30 * 60);
+
 /// The administration of a running service.
 #[derive(Debug, Clone)]
 pub struct AdminClient {
@@ -61,6 +64,19 @@ impl AdminClient {
             .await
     }
 
+    /// Asks for `path` as [`Self::get`] does, and waits long: the answer is octets of JSON.
+    pub async fn octets(
+        &self,
+        path: &str,
+        parameters: &[(&'static str, String)],
+    ) -> Result<Option<Vec<u8>>, AdminError> {
+        let query = Serializer::new(String::new())
+            .extend_pairs(parameters)
+            .finish();
+        let request = self.http.get(format!("http://localhost{path}?{query}"));
+        self.body(request.timeout(LONG_LIMIT)).await
+    }
+
     /// Asks for `body` to be done at `path`. `None` if there is no such thing.
     pub async fn post<T: DeserializeOwned>(
         &self,
@@ -77,6 +93,15 @@ impl AdminClient {
         &self,
         request: RequestBuilder,
     ) -> Result<Option<T>, AdminError> {
+        let Some(body) = self.body(request).await? else {
+            return Ok(None);
+        };
+        let read = serde_json::from_slice(&body).map(Some);
+        read.map_err(|_| self.error("answered with something else than was asked for".to_owned()))
+    }
+
+    /// The body of the answer. `None` if there is no such thing.
+    async fn body(&self, request: RequestBuilder) -> Result<Option<Vec<u8>>, AdminError> {
         let lost = |fault: reqwest::Error| {
             let cause = innermost(&fault.without_url());
             self.error(format!("does not answer: {cause}"))
@@ -87,14 +112,13 @@ impl AdminClient {
         if status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        let odd = || self.error(format!("answered {status} with something else than JSON"));
         if status.is_success() {
-            return serde_json::from_slice(&body).map(Some).map_err(|_| odd());
+            return Ok(Some(body.into()));
         }
-        match serde_json::from_slice::<Complaint>(&body) {
-            Ok(complaint) => Err(self.error(format!("says: {}", complaint.error))),
-            Err(_) => Err(odd()),
-        }
+        Err(match serde_json::from_slice::<Complaint>(&body) {
+            Ok(complaint) => self.error(format!("says: {}", complaint.error)),
+            Err(_) => self.error(format!("answered {status} with something else than JSON")),
+        })
     }
 
     fn error(&self, fault: String) -> AdminError {

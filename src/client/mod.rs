@@ -2,10 +2,12 @@
 //! that service to do what only it can.
 
 mod admin;
+mod audit;
 mod audit_log;
 mod witness;
 
 pub use admin::{AdminClient, AdminError};
+pub use audit::{AuditClient, AuditClientError};
 pub use audit_log::{AuditLogClient, AuditLogError};
 pub use witness::WitnessClient;
 

@@ -11,19 +11,17 @@ use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::web::{Data, Json, Path as Segment, Query, get, post};
 use actix_web::{App, HttpResponse, HttpServer};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Service, error, log};
-use crate::audit::{DecisionId, Entry, Filter, InvalidEntry};
-use crate::ledger::{Page, StoreUnavailable};
+use crate::audit::DecisionId;
+use crate::ledger::StoreUnavailable;
+use crate::reading::{Question, ReadingError, Sources, Wish, answer};
 use crate::trust::Names;
 
 /// How long requests in flight may take to finish once a stop was asked for, in seconds.
 const GRACE: u64 = 5;
-
-/// The most records that one answer holds.
-const LONGEST_PAGE: usize = 1000;
 
 /// The socket, and what is served on it.
 pub struct AdminServer {
@@ -52,7 +50,8 @@ impl AdminServer {
             App::new()
                 .app_data(data.clone())
                 .wrap(from_fn(log::one_line))
-                .route("/audit/search", post().to(search))
+                .route("/audit", get().to(list))
+                .route("/audit/{question}", get().to(question))
                 .route("/decisions/{id}", get().to(decision))
                 .route("/pins", get().to(pins))
                 .route("/pins/reset", post().to(reset))
@@ -101,45 +100,41 @@ async fn decision(service: Data<Service>, id: Segment<String>) -> HttpResponse {
     }
 }
 
-/// Which entries of the log.
-#[derive(Deserialize)]
-struct Search {
-    #[serde(default)]
-    filter: Filter,
-    before: Option<u64>,
-    limit: usize,
+async fn list(service: Data<Service>, asked: Query<Vec<(String, String)>>) -> HttpResponse {
+    read(&service, Question::List, &asked).await
 }
 
-/// Some entries of the log, read and restored, the newest first.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct EntryPage {
-    /// Each with its number.
-    pub entries: Vec<(u64, Entry)>,
-    /// Where the next page begins, see [`crate::ledger::Page`].
-    pub next: Option<u64>,
-}
-
-impl EntryPage {
-    /// Reads the entries of a page.
-    pub fn of(page: &Page) -> Result<Self, InvalidEntry> {
-        let entries = page.entries.iter();
-        let read = entries.map(|logged| Ok((logged.index, logged.entry()?)));
-        Ok(Self {
-            entries: read.collect::<Result<_, InvalidEntry>>()?,
-            next: page.next,
-        })
+async fn question(
+    service: Data<Service>,
+    name: Segment<String>,
+    asked: Query<Vec<(String, String)>>,
+) -> HttpResponse {
+    match Question::named(&name) {
+        Some(question) => read(&service, question, &asked).await,
+        None => unknown("there is no such question"),
     }
 }
 
-async fn search(service: Data<Service>, wish: Json<Search>) -> HttpResponse {
-    let wish = wish.into_inner();
-    let limit = wish.limit.min(LONGEST_PAGE);
-    match service.log.search(wish.filter, wish.before, limit).await {
-        Ok(page) => EntryPage::of(&page).map_or_else(
-            |fault| HttpResponse::InternalServerError().json(self::fault(&fault.to_string())),
-            |page| HttpResponse::Ok().json(page),
-        ),
-        Err(fault) => unavailable(&fault),
+/// Answers a question about the log.
+async fn read(service: &Service, question: Question, asked: &[(String, String)]) -> HttpResponse {
+    let parameters = asked.iter();
+    let parameters = parameters.map(|(name, value)| (name.as_str(), value.as_str()));
+    let now = service.exchange.clock.now();
+    let wish = match Wish::read(question, parameters, now) {
+        Ok(wish) => wish,
+        Err(invalid) => return malformed(&invalid.to_string()),
+    };
+    let sources = Sources {
+        log: &*service.log,
+        policies: &*service.policies,
+        registry: &service.exchange.registry,
+    };
+    match answer(sources, &wish).await {
+        Ok(answer) => HttpResponse::Ok().json(answer),
+        Err(ReadingError::Unavailable(fault)) => unavailable(&fault),
+        Err(fault @ ReadingError::Entry(_)) => {
+            HttpResponse::InternalServerError().json(self::fault(&fault.to_string()))
+        }
     }
 }
 

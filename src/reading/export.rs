@@ -181,9 +181,11 @@ fn row(numbered: &NumberedEntry) -> [String; COLUMNS.len()] {
     })
 }
 
-/// Whether a member of an entry stands in a column, and not in `more`.
+/// Whether a member of an entry stands in a column, or is only for who checks the log, and not in `more`.
 fn has_column(member: &str, entry: &Map<String, Value>) -> bool {
     let elsewhere = [
+        "version",
+        "withheld",
         "at_millis",
         "decision_id",
         "event_id",

@@ -365,13 +365,12 @@ impl OneUse {
 
     fn answer(self, project: String) -> RelationshipUse {
         let uses = self.uses;
-        let open: Vec<OpenClaim> = self
-            .breadth
-            .open
-            .iter()
-            .zip(self.seen)
+        let open = self.breadth.open.iter().zip(self.seen);
+        let mut open: Vec<OpenClaim> = open
             .map(|(open, seen)| open_claim(open, seen, uses))
             .collect();
+        // What can be done comes first.
+        open.sort_by_key(|open| open.line.is_none());
         let finding = if uses == 0 {
             UseFinding::Unused
         } else if open.iter().any(|open| open.line.is_some()) {

@@ -63,7 +63,7 @@ pub struct Wish {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidWish {
     /// There is no such parameter for this question.
-    #[error("there is no parameter `{name}` here; there are {known}")]
+    #[error("there is no `{name}` here; there are {known}")]
     Unknown {
         /// What was written.
         name: String,
@@ -71,10 +71,10 @@ pub enum InvalidWish {
         known: String,
     },
     /// A parameter is given twice.
-    #[error("the parameter `{0}` is given twice")]
+    #[error("`{0}` is given twice")]
     Repeated(String),
     /// A parameter has a value that it cannot have.
-    #[error("the parameter `{name}` cannot be `{value}`: {why}")]
+    #[error("`{name}` cannot be `{value}`: {why}")]
     Value {
         /// Its name.
         name: String,
@@ -84,7 +84,7 @@ pub enum InvalidWish {
         why: &'static str,
     },
     /// A parameter is missing.
-    #[error("the parameter `{0}` is missing")]
+    #[error("`{0}` is missing")]
     Missing(&'static str),
     /// Two parameters exclude each other.
     #[error("`before` and `from` exclude each other")]
@@ -212,6 +212,57 @@ impl Wish {
             return Err(InvalidWish::Missing("project"));
         }
         Ok(wish)
+    }
+
+    /// The same wish as parameters, for who asks another program. Its times are moments, so that every page is about the
+    /// same.
+    pub fn parameters(&self) -> Vec<(&'static str, String)> {
+        let filter = &self.filter;
+        let moment = |millis: i64| UnixTime::from_millis(millis).to_string();
+        let outcome = filter.outcome.map(|outcome| match outcome {
+            Outcome::Allowed => "allowed".to_owned(),
+            Outcome::Denied => "denied".to_owned(),
+        });
+        let is = |question| self.question == question;
+        let alarms = is(Question::Alarms);
+        let all = [
+            ("kind", filter.kind.clone()),
+            ("project", filter.project.clone()),
+            ("organization", filter.organization.clone()),
+            ("issuer", filter.issuer.clone()),
+            ("subject", filter.subject.clone()),
+            ("repository", filter.repository.clone()),
+            ("relationship", filter.relationship.clone()),
+            ("outcome", outcome),
+            ("reason", filter.reason.clone()),
+            ("id", filter.id.clone()),
+            ("token", filter.token_id.clone()),
+            ("since", filter.since_millis.map(moment)),
+            ("until", filter.until_millis.map(moment)),
+            ("before", self.before.map(|before| before.to_string())),
+            ("from", self.from.map(|from| from.to_string())),
+            (
+                "limit",
+                (!is(Question::Policy)).then(|| self.limit.to_string()),
+            ),
+            ("at", is(Question::Policy).then(|| self.at.to_string())),
+            (
+                "window",
+                alarms.then(|| format!("{}s", self.thresholds.window.0)),
+            ),
+            (
+                "subjects",
+                alarms.then(|| self.thresholds.subjects.to_string()),
+            ),
+            (
+                "counted",
+                alarms.then(|| self.thresholds.counted.to_string()),
+            ),
+        ];
+        let given = all.into_iter();
+        given
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect()
     }
 
     fn take(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
@@ -389,17 +440,11 @@ mod tests {
         let fault = |question, parameters: &[(&str, &str)]| {
             read(question, parameters).unwrap_err().to_string()
         };
-        assert!(
-            fault(Question::List, &[("projct", "x")])
-                .starts_with("there is no parameter `projct` here")
-        );
-        assert_eq!(
-            fault(Question::Policy, &[]),
-            "the parameter `project` is missing"
-        );
+        assert!(fault(Question::List, &[("projct", "x")]).starts_with("there is no `projct` here"));
+        assert_eq!(fault(Question::Policy, &[]), "`project` is missing");
         assert_eq!(
             fault(Question::List, &[("project", "acme")]),
-            "the parameter `project` cannot be `acme`: a project is written as organization/project"
+            "`project` cannot be `acme`: a project is written as organization/project"
         );
         assert_eq!(
             fault(
@@ -409,7 +454,7 @@ mod tests {
                     ("decision", "x")
                 ]
             ),
-            "the parameter `decision` is given twice"
+            "`decision` is given twice"
         );
         assert_eq!(
             fault(Question::List, &[("before", "3"), ("from", "1")]),
@@ -417,7 +462,7 @@ mod tests {
         );
         assert!(fault(Question::List, &[("limit", "0")]).ends_with("at least 1"));
         assert!(
-            fault(Question::Use, &[("reason", "not-trusted")]).starts_with("there is no parameter")
+            fault(Question::Use, &[("reason", "not-trusted")]).starts_with("there is no `reason`")
         );
     }
 
@@ -427,6 +472,43 @@ mod tests {
         assert_eq!(since(Question::List), None);
         assert_eq!(since(Question::Who).unwrap(), "2026-10-19T12:00:00.000Z");
         assert_eq!(since(Question::Use).unwrap(), "2026-08-20T12:00:00.000Z");
+    }
+
+    #[test]
+    fn a_wish_that_is_passed_on_is_the_same_wish() {
+        let id = "019aa2f3-1c5e-7b1f-8c8e-0123456789ab";
+        let filters = [
+            ("kind", "decision"),
+            ("project", "acme/api"),
+            ("organization", "acme"),
+            ("issuer", "github"),
+            ("subject", "repo:o/r:ref:refs/heads/main"),
+            ("repository", "o/r"),
+            ("relationship", "release"),
+            ("outcome", "denied"),
+            ("reason", "not-trusted"),
+            ("id", id),
+            ("token", id),
+            ("since", "30d"),
+            ("until", "2026-11-18T13:00:00+01:00"),
+        ];
+        let own: [(Question, &[(&str, &str)]); 4] = [
+            (Question::List, &[("before", "7"), ("limit", "3")]),
+            (Question::List, &[("from", "7")]),
+            (Question::Who, &[]),
+            (
+                Question::Alarms,
+                &[("window", "2h"), ("subjects", "3"), ("counted", "5")],
+            ),
+        ];
+        for (question, own) in own {
+            let wish = read(question, &[&filters, own].concat()).unwrap();
+            let passed_on = wish.parameters();
+            let passed_on = passed_on
+                .iter()
+                .map(|(name, value)| (*name, value.as_str()));
+            assert_eq!(Wish::read(question, passed_on, noon()).unwrap(), wish);
+        }
     }
 
     #[test]

@@ -188,9 +188,6 @@ impl Watch {
                 note(alarm, record);
                 alarm.addresses.add(Some(&other.address), MOST_VALUES);
                 example(alarm, &other.decision_id.to_string());
-                if alarm.examples.len() < MOST_EXAMPLES {
-                    alarm.runs.add(run, MOST_VALUES);
-                }
                 // One token at two addresses says all that its run could say.
                 break;
             }
@@ -261,6 +258,7 @@ fn note(alarm: &mut Alarm, record: &Record) {
         (&mut alarm.repositories, record.repository.as_deref()),
         (&mut alarm.subjects, record.subject.as_deref()),
         (&mut alarm.addresses, record.client_address.as_deref()),
+        (&mut alarm.runs, record.run_id.as_deref()),
     ] {
         if value.is_some() {
             seen.add(value, MOST_VALUES);

@@ -1,0 +1,144 @@
+//! The entries themselves.
+
+use super::*;
+
+fn listed(answer: Answer) -> Listed {
+    match answer {
+        Answer::List(listed) => listed,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn story() -> MadeUp {
+    let mut log = MadeUp::default();
+    for second in 0..8 {
+        let push = job("github-push", &[], at(second));
+        if second % 2 == 0 {
+            log.decided(&allowed(push, &["build"]));
+        } else {
+            log.decided(&denied(push, "not-trusted"));
+        }
+    }
+    log
+}
+
+fn indices(listed: &Listed) -> Vec<u64> {
+    listed.entries.iter().map(|entry| entry.index).collect()
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_from_the_newest_to_the_oldest() {
+    let log = story();
+    let mut before = String::new();
+    let mut seen = Vec::new();
+    loop {
+        let mut parameters = vec![("outcome", "denied"), ("limit", "2")];
+        if !before.is_empty() {
+            parameters.push(("before", &before));
+        }
+        let page = listed(log.ask(Question::List, &parameters).await);
+        seen.extend(indices(&page));
+        match page.next {
+            Some(next) => before = next.to_string(),
+            None => break,
+        }
+    }
+    assert_eq!(seen, [7, 5, 3, 1]);
+}
+
+#[tokio::test]
+async fn who_follows_the_log_is_told_where_to_go_on_also_if_nothing_is_wanted() {
+    let log = story();
+    let parameters = [("outcome", "denied"), ("from", "4"), ("limit", "3")];
+    let page = listed(log.ask(Question::List, &parameters).await);
+    assert_eq!((indices(&page), page.next), (vec![5], Some(7)));
+    let page = listed(log.ask(Question::List, &[("from", "8")]).await);
+    assert_eq!((indices(&page), page.next), (vec![], Some(8)));
+}
+
+#[tokio::test]
+async fn an_export_has_what_the_list_has_page_by_page() {
+    let log = story();
+    let wish = Wish::new(Question::List, at(100));
+    let mut export = Export::new(ExportForm::JsonLines, wish);
+    let mut text = Vec::new();
+    let mut chunks = 0;
+    while let Some(chunk) = export.next_chunk(&log).await.unwrap() {
+        text.extend(chunk);
+        chunks += 1;
+    }
+    assert!(chunks > 2, "{chunks}");
+    let lines = String::from_utf8(text).unwrap();
+    let exported: Vec<NumberedEntry> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let all: Vec<u64> = exported.iter().map(|entry| entry.index).collect();
+    assert_eq!(all, [7, 6, 5, 4, 3, 2, 1, 0]);
+    let logged: Value = serde_json::from_slice(&log.entries[7].leaf).unwrap();
+    assert_eq!(exported[0].entry, logged);
+}
+
+#[tokio::test]
+async fn the_names_of_the_columns_stand_once_above_a_whole_export() {
+    let log = story();
+    let mut export = Export::new(ExportForm::Csv, Wish::new(Question::List, at(100)));
+    let mut text = Vec::new();
+    while let Some(chunk) = export.next_chunk(&log).await.unwrap() {
+        text.extend(chunk);
+    }
+    let mut reader = ::csv::Reader::from_reader(&*text);
+    assert_eq!(
+        reader.headers().unwrap().iter().collect::<Vec<_>>(),
+        COLUMNS
+    );
+    assert_eq!(reader.records().flatten().count(), 8);
+}
+
+#[tokio::test]
+async fn an_entry_whose_withheld_values_were_deleted_is_listed_as_what_is_left() {
+    let mut log = story();
+    let left = json!({
+        "version": 1, "kind": "policy-refused", "event_id": "019aa2f3-1c5e-7b1f-8c8e-0123456789ab",
+        "at_millis": at(9).millis(), "file": "acme/api.toml", "withheld": {"/message": "x"},
+    });
+    log.leaf(serde_json::to_vec(&left).unwrap());
+    let page = listed(log.ask(Question::List, &[("limit", "1")]).await);
+    assert_eq!(page.entries[0].entry, left);
+    let page = listed(log.ask(Question::List, &[("from", "8")]).await);
+    assert_eq!(indices(&page), [8]);
+    let page = log
+        .ask(Question::List, &[("from", "8"), ("kind", "decision")])
+        .await;
+    assert!(listed(page).entries.is_empty());
+    log.ask(Question::Alarms, &[]).await;
+    log.ask(Question::Policy, &[("project", "acme/api")]).await;
+}
+
+#[tokio::test]
+async fn an_entry_that_is_broken_is_told_and_not_passed_over() {
+    let mut log = story();
+    log.leaf(b"{\"kind\":\"decision\"}".to_vec());
+    let all = Filter::default();
+    let fault = walk::walk(&log, &all, |_, _| std::ops::ControlFlow::Continue(()));
+    let fault = fault.await.unwrap_err();
+    assert_eq!(fault.code(), "entry-unreadable");
+    assert!(
+        fault.to_string().starts_with("entry 8 of the log"),
+        "{fault}"
+    );
+}
+
+#[tokio::test]
+async fn the_key_of_the_log_is_the_one_it_was_named_with_last() {
+    let mut log = story();
+    assert_eq!(kept_key(&log).await.unwrap(), None);
+    for key in ["first", "second"] {
+        let named = Happening::LogNamed {
+            origin: "sts.example.com/audit".into(),
+            key: key.into(),
+        };
+        log.happened(named, at(20));
+    }
+    assert_eq!(kept_key(&log).await.unwrap().as_deref(), Some("second"));
+}
