@@ -619,7 +619,6 @@ pub fn policies_are_on_record_and_every_text_is_kept(fixture: &impl Fixture) {
     let on_record = |digest: &str| OnRecord {
         in_force: Some(digest.into()),
         refused: None,
-        entries: [("release".to_owned(), "digest".to_owned())].into(),
     };
     let change = |file: &str, digest: Option<&str>, text: &str| PolicyChange {
         file: file.into(),
