@@ -44,6 +44,34 @@ async fn a_span_is_counted_from_the_moment_of_the_first_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_counts_entries_pages_by_number_in_either_direction() {
+    let audited = Audited::start().await;
+    audited.grow_to(60).await;
+    let page = audited.json("/api/v1/audit?before=40&limit=3").await;
+    assert_eq!(
+        (indexes(&page), &page["next"]),
+        (vec![39, 38, 37], &json!(37))
+    );
+    let last = audited.json("/api/v1/audit?before=2").await;
+    assert_eq!((indexes(&last), last.get("next")), (vec![1, 0], None));
+    let most = format!("/api/v1/audit?before={}&limit=1", u64::MAX);
+    assert_eq!(indexes(&audited.json(&most).await), [59]);
+
+    let page = audited.json("/api/v1/audit?from=57&limit=2").await;
+    assert_eq!((indexes(&page), &page["next"]), (vec![57, 58], &json!(59)));
+    let end = audited.json("/api/v1/audit?from=60").await;
+    assert_eq!((indexes(&end), &end["next"]), (vec![], &json!(60)));
+    audited.add(1).await;
+    assert_eq!(indexes(&audited.json("/api/v1/audit?from=60").await), [60]);
+    let beyond = format!("/api/v1/audit?from={}", u64::MAX);
+    assert_eq!(indexes(&audited.json(&beyond).await), [0; 0]);
+
+    let next = audited.json("/api/v1/audit?limit=1").await["next"].clone();
+    let both = format!("/api/v1/audit?before=3&cursor={}", next.as_str().unwrap());
+    assert_eq!(audited.get(&both).await.status, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_page_has_fifty_entries_unless_the_caller_says_otherwise() {
     let audited = Audited::start().await;
     audited.grow_to(1100).await;

@@ -30,7 +30,7 @@ pub(super) async fn export(
 async fn begin(request: &HttpRequest, service: &Data<Service>, places: &Places) -> Answer {
     service.audit_access.check(request, Part::Entries)?;
     let mut known = names(Question::List);
-    known.retain(|name| *name != "limit");
+    known.retain(|name| !["limit", "before", "from"].contains(name));
     known.push("format");
     let parameters = Parameters::read(request.query_string(), &known)?;
     let (form, media_type, name) = match parameters.text("format") {

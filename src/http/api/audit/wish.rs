@@ -6,20 +6,19 @@ use crate::clock::UnixTime;
 use crate::reading::{InvalidWish, Question, Wish};
 use crate::text::printable;
 
-/// Parameters that are called here as the members of an entry are.
-const CALLED: [(&str, &str); 2] = [("decision_id", "decision"), ("token_id", "token")];
-
-/// Parameters of `reading` whose place a cursor takes here.
-const NOT_HERE: [&str; 2] = ["before", "from"];
+/// Parameters that may also be called as the members of an entry are.
+const ALSO: [(&str, &str); 2] = [("decision_id", "decision"), ("token_id", "token")];
 
 /// Parameters that are a moment.
 const MOMENTS: [&str; 3] = ["since", "until", "at"];
 
-/// The names of the parameters that choose what `question` is about.
+/// The names of the parameters of `question`.
 pub(super) fn names(question: Question) -> Vec<&'static str> {
-    let names = question.parameters().into_iter();
-    let names = names.filter(|name| !NOT_HERE.contains(name));
-    names.map(called_here).collect()
+    let mut names = question.parameters();
+    let also = ALSO.iter().filter(|(_, name)| names.contains(name));
+    let also: Vec<&str> = also.map(|(also, _)| *also).collect();
+    names.extend(also);
+    names
 }
 
 /// What `parameters` ask for at `now`. Those that `reading` does not know are left to the caller.
@@ -36,7 +35,7 @@ pub(super) fn wish(
     };
     let read = asked().filter(|asked| in_millis(*asked).is_none());
     let read = read.map(|(name, value)| (called_there(name), value));
-    let mut wish = Wish::read(question, read, now).map_err(|fault| told(&fault))?;
+    let mut wish = Wish::read(question, read, now).map_err(|fault| told(&fault, parameters))?;
     for (name, value) in asked() {
         match (name, in_millis((name, value))) {
             ("since", Some(millis)) => wish.filter.since_millis = Some(millis),
@@ -48,27 +47,26 @@ pub(super) fn wish(
     Ok(wish)
 }
 
+/// What `reading` calls a parameter.
 fn called_there(name: &str) -> &str {
-    let called = CALLED.iter().find(|(here, _)| *here == name);
-    called.map_or(name, |(_, there)| there)
+    let called = ALSO.iter().find(|(also, _)| *also == name);
+    called.map_or(name, |(_, name)| name)
 }
 
-fn called_here(name: &str) -> &str {
-    let called = CALLED.iter().find(|(_, there)| *there == name);
-    called.map_or(name, |(here, _)| here)
-}
-
-/// The fault in our names, with no more of what the caller wrote than must be.
-fn told(fault: &InvalidWish) -> AuditError {
+/// The fault with the names that the caller used, and no more of what they wrote than must be.
+fn told(fault: &InvalidWish, parameters: &Parameters) -> AuditError {
+    let used = |name: &str| {
+        let mut also = ALSO.iter().filter(|(_, called)| *called == name);
+        let also = also.find(|(also, _)| parameters.text(also).is_some());
+        also.map_or(name, |(also, _)| also).to_owned()
+    };
     malformed(match fault {
         InvalidWish::Value { name, value, why } => format!(
             "the parameter `{}` cannot be `{}`: {why}",
-            called_here(name),
+            used(name),
             printable(value, SHOWN)
         ),
-        InvalidWish::Repeated(name) => {
-            format!("the parameter `{}` is given twice", called_here(name))
-        }
+        InvalidWish::Repeated(name) => format!("the parameter `{}` is given twice", used(name)),
         fault => fault.to_string(),
     })
 }
@@ -118,18 +116,19 @@ mod tests {
             (
                 Question::List,
                 "token=x",
-                "there is no parameter `token` here",
-            ),
-            (
-                Question::List,
-                "before=1",
-                "there is no parameter `before` here",
+                "`token` cannot be `x`: it is a UUID",
             ),
             (
                 Question::List,
                 "token_id=x",
                 "`token_id` cannot be `x`: it is a UUID",
             ),
+            (
+                Question::List,
+                "before=1&from=1",
+                "`before` and `from` exclude each other",
+            ),
+            (Question::Use, "token_id=x", "no parameter `token_id` here"),
             (Question::List, "id=x&decision_id=x", "cannot be `x`"),
             (Question::List, "limit=0", "`limit` cannot be `0`"),
             (
