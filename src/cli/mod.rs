@@ -40,7 +40,7 @@ enum Verb {
     /// Check, test and explain trust policies.
     Policy(policy::PolicyArgs),
     /// Read the audit log: its entries, and what a reviewer asks of them.
-    Audit(audit::AuditArgs),
+    Audit(Box<audit::AuditArgs>),
     /// Show an exchange of each CI system, and a denial, on this machine alone.
     Demo(demo::DemoArgs),
 }
