@@ -25,7 +25,9 @@ async fn each_filter_finds_its_entries_whether_the_service_runs_or_not() {
     let told = stage.story.clone();
     let cases: Vec<(Vec<&str>, usize)> = vec![
         (vec!["--kind", "decision"], 8),
-        (vec!["--project", "acme/api"], 4),
+        (vec!["--project", "acme/api", "--kind", "decision"], 4),
+        (vec!["--project", "acme/api"], 5),
+        (vec!["--kind", "policy-loaded", "--project", "acme/api"], 1),
         (vec!["--organization", "acme", "--kind", "decision"], 8),
         (vec!["--organization", "bolt"], 0),
         (vec!["--issuer", "gitlab"], 1),
@@ -94,7 +96,8 @@ async fn a_list_for_people_has_a_line_for_each_entry_and_says_how_to_go_on() {
     let rest = stage
         .audit("list", &["--project", "acme/api", "--before", &before])
         .await;
-    assert_eq!(rest.out.lines().count(), 1, "{}", rest.out);
+    assert_eq!(rest.out.lines().count(), 2, "{}", rest.out);
+    assert!(rest.out.contains("policy-loaded"), "{}", rest.out);
 }
 
 #[tokio::test]

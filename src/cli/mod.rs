@@ -41,7 +41,7 @@ enum Verb {
     /// Check, test and explain trust policies.
     Policy(policy::PolicyArgs),
     /// Verify the audit log, read it, and ask what a reviewer asks.
-    Audit(audit::AuditArgs),
+    Audit(Box<audit::AuditArgs>),
     /// Show an exchange of each CI system, and a denial, on this machine alone.
     Demo(demo::DemoArgs),
 }
@@ -52,7 +52,7 @@ pub async fn run() -> ExitCode {
     let code = match arguments.verb {
         Verb::Serve(arguments) => serve::run(&arguments).await,
         Verb::Policy(arguments) => policy::run(&arguments).await,
-        Verb::Audit(arguments) => audit::run(arguments).await,
+        Verb::Audit(arguments) => audit::run(*arguments).await,
         Verb::Demo(arguments) => demo::run(&arguments).await,
         Verb::FakeCi(arguments) => fake_ci::run(&arguments).await,
     };

@@ -10,6 +10,7 @@
 mod alarms;
 mod export;
 mod list;
+mod moment;
 mod policy;
 mod seen;
 mod usage;

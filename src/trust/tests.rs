@@ -8,6 +8,7 @@ mod gitlab;
 mod grants;
 mod guard_rails;
 mod nearness;
+mod openness;
 mod other_issuers;
 mod pins;
 mod properties;

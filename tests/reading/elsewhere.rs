@@ -130,3 +130,18 @@ async fn a_service_that_does_not_answer_is_unavailable() {
     assert_eq!(ran.code, 3);
     assert!(ran.err.contains("does not answer"), "{}", ran.err);
 }
+
+#[tokio::test]
+async fn an_audit_token_does_not_travel_in_the_clear() {
+    let stage = Stage::quiet().await;
+    std::fs::write(stage.folder().join("audit-token"), "secret\n").unwrap();
+    let there = [
+        "--url",
+        "http://sts.example.com",
+        "--token-file",
+        "audit-token",
+    ];
+    let ran = stage.audit("list", &there).await;
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("only shown over https"), "{}", ran.err);
+}

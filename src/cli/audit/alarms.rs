@@ -17,8 +17,6 @@ use crate::reading::{AlarmKind, Answer};
 /// to compare. Exit code 1 says that there are some.
 #[derive(Debug, Args)]
 pub(super) struct AlarmsArgs {
-    #[command(flatten)]
-    filter: FilterArgs,
     /// How close together denials of many subjects for one reason must be.
     #[arg(long, value_name = "SPAN", default_value = "1h")]
     window: String,
@@ -31,11 +29,13 @@ pub(super) struct AlarmsArgs {
     /// How many alarms at most.
     #[arg(long, value_name = "N")]
     limit: Option<String>,
-    #[command(flatten)]
-    source: SourceArgs,
     /// For people, or for programs.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    source: SourceArgs,
 }
 
 /// Says which.

@@ -15,13 +15,13 @@ use crate::reading::{Export, ExportForm, Question};
 /// that there is none.
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
+    /// How it is written.
+    #[arg(long, value_enum, default_value = "jsonl")]
+    format: Form,
     #[command(flatten)]
     filter: FilterArgs,
     #[command(flatten)]
     source: SourceArgs,
-    /// How it is written.
-    #[arg(long, value_enum, default_value = "jsonl")]
-    format: Form,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

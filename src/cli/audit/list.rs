@@ -13,19 +13,19 @@ use crate::reading::Question;
 /// id. With `--format json` entries are whole. Exit code 1 says that there is none.
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    #[command(flatten)]
-    filter: FilterArgs,
     /// How many entries.
     #[arg(long, value_name = "N", default_value = "100")]
     limit: usize,
     /// Go on before the entry of this number, as the end of a list says.
     #[arg(long, value_name = "INDEX")]
     before: Option<String>,
-    #[command(flatten)]
-    source: SourceArgs,
     /// For people, or for programs.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    source: SourceArgs,
 }
 
 /// Lists.

@@ -22,11 +22,11 @@ pub(super) struct PolicyAtArgs {
     /// Print the text of the policy and nothing else.
     #[arg(long)]
     content: bool,
-    #[command(flatten)]
-    source: SourceArgs,
     /// For people, or for programs.
     #[arg(long, value_enum, default_value = "text", conflicts_with = "content")]
     format: Format,
+    #[command(flatten)]
+    source: SourceArgs,
 }
 
 /// Shows it.

@@ -23,13 +23,13 @@ pub(super) struct TailArgs {
     /// How many entries to begin with.
     #[arg(short = 'n', long, value_name = "N", default_value = "10")]
     lines: usize,
+    /// For people, or a JSON object a line.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
     #[command(flatten)]
     filter: FilterArgs,
     #[command(flatten)]
     source: SourceArgs,
-    /// For people, or a JSON object a line.
-    #[arg(long, value_enum, default_value = "text")]
-    format: Format,
 }
 
 /// Shows the end of the log.

@@ -22,16 +22,16 @@ pub(super) struct UseArgs {
     /// Of this organization alone.
     #[arg(long, value_name = "NAME")]
     organization: Option<String>,
-    #[command(flatten)]
-    period: PeriodArgs,
     /// How many relationships at most.
     #[arg(long, value_name = "N")]
     limit: Option<String>,
-    #[command(flatten)]
-    source: SourceArgs,
     /// For people, or for programs.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+    #[command(flatten)]
+    period: PeriodArgs,
+    #[command(flatten)]
+    source: SourceArgs,
 }
 
 /// Says which.

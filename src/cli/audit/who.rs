@@ -16,16 +16,16 @@ use crate::reading::{Answer, Question, Who};
 /// token that several relationships gave stands with each. Exit code 1 says that nobody got one.
 #[derive(Debug, Args)]
 pub(super) struct WhoArgs {
-    #[command(flatten)]
-    filter: FilterArgs,
     /// How many rows at most.
     #[arg(long, value_name = "N")]
     limit: Option<String>,
-    #[command(flatten)]
-    source: SourceArgs,
     /// For people, or for programs.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    source: SourceArgs,
 }
 
 /// Says who.

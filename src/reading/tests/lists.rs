@@ -142,3 +142,33 @@ async fn the_key_of_the_log_is_the_one_it_was_named_with_last() {
     }
     assert_eq!(kept_key(&log).await.unwrap().as_deref(), Some("second"));
 }
+
+#[tokio::test]
+async fn decisions_without_their_personal_values_are_still_counted() {
+    let mut log = MadeUp::default();
+    for second in 0..3 {
+        let personal = vec!["sub", "actor"];
+        let mut record = allowed(job("github-push", &[], at(second)), &["build"]);
+        record.claims = RecordedClaims::new(Arc::new((*record.claims).clone()), personal);
+        let sealed = crate::audit::Sealed::of_decision(record).unwrap();
+        log.leaf(sealed.leaf);
+    }
+    let page = listed(log.ask(Question::List, &[]).await);
+    let entry = &page.entries[0].entry;
+    assert!(entry["withheld"]["/claims/actor"].is_string(), "{entry}");
+    assert!(entry["claims"].get("actor").is_none() && entry.get("subject").is_none());
+    let Answer::Who(who) = log.ask(Question::Who, &[]).await else {
+        panic!("not who");
+    };
+    assert_eq!((who.tokens, who.rows[0].tokens), (3, 3));
+    let Answer::Alarms(alarms) = log.ask(Question::Alarms, &[]).await else {
+        panic!("no alarms");
+    };
+    assert_eq!((alarms.allowed, alarms.alarms.len()), (3, 0));
+    let mut export = Export::new(ExportForm::Csv, Wish::new(Question::List, at(100)));
+    let mut rows = 0;
+    while let Some(chunk) = export.next_chunk(&log).await.unwrap() {
+        rows += String::from_utf8(chunk).unwrap().lines().count();
+    }
+    assert_eq!(rows, 4);
+}
