@@ -272,10 +272,14 @@ impl What {
     }
 }
 
+/// How many faults are kept while they are found: some become one in the end.
+const KEPT: usize = 4 * TOLD;
+
 /// Faults as they are found: the first ones, and how many there are.
 #[derive(Debug, Default)]
 pub struct Faults {
-    first: Vec<Fault>,
+    of_log: Vec<Fault>,
+    of_entries: Vec<Fault>,
     count: u64,
 }
 
@@ -283,8 +287,13 @@ impl Faults {
     /// Adds one. Whoever finds faults in the order of entries loses none of the first [`TOLD`].
     pub fn add(&mut self, fault: Fault) {
         self.count += 1;
-        if self.first.len() < 4 * TOLD {
-            self.first.push(fault);
+        let kept = if fault.index.is_none() {
+            &mut self.of_log
+        } else {
+            &mut self.of_entries
+        };
+        if kept.len() < KEPT {
+            kept.push(fault);
         }
     }
 
@@ -296,18 +305,21 @@ impl Faults {
     /// Adds those of another.
     pub fn merge(&mut self, other: Self) {
         self.count += other.count;
-        self.first.extend(other.first);
+        self.of_log.extend(other.of_log);
+        self.of_entries.extend(other.of_entries);
     }
 
     /// The first [`TOLD`], those of the log as a whole before those of entries, and how many there are. Entries that are
     /// missing side by side are one fault.
     pub fn finish(mut self) -> (Vec<Fault>, u64) {
-        self.first.sort_by_key(|fault| {
+        let mut found = self.of_log;
+        found.append(&mut self.of_entries);
+        found.sort_by_key(|fault| {
             let in_log = matches!(fault.what, What::Root { .. } | What::RootUnknown);
             (fault.index, Reverse(in_log))
         });
         let mut told: Vec<Fault> = Vec::new();
-        for fault in self.first {
+        for fault in found {
             if let (
                 Some(Fault {
                     what: What::Missing { last, .. },

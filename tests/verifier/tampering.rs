@@ -115,6 +115,22 @@ fn several_entries_that_were_changed_are_all_named() {
 }
 
 #[test]
+fn twenty_faults_are_told_and_all_are_counted() {
+    let stage = Stage::new();
+    stage.with_leaves(|leaves| {
+        for leaf in leaves.iter_mut().skip(1) {
+            let text = String::from_utf8(leaf.clone()).unwrap();
+            *leaf = text.replace("\"version\":1", "\"version\":2").into_bytes();
+        }
+    });
+    let report = of_data(&stage.path("data"), &question(&stage.log));
+    assert_eq!(codes(&report)[0], ROOT);
+    assert_eq!(report.faults.len(), 20);
+    assert_eq!(report.fault_count, 1 + 2 * 699);
+    assert!(!python_of(&stage.path("tiles"), &stage.log, &[]).0);
+}
+
+#[test]
 fn a_hash_that_was_changed_is_told_from_an_entry() {
     for index in [5usize, 256, 699] {
         let stage = Stage::new();
