@@ -523,7 +523,7 @@ async fn asked_over_http(answer: &'static str) -> (Result<AnswerOfWitness, Strin
         reader.get_mut().write_all(answer.as_bytes()).unwrap();
         head + std::str::from_utf8(&body).unwrap()
     });
-    let prefix = format!("http://{address}/w1/");
+    let prefix = format!("http://{address}/w1/").parse().unwrap();
     let client = WitnessClient::new(&prefix).unwrap();
     let answered = client.add_checkpoint("old 0\n\nnote".into()).await;
     (answered, server.join().unwrap())

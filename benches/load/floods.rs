@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use countersign::audit::Outcome;
+use countersign::audit::{Facts, Filter, Outcome};
 use countersign::clock::{Clock as _, FrozenClock, SystemClock, UnixTime};
-use countersign::ledger::Ledger as _;
+use countersign::ledger::AuditLog as _;
 use countersign::store::{EmbeddedStore, Options as StoreOptions};
 
 use crate::Options;
@@ -116,18 +116,26 @@ fn records(data: &Path, began: UnixTime) -> (usize, usize) {
     let clock = Arc::new(FrozenClock::at(UnixTime::EPOCH));
     let store = EmbeddedStore::open(data, clock, StoreOptions::default()).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (mut allowed, mut denied, mut after) = (0, 0, None);
+    let filter = Filter {
+        kind: Some("decision".to_owned()),
+        since_millis: Some(began.millis()),
+        ..Filter::default()
+    };
+    let (mut allowed, mut denied, mut before) = (0, 0, None);
     runtime.block_on(async {
         loop {
-            let page = store.decisions_since(began, after, PAGE).await.unwrap();
-            let Some(last) = page.last() else { break };
-            after = Some(last.decision_id);
-            let of_page = page
-                .iter()
-                .filter(|record| record.outcome == Outcome::Allowed);
-            let of_page = of_page.count();
-            allowed += of_page;
-            denied += page.len() - of_page;
+            let page = store.search(filter.clone(), before, PAGE).await.unwrap();
+            for logged in &page.entries {
+                let entry = logged.entry().unwrap();
+                match Facts::of(&entry).outcome {
+                    Some(Outcome::Allowed) => allowed += 1,
+                    _ => denied += 1,
+                }
+            }
+            before = page.next;
+            if before.is_none() {
+                break;
+            }
         }
     });
     store.close();

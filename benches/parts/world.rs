@@ -13,7 +13,7 @@ use aws_lc_rs::signature::{
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign::audit::Happening;
-use countersign::audit::{DecisionId, Event, EventId, Record};
+use countersign::audit::{DecisionId, Event, Record};
 use countersign::clock::{FrozenClock, UnixTime};
 use countersign::directory::{
     Directory, FirstLoads, OnRecord, PolicyChange, PolicyHistory, ProjectIds,

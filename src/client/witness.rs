@@ -26,11 +26,11 @@ pub struct WitnessClient {
 
 impl WitnessClient {
     /// A client of the witness whose submission prefix is `prefix`. An error is a sentence.
-    pub fn new(prefix: &str) -> Result<Self, String> {
+    pub fn new(prefix: &Url) -> Result<Self, String> {
         let builder = reqwest::Client::builder().redirect(Policy::none());
         let http = builder.no_proxy().timeout(LIMIT).build();
         let http = http.map_err(|fault| fault.without_url().to_string())?;
-        let submit = format!("{}/add-checkpoint", prefix.trim_end_matches('/'));
+        let submit = format!("{}/add-checkpoint", prefix.as_str().trim_end_matches('/'));
         let submit = Url::parse(&submit).map_err(|fault| fault.to_string())?;
         Ok(Self { http, submit })
     }

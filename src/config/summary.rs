@@ -78,7 +78,7 @@ fn of_the_log(audit: &AuditSettings) -> Value {
     });
     let witnesses = witnesses
         .iter()
-        .map(|Witness { key, url }| json!({"key": key.to_string(), "url": without_secrets(url)}));
+        .map(|Witness { key, url }| json!({"key": key.to_string(), "url": without_secrets(url.as_str())}));
     json!({
         "tiles": match tiles {
             Tiles::Public => "public",

@@ -213,6 +213,13 @@ impl Wish {
         Ok(wish)
     }
 
+    /// Before which entry a list begins: who counts entries itself is answered where the next page begins, and not with a
+    /// cursor.
+    fn end(&self) -> Option<u64> {
+        let counts = self.question == Question::List && self.from.is_none();
+        self.before.or_else(|| counts.then_some(u64::MAX))
+    }
+
     /// The same wish as parameters, for who asks another program. Its times are moments, so that every page is about the
     /// same.
     pub fn parameters(&self) -> Vec<(&'static str, String)> {
@@ -238,7 +245,7 @@ impl Wish {
             ("token", filter.token_id.clone()),
             ("since", filter.since_millis.map(moment)),
             ("until", filter.until_millis.map(moment)),
-            ("before", self.before.map(|before| before.to_string())),
+            ("before", self.end().map(|end| end.to_string())),
             ("from", self.from.map(|from| from.to_string())),
             (
                 "limit",

@@ -3,71 +3,25 @@
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use actix_web::http::header::AUTHORIZATION;
-use actix_web::web::{Data, Path, Query, get};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
-use countersign::http::Service;
-use countersign::reading::{Question, Sources, Wish, answer};
+use countersign::http::{Service, serve};
 
-use super::stage::{Stage, TODAY};
+use super::stage::{AUDIT_TOKEN, Stage, TODAY};
 
-async fn questions(
-    request: HttpRequest,
-    service: Data<Service>,
-    question: Option<Path<String>>,
-    asked: Query<Vec<(String, String)>>,
-) -> HttpResponse {
-    let shown = request.headers().get(AUTHORIZATION);
-    if shown.is_none_or(|shown| shown != "Bearer secret") {
-        let refused =
-            serde_json::json!({"error": "invalid_token", "error_description": "no audit token"});
-        return HttpResponse::Unauthorized().json(refused);
-    }
-    let name = question.map(Path::into_inner).unwrap_or_default();
-    let question = Question::named(&name).unwrap();
-    let asked = asked
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()));
-    let wish = Wish::read(question, asked, service.exchange.clock.now()).unwrap();
-    let sources = Sources {
-        log: &*service.log,
-        policies: &*service.policies,
-        registry: &service.exchange.registry,
-    };
-    HttpResponse::Ok().json(answer(sources, &wish).await.unwrap())
-}
-
-async fn key() -> &'static str {
-    "sts.example.com/audit+1234abcd+AQIDBA==\n"
-}
-
-/// The addresses of a service that a reviewer reads from elsewhere.
+/// The address of a service that a reviewer reads from elsewhere.
 fn elsewhere(service: Arc<Service>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(Data::from(service.clone()))
-            .route("/audit/key", get().to(key))
-            .route("/api/v1/audit", get().to(questions))
-            .route("/api/v1/audit/{question}", get().to(questions))
-    });
-    tokio::spawn(
-        server
-            .workers(1)
-            .disable_signals()
-            .listen(listener)
-            .unwrap()
-            .run(),
-    );
+    tokio::spawn(serve(listener, service).unwrap());
     url
 }
 
 #[tokio::test]
 async fn a_service_elsewhere_answers_who_shows_an_audit_token() {
-    let stage = Stage::with_a_story().await;
-    let url = elsewhere(stage.service().parts.service.clone());
-    std::fs::write(stage.folder().join("audit-token"), "secret\n").unwrap();
+    let stage = Stage::with_a_story_and_a_token().await;
+    let service = stage.service().parts.service.clone();
+    let named = format!("{}\n", service.notary.key());
+    let url = elsewhere(service);
+    std::fs::write(stage.folder().join("audit-token"), AUDIT_TOKEN).unwrap();
     let there = ["--url", url.as_str(), "--token-file", "audit-token"];
     for (verb, asked) in [
         (
@@ -101,20 +55,15 @@ async fn a_service_elsewhere_answers_who_shows_an_audit_token() {
         assert!(here.code != 2 && here.code != 3, "{verb}: {}", here.err);
     }
     let key = stage.audit("key", &there).await;
-    assert_eq!(key.out, "sts.example.com/audit+1234abcd+AQIDBA==\n");
+    assert_eq!(key.out, named);
 }
 
 #[tokio::test]
 async fn who_shows_no_audit_token_is_told_which_option_to_use() {
-    let stage = Stage::quiet().await;
+    let stage = Stage::with_a_story_and_a_token().await;
     let url = elsewhere(stage.service().parts.service.clone());
     let ran = stage.audit("list", &["--url", &url]).await;
-    assert_eq!(ran.code, 2);
-    assert!(
-        ran.err.contains("no audit token; give an audit token"),
-        "{}",
-        ran.err
-    );
+    assert_eq!(ran.code, 2, "{}", ran.err);
     assert!(ran.err.contains("--token-file"), "{}", ran.err);
 }
 

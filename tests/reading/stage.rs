@@ -31,6 +31,10 @@ impl Ran {
     }
 }
 
+/// An audit token.
+pub const AUDIT_TOKEN: &str = "an-audit-token-of-the-tests-and-no-secret";
+const AUDIT_TOKEN_SHA256: &str = "152f50af022c69d05c6762ea12745a69781b20f0e572e72e1968cef438e0472d";
+
 /// Names of the story that a reviewer may know.
 #[derive(Clone, Default)]
 pub struct Story {
@@ -81,6 +85,18 @@ impl Stage {
         Self::of(TestService::start().await)
     }
 
+    /// The service of the story, and a reviewer needs a token to read of it from elsewhere.
+    pub async fn with_a_story_and_a_token() -> Self {
+        let tables = format!("[audit]\ntoken-sha256 = \"{AUDIT_TOKEN_SHA256}\"\n");
+        let settings = Settings {
+            tables,
+            ..Settings::default()
+        };
+        Self::of(TestService::with(settings).await)
+            .tell_the_story()
+            .await
+    }
+
     /// A service in a folder that an earlier one has left.
     pub async fn again(folder: TempDir) -> Self {
         Self::of(TestService::in_folder(folder, Settings::default()).await)
@@ -101,7 +117,11 @@ impl Stage {
     /// A job of each CI system is let in, two more of GitHub are, one of a branch is denied, and one shows its token again:
     /// a second apart.
     pub async fn with_a_story() -> Self {
-        let mut stage = Self::quiet().await;
+        Self::quiet().await.tell_the_story().await
+    }
+
+    async fn tell_the_story(self) -> Self {
+        let mut stage = self;
         let first = stage.exchange("github-push", "acme/api", &[]).await;
         let token = stage.service.token("github-push", &[]);
         stage.shown(&token, "acme/api").await;
