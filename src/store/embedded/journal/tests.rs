@@ -143,7 +143,7 @@ fn what_is_to_be_forgotten_is_deleted_and_not_used_again() {
     let folder = tempfile::tempdir().unwrap();
     let (journal, mut pen) = filled(
         folder.path(),
-        (1..=300).map(|number| commit(number, 50_000)),
+        (1..=300).map(|number| commit(number, 100_000)),
     );
     journal.release(200).unwrap();
     assert_eq!(journal.lock().ready.len(), 1);
