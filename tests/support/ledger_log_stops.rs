@@ -202,6 +202,9 @@ fn a_stop_while_personal_values_are_deleted_leaves_all_of_them_or_none_and_the_n
     wait(store.append(vec![retired(0)], later)).unwrap();
     let head = wait(store.tree()).unwrap();
     assert!(is_anywhere(fixture.path(), PERSON).is_some());
+    // From here on the journal does not have what was written before.
+    store.close();
+    let store = camera.open(&fixture);
     let removed = camera.shoot(|| wait(store.remove_personal_values(later, later)));
     assert!(removed.unwrap());
     assert_eq!(is_anywhere(fixture.path(), PERSON), None);
@@ -214,8 +217,15 @@ fn a_stop_while_personal_values_are_deleted_leaves_all_of_them_or_none_and_the_n
     }
     let mut outcomes = BTreeSet::new();
     for one in taken.iter() {
-        let store = open(&one.path);
         let step = one.step;
+        if step == Step::MarksErased {
+            // A machine that loses power may have written any part of the rows.
+            let rows = one.path.join("rows/00000000000000000000");
+            let mut torn = std::fs::read(&rows).unwrap();
+            torn[100..200].fill(0);
+            std::fs::write(&rows, torn).unwrap();
+        }
+        let store = open(&one.path);
         assert_whole(&store);
         let root = root_of(&store, head.size).unwrap();
         assert_eq!(root, head.root, "{step:?}");

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use countersign::ledger::{Ledger, Spent};
+use countersign::ledger::{AuditLog, Ledger, Spent};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::group::Fault;
-use crate::machine;
-use crate::stores::StoreName;
+use crate::stores::{Opened, StoreName};
+use crate::{look, machine};
 use crate::work::{Records, decision_id, spend};
 
 /// How many threads call. The product has one for each processor; this is what the machine of its tables has.
@@ -40,6 +40,8 @@ pub struct Order {
     pub stop: Stop,
     /// Whether each exchange is told on standard output, a line each, as soon as it is acknowledged.
     pub tell: bool,
+    /// Whether the log is asked questions at the end.
+    pub look: bool,
 }
 
 /// When callers stop.
@@ -74,6 +76,8 @@ pub struct Report {
     pub close: Duration,
     /// The first exchange that is still new.
     pub next: u64,
+    /// How long each question took that the log was asked.
+    pub looks: Vec<(String, Duration)>,
 }
 
 impl Order {
@@ -125,6 +129,10 @@ pub fn obey() -> Result<(), Fault> {
     let step = usize::try_from((next - order.first).div_ceil(TRIED_AGAIN))?;
     let tried_again: Vec<_> = (order.first..next).step_by(step.max(1)).collect();
     runtime.block_on(callers.try_again(&tried_again))?;
+    let looks = match (&callers.log, order.look) {
+        (Some(log), true) => runtime.block_on(look::at(&**log, order.first))?,
+        _ => Vec::new(),
+    };
     let began = Instant::now();
     drop(callers);
     let report = Report {
@@ -138,6 +146,7 @@ pub fn obey() -> Result<(), Fault> {
         resident,
         close: began.elapsed(),
         next,
+        looks,
     };
     println!("{}", serde_json::to_string(&report)?);
     Ok(())
@@ -152,15 +161,17 @@ fn share(waits: &[Duration], percent: usize) -> Duration {
 /// Those who call.
 struct Callers {
     store: Arc<dyn Ledger>,
+    log: Option<Arc<dyn AuditLog>>,
     records: Records,
     next: AtomicU64,
     tell: bool,
 }
 
 impl Callers {
-    fn new(store: Arc<dyn Ledger>, order: &Order) -> Result<Self, Fault> {
+    fn new((store, log): Opened, order: &Order) -> Result<Self, Fault> {
         Ok(Self {
             store,
+            log,
             records: Records::new()?,
             next: AtomicU64::new(order.first),
             tell: order.tell,
@@ -204,7 +215,7 @@ impl Callers {
             let began = Instant::now();
             let spent = self.store.spend(spend(number), record).await?;
             waits.push(began.elapsed());
-            if spent != Spent::Nth(1) {
+            if spent.number() != Some(1) {
                 return Err(
                     format!("the first use of token {number} was answered {spent:?}").into(),
                 );
@@ -223,7 +234,11 @@ impl Callers {
             let record = self.store.decision(decision_id(*number)).await?;
             let mut expected = self.records.record(*number);
             expected.use_number = Some(1);
-            let found = record.map(|record| serde_json::to_string(&record));
+            let found = record.map(|mut record| {
+                // What the leaf does not hold is back in its place.
+                record.withheld.clear();
+                serde_json::to_string(&record)
+            });
             if found.transpose()? != Some(serde_json::to_string(&expected)?) {
                 return Err(format!("the record of exchange {number} is lost").into());
             }

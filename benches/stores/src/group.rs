@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use countersign::audit::{DecisionId, Event, EventId, Record};
+use countersign::audit::{DecisionId, Event, Record};
 use countersign::clock::UnixTime;
 use countersign::ledger::{
     Denial, DenialKey, Ledger, RememberedNames, Spend, Spent, StoreUnavailable, Unrecorded,
@@ -63,7 +63,8 @@ pub fn decide(
         let number = before + 1;
         counted.insert(key, number);
         record.use_number = Some(number);
-        answers.push(Spent::Nth(number));
+        // The others keep no log that would number it.
+        answers.push(Spent::Nth { number, index: 0 });
         entries.push(Entry {
             key,
             uses: (number, u64::try_from(spend.until.millis())?),
@@ -219,24 +220,6 @@ impl Ledger for GroupCommit {
     }
 
     fn count_denial(&self, _: Unrecorded, _: UnixTime) {}
-
-    fn decisions_since(
-        &self,
-        _: UnixTime,
-        _: Option<DecisionId>,
-        _: usize,
-    ) -> BoxFuture<'_, Result<Vec<Record>, StoreUnavailable>> {
-        not_compared()
-    }
-
-    fn events_since(
-        &self,
-        _: UnixTime,
-        _: Option<EventId>,
-        _: usize,
-    ) -> BoxFuture<'_, Result<Vec<Event>, StoreUnavailable>> {
-        not_compared()
-    }
 
     fn name_states(
         &self,

@@ -14,6 +14,7 @@
 
 mod child;
 mod group;
+mod look;
 mod machine;
 mod stores;
 mod table;

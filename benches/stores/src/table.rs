@@ -38,6 +38,19 @@ pub fn render(records: u64, trials: &[Trial]) -> String {
             columns.join(" | ")
         );
     }
+    for trial in trials {
+        let found: Vec<_> = trial.found.full.iter().map(|round| &round.looks).collect();
+        let Some(first) = found.first().filter(|looks| !looks.is_empty()) else {
+            continue;
+        };
+        let name = trial.name.as_str();
+        let _ = writeln!(table, "\n| asked of the log of {name} | longest of {} |\n|---|--:|", found.len());
+        for (place, (question, _)) in first.iter().enumerate() {
+            let took = found.iter().filter_map(|looks| looks.get(place));
+            let longest = took.map(|(_, took)| *took).max();
+            let _ = writeln!(table, "| {question} | {} |", cell(longest, millis));
+        }
+    }
     table
 }
 

@@ -85,6 +85,7 @@ impl Trial {
         };
         let mut order = self.order(first, Stop::In(self.round));
         order.on_record = sample(first);
+        order.look = true;
         let report = order.run()?;
         self.say("full", &report);
         self.found.full.push(report);
@@ -130,6 +131,7 @@ impl Trial {
             first,
             stop,
             tell: false,
+            look: false,
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::index::Index;
 use super::keys::{self, LONGEST_PIECE};
 use super::layers::Layers;
-use super::log::{Added, Erased, LONGEST_WITHHELD, MOST_ERASED};
+use super::log::{Added, Erased};
 use super::reached::LogEnd;
 use super::shared::Shared;
 use crate::audit::{Event, Happening, Sealed, Unsealable};
@@ -173,17 +173,13 @@ impl<'a> Draft<'a> {
     /// If it is further behind the latest entry than requests that overlap are, one goes before it that says that the clock
     /// was put back.
     pub(super) fn put_entry(&mut self, sealed: Sealed) -> Result<u64, Fault> {
-        let length = sealed.withheld.len();
-        if length > LONGEST_WITHHELD {
-            let why = format!("an entry withholds {length} octets, which is too much to keep");
-            return Err(Fault::Refused(why));
-        }
         let at = sealed.marks.at_millis;
-        if let Some(before_millis) = self.log.put_back_from(at) {
+        let put_back = self.log.put_back_from(at).map(|before_millis| {
             let put_back = Happening::ClockPutBack { before_millis };
-            let event = Event::new(put_back, UnixTime::from_millis(at));
-            let event = Sealed::of_event(event)?;
-            self.entries.push(self.log.add(event, true));
+            Sealed::of_event(Event::new(put_back, UnixTime::from_millis(at)))
+        });
+        if let Some(put_back) = put_back.transpose()? {
+            self.entries.push(self.log.add(put_back, true));
         }
         let index = self.log.size;
         self.entries.push(self.log.add(sealed, false));
@@ -205,13 +201,9 @@ impl<'a> Draft<'a> {
         &self.log
     }
 
-    /// Erases marks of the entries from `first` on, which are there.
-    pub(super) fn erase(&mut self, erased: Erased) -> Result<(), Fault> {
-        if erased.marks.len() > MOST_ERASED {
-            return Err(Fault::Refused("that is too much to erase at once".into()));
-        }
+    /// Writes rows again without marks that are made forgotten.
+    pub(super) fn erase(&mut self, erased: Erased) {
         self.erased.push(erased);
-        Ok(())
     }
 
     /// Lets no withheld value from before `from` be seen any more, the beginning of a file.

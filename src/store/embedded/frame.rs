@@ -9,7 +9,7 @@
 //! | 4 | CRC-32 (as in zlib) of generation, number, length and what follows |
 //! | 72 | what the store has reached with this commit |
 //! | 4, then each 88 + 4 + leaf + 4 + withheld | how many entries, then each: its row, its leaf, what the leaf does not hold |
-//! | 4, then each 8 + 4 + marks | how many times marks are erased, then each: from which entry on, and which, one octet an entry |
+//! | 4, then each 8 + 4 + rows | how many times rows are written again, then each: from which entry on, and the rows |
 //! | 4, then each 2 + key + 4 + value | how many writes, then each; a value of length 2³² − 1 removes |
 //!
 //! Numbers are little-endian. A frame begins at a multiple of [`ALIGNED`], so that writing one never touches a block of
@@ -36,7 +36,7 @@ pub(super) struct Commit {
     pub(super) reached: Reached,
     /// What is added to the log.
     pub(super) entries: Vec<Added>,
-    /// What is made forgotten of entries that are there.
+    /// Rows of entries that are there, without the marks that are made forgotten.
     pub(super) erased: Vec<Erased>,
     /// What changes in the index.
     pub(super) writes: Writes,
@@ -74,7 +74,7 @@ pub(super) fn encode(commit: &Commit, generation: u64, buffer: &mut Vec<u8>) {
     buffer.extend(length(commit.erased.len()).to_le_bytes());
     for erased in &commit.erased {
         buffer.extend(erased.first.to_le_bytes());
-        put(buffer, &erased.marks);
+        put(buffer, &erased.rows);
     }
     buffer.extend(length(commit.writes.len()).to_le_bytes());
     for (key, value) in &commit.writes {
@@ -141,8 +141,8 @@ pub(super) fn decode(octets: &[u8], generation: u64) -> Option<(Commit, usize)> 
     }
     let mut erased = Vec::new();
     for _ in 0..body.count()? {
-        let (first, marks) = (body.number()?, body.text()?);
-        erased.push(Erased { first, marks });
+        let (first, rows) = (body.number()?, body.text()?);
+        erased.push(Erased { first, rows });
     }
     let mut writes = Writes::new();
     for _ in 0..body.count()? {
@@ -216,7 +216,7 @@ mod tests {
             entries: octets.map(|leaf| log.add(sealed(leaf), false)).into(),
             erased: vec![Erased {
                 first: 3,
-                marks: vec![1, 0, 7],
+                rows: vec![1; 2 * ROW],
             }],
             reached: Reached { number: 7, log },
             writes: [

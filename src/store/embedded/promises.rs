@@ -7,12 +7,12 @@ use futures_util::future::{BoxFuture, ready};
 
 use super::draft::{Draft, Entry, Fault};
 use super::keys::{self, Denied, Uses};
-use super::log::{decision, sealed_events};
+use super::log::{decision, fitting, sealed_events};
 use super::names::{self, For};
 use super::queue::Share;
 use super::shared::Shared;
 use super::{EmbeddedStore, arrived};
-use crate::audit::{DecisionId, Event, Happening, Record, Sealed, Unsealable};
+use crate::audit::{DecisionId, Event, Happening, Record, Sealed};
 use crate::clock::UnixTime;
 use crate::directory::{FirstLoads, ProjectIds};
 use crate::discovery::{ArchivedKeys, KeyArchive};
@@ -126,7 +126,7 @@ impl Ledger for EmbeddedStore {
 
 /// A record that is ready for the log.
 struct Written {
-    sealed: Result<Sealed, Unsealable>,
+    sealed: Result<Sealed, Fault>,
     of: For,
     /// The record, if it may have to be sealed again.
     record: Option<Box<Record>>,
@@ -140,7 +140,7 @@ impl Written {
                 at: UnixTime::from_millis(record.at_millis),
             },
             record: None,
-            sealed: Sealed::of_decision(record),
+            sealed: fitting(Sealed::of_decision(record)),
         }
     }
 
@@ -155,11 +155,11 @@ impl Written {
     }
 
     /// The entry of this use.
-    fn of_use(self, number: u32) -> Result<Sealed, Unsealable> {
+    fn of_use(self, number: u32) -> Result<Sealed, Fault> {
         match self.record {
             Some(mut record) if number > 1 => {
                 record.use_number = Some(number);
-                Sealed::of_decision(*record)
+                fitting(Sealed::of_decision(*record))
             }
             _ => self.sealed,
         }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 use countersign::clock::FrozenClock;
-use countersign::ledger::Ledger;
+use countersign::ledger::{AuditLog, Ledger};
 use countersign::store::{EmbeddedStore, Options};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,9 @@ use crate::work;
 /// How many octets of memory each database may use for what it has read: what the product gives its own by default.
 const CACHE: u32 = 128 << 20;
 
+/// A store, and its log if it keeps one.
+pub type Opened = (Arc<dyn Ledger>, Option<Arc<dyn AuditLog>>);
+
 /// A store that is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -30,6 +33,8 @@ pub enum StoreName {
     Nothing,
     /// The product's own store.
     Countersign,
+    /// The same without the hashes of the log's tree.
+    CountersignTreeless,
     /// sled 0.34 with a sync of our own.
     Sled,
     /// fjall 3.
@@ -48,6 +53,7 @@ impl StoreName {
         match self {
             Self::Nothing => "nothing",
             Self::Countersign => "countersign",
+            Self::CountersignTreeless => "countersign-treeless",
             Self::Sled => "sled",
             Self::Fjall => "fjall",
             Self::Redb => "redb",
@@ -62,13 +68,18 @@ impl StoreName {
     }
 
     /// Opens the store in `folder`, which is there. It closes with the last clone.
-    pub fn open(self, folder: &Path) -> Result<Arc<dyn Ledger>, Fault> {
+    pub fn open(self, folder: &Path) -> Result<Opened, Fault> {
         let store: Arc<dyn Ledger> = match self {
             Self::Nothing => Arc::new(GroupCommit::over(nothing::Nothing::default())?),
-            Self::Countersign => {
+            Self::Countersign | Self::CountersignTreeless => {
                 // Nothing expires while the clock stands still, as nothing is forgotten by the others.
                 let clock = Arc::new(FrozenClock::at(work::moment(0)));
-                Arc::new(EmbeddedStore::open(folder, clock, Options::default())?)
+                let options = Options {
+                    tree: self == Self::Countersign,
+                    ..Options::default()
+                };
+                let store = Arc::new(EmbeddedStore::open(folder, clock, options)?);
+                return Ok((store.clone(), Some(store)));
             }
             Self::Sled => Arc::new(GroupCommit::over(sled::Sled::open(folder)?)?),
             Self::Fjall => Arc::new(GroupCommit::over(fjall::Fjall::open(folder)?)?),
@@ -78,7 +89,7 @@ impl StoreName {
         };
         // A synced file whose name is lost is lost, and not every database syncs the names.
         File::open(folder)?.sync_all()?;
-        Ok(store)
+        Ok((store, None))
     }
 }
 

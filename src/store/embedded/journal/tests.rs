@@ -137,3 +137,23 @@ fn after_a_failed_commit_the_one_with_its_number_in_a_later_segment_counts() {
     let (journal, _) = Journal::open(folder.path(), 1).unwrap();
     assert!(journal.lock().ready.is_empty());
 }
+
+#[test]
+fn what_is_to_be_forgotten_is_deleted_and_not_used_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, mut pen) = filled(
+        folder.path(),
+        (1..=300).map(|number| commit(number, 100_000)),
+    );
+    journal.release(200).unwrap();
+    assert_eq!(journal.lock().ready.len(), 1);
+    pen.seal();
+    journal.forget();
+    assert!(journal.has_forgotten());
+    journal.release(300).unwrap();
+    assert!(!journal.has_forgotten());
+    assert!(segments(folder.path()).unwrap().is_empty());
+    pen.write(&commit(301, 90)).unwrap();
+    pen.sync().unwrap();
+    assert_eq!(numbers(folder.path(), 300).unwrap(), [301]);
+}

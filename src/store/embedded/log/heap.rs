@@ -145,7 +145,7 @@ impl Heap {
         let mut rest = octets.as_slice();
         for place in run {
             texts.push(match &read {
-                Err(error) => Err(Unread::Failed(error.to_string())),
+                Err(error) => Err(Unread::Failed(again(error))),
                 Ok(()) => take(&mut rest, *place).ok_or(Unread::Damaged),
             });
         }
@@ -158,7 +158,15 @@ pub(super) enum Unread {
     /// Its octets are not those that were written.
     Damaged,
     /// The file cannot be read, or is not there, or is shorter.
-    Failed(String),
+    Failed(io::Error),
+}
+
+/// The same error once more.
+fn again(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
 }
 
 /// The text of `place` from the front of `octets`.

@@ -25,8 +25,9 @@ mod scrub;
 mod search;
 mod whole;
 
+use self::whole::LONGEST_WITHHELD;
 use super::draft::Fault;
-use crate::audit::{Event, Happening, Sealed};
+use crate::audit::{Event, Happening, Sealed, Unsealable};
 use crate::clock::UnixTime;
 
 pub(super) use fault::FaultKeeper;
@@ -35,9 +36,7 @@ pub(super) use scrub::{Scrub, look_at_end};
 pub(super) use search::decision;
 #[cfg(test)]
 pub(super) use whole::sealed;
-pub(super) use whole::{
-    Added, Erased, LONGEST_WITHHELD, LogFiles, MOST_ERASED, placed_leaf, placed_withheld,
-};
+pub(super) use whole::{Added, Erased, LogFiles, placed_leaf, placed_withheld};
 
 /// Events, ready for the log. They are sealed by who asks, and not by the one thread that all wait for.
 pub(super) fn sealed_events(
@@ -46,6 +45,17 @@ pub(super) fn sealed_events(
 ) -> Result<Vec<Sealed>, Fault> {
     let sealed = events
         .into_iter()
-        .map(|what| Sealed::of_event(Event::new(what, now)));
-    Ok(sealed.collect::<Result<_, _>>()?)
+        .map(|what| fitting(Sealed::of_event(Event::new(what, now))));
+    sealed.collect()
+}
+
+/// An entry that can be placed. Asked before anything is put into a commit, so that nothing of a refused job is in it.
+pub(super) fn fitting(sealed: Result<Sealed, Unsealable>) -> Result<Sealed, Fault> {
+    let sealed = sealed?;
+    let length = sealed.withheld.len();
+    if length > LONGEST_WITHHELD {
+        let why = format!("an entry withholds {length} octets, which is too much to keep");
+        return Err(Fault::Refused(why));
+    }
+    Ok(sealed)
 }

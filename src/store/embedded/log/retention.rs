@@ -53,13 +53,16 @@ pub(super) async fn remove(
         };
         let mut at = plan.first;
         while at < plan.until {
-            let end = plan.until.min(at + MOST_ERASED as u64);
-            let marks = store
-                .read_log(move |shared| shared.in_log(|files, _| telling_marks(files, at, end)));
-            let marks = marks.await?;
-            if marks.iter().any(|marks| *marks != 0) {
-                let erased = Erased { first: at, marks };
-                store.ask(Share::Whole, |draft| draft.erase(erased)).await?;
+            let end = plan.until.min(at + MOST_ERASED);
+            let erased = store.read_log(move |shared| {
+                shared.in_log(|files, _| without_telling_marks(files, at, end))
+            });
+            if let Some(erased) = erased.await? {
+                let erasing = store.ask(Share::Whole, |draft| {
+                    draft.erase(erased);
+                    Ok(())
+                });
+                erasing.await?;
             }
             at = end;
         }
@@ -137,26 +140,42 @@ fn all_before(files: &LogFiles, first: u64, end: u64, before: i64) -> Result<boo
     Ok(true)
 }
 
-/// Of the entries of a range: which of their marks are of values that leaves do not hold.
-fn telling_marks(files: &LogFiles, first: u64, end: u64) -> Result<Vec<u8>, Unreadable> {
-    let rows = files.rows.read(first..end)?;
-    let rows: Vec<Row> = rows.iter().map(|(_, row)| Row::read(row)).collect();
-    let has = |row: &&Row| {
+/// The rows of a range without the marks of values that leaves do not hold. `None` if there are no such marks.
+fn without_telling_marks(
+    files: &LogFiles,
+    first: u64,
+    end: u64,
+) -> Result<Option<Erased>, Unreadable> {
+    let read = files.rows.read(first..end)?;
+    let tells = |row: &Row| {
         row.withheld.length > 0 && (row.marks.subject != 0 || row.marks.repository != 0)
     };
-    let places: Vec<Place> = rows.iter().filter(has).map(|row| row.withheld).collect();
+    let rows = read.iter().map(|(_, row)| Row::read(row));
+    let places: Vec<Place> = rows.filter(tells).map(|row| row.withheld).collect();
     let mut values = files.withheld.read_all(&places).into_iter();
-    let marks = rows.iter().map(|row| {
-        if !has(&row) {
-            return 0;
-        }
-        match values.next() {
+    let (mut octets, mut any) = (Vec::new(), false);
+    for (index, written) in read.iter() {
+        let row = Row::read(written);
+        let erased = match tells(&row).then(|| values.next()).flatten() {
+            None => 0,
             Some(Ok(json)) => marks_of(&json),
             // What cannot be read may have been anything.
-            _ => SUBJECT | REPOSITORY,
-        }
-    });
-    Ok(marks.collect())
+            Some(Err(_)) => SUBJECT | REPOSITORY,
+        };
+        // A row that is damaged stays so: it is not for this to make it look whole.
+        let changes = erased != 0 && Row::is_whole(written, index);
+        let now = if changes {
+            row.without(erased).write(index)
+        } else {
+            *written
+        };
+        any |= now != *written;
+        octets.extend(now);
+    }
+    Ok(any.then_some(Erased {
+        first,
+        rows: octets,
+    }))
 }
 
 /// The marks that come from these withheld values.

@@ -11,7 +11,7 @@ use super::super::shared::Shared;
 use super::fault;
 use super::levels::{Levels, count};
 use super::row::Row;
-use super::whole::{LogFiles, Unreadable};
+use super::whole::{LogFiles, Unreadable, will_pass};
 use crate::audit::LoggedEntry;
 use crate::audit::tree::{Hash, TILE, leaf_hash, root_of_level};
 
@@ -97,10 +97,15 @@ pub(in super::super) fn look_at_end(shared: &Shared) {
 /// Looks at one block of 256 entries, and at the tiles that it filled.
 fn look_at(shared: &Shared, block: u64) {
     let looked = shared.in_log(|files, log| match inspect(files, log, block) {
-        Err(Unreadable::Failed(what)) => Err(Unreadable::Damaged {
-            index: block * TILE,
-            what,
-        }),
+        Err(Unreadable::Failed(error)) if !will_pass(&error) => {
+            let (first, last) = (block * TILE, (block + 1) * TILE - 1);
+            Err(Unreadable::Damaged {
+                index: first,
+                what: format!(
+                    "rows or hashes of entries {first} to {last} cannot be read: {error}"
+                ),
+            })
+        }
         looked => looked,
     });
     if let Err(what) = looked {

@@ -39,7 +39,7 @@ impl Shared {
                 continue;
             }
             return Err(match unreadable {
-                Unreadable::Failed(why) => why,
+                Unreadable::Failed(error) => format!("the log cannot be read: {error}"),
                 Unreadable::Damaged { index, what } => {
                     self.fault.found(&self.folder, index, what.clone());
                     what

@@ -27,10 +27,10 @@ pub(super) const WITHHELD_FILE: u64 = 64 << 20;
 const WITHHELD_SPAN: u64 = 24 * 3600 * 1000;
 
 /// The longest withheld values of one entry, in octets of JSON.
-pub(in super::super) const LONGEST_WITHHELD: usize = 16 << 20;
+pub(super) const LONGEST_WITHHELD: usize = 16 << 20;
 
-/// How many entries have marks erased at once at most.
-pub(in super::super) const MOST_ERASED: usize = 512;
+/// How many rows are written again in one commit at most.
+pub(super) const MOST_ERASED: u64 = 512;
 
 /// An entry in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,13 +52,13 @@ impl Added {
     }
 }
 
-/// Marks that are made forgotten.
+/// Rows without the marks that are made forgotten.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) struct Erased {
     /// The number of the first entry.
     pub(in super::super) first: u64,
-    /// Which marks of it and of those that follow, see [`super::row`].
-    pub(in super::super) marks: Vec<u8>,
+    /// Its row and those that follow, whole: what a crash leaves half written is written again from this alone.
+    pub(in super::super) rows: Vec<u8>,
 }
 
 /// Where a leaf goes if the records end at `end`, and where they end then.
@@ -112,13 +112,13 @@ pub(in super::super) struct LogFiles {
 pub(super) enum Unreadable {
     /// It is not what was written; the sentence says what and where.
     Damaged { index: u64, what: String },
-    /// The disk failed.
-    Failed(String),
+    /// The disk or the system failed.
+    Failed(io::Error),
 }
 
 impl From<io::Error> for Unreadable {
     fn from(error: io::Error) -> Self {
-        Self::Failed(format!("the log cannot be read: {error}"))
+        Self::Failed(error)
     }
 }
 
@@ -162,7 +162,7 @@ impl LogFiles {
             self.write_tree(first, entries, reach)?;
         }
         for erased in erased {
-            self.erase(erased)?;
+            self.rows.write(erased.first, &erased.rows)?;
             reach(Step::MarksErased)?;
         }
         Ok(())
@@ -186,19 +186,6 @@ impl LogFiles {
             level += 1;
         }
         Ok(())
-    }
-
-    fn erase(&self, erased: &Erased) -> io::Result<()> {
-        let range = erased.first..erased.first + erased.marks.len() as u64;
-        let mut octets = Vec::new();
-        for ((index, row), marks) in self.rows.read(range)?.iter().zip(&erased.marks) {
-            if *marks == 0 || !Row::is_whole(row, index) {
-                octets.extend(row);
-            } else {
-                octets.extend(Row::read(row).without(*marks).write(index));
-            }
-        }
-        self.rows.write(erased.first, &octets)
     }
 
     /// Makes everything durable that was written before.
@@ -338,22 +325,31 @@ fn checked(
     place: Place,
     read: Result<Vec<u8>, Unread>,
 ) -> Result<Vec<u8>, Unreadable> {
-    read.map_err(|unread| match unread {
-        Unread::Damaged => Unreadable::Damaged {
+    read.map_err(|unread| {
+        let why = match unread {
+            Unread::Damaged => "is not what was written".to_owned(),
+            Unread::Failed(error) if will_pass(&error) => return Unreadable::Failed(error),
+            Unread::Failed(error) => format!("cannot be read ({error})"),
+        };
+        let place = heap.name(place);
+        Unreadable::Damaged {
             index,
-            what: format!(
-                "{what} of entry {index} is not what was written: {}",
-                heap.name(place)
-            ),
-        },
-        Unread::Failed(error) => Unreadable::Damaged {
-            index,
-            what: format!(
-                "{what} of entry {index} cannot be read: {}: {error}",
-                heap.name(place)
-            ),
-        },
+            what: format!("{what} of entry {index} {why}: {place}"),
+        }
     })
+}
+
+/// Whether an error is of the system and not of the file: it says nothing of the log.
+pub(super) fn will_pass(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let passing = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOMEM,
+        Errno::INTR,
+        Errno::AGAIN,
+    ];
+    passing.contains(&Errno::from_io_error(error).unwrap_or(Errno::IO))
 }
 
 /// A leaf without anything else, for tests of other files.
