@@ -53,7 +53,7 @@ async fn write(store: &EmbeddedStore, number: usize, claims: &Value) {
     let key = SpentKey::of_unverified(&jti);
     let until = UnixTime::from_millis(record.at_millis).seconds() + LIFETIME;
     let until = remember_until(UnixTime::from_seconds(until));
-    if number % DENIED == 0 {
+    if number.is_multiple_of(DENIED) {
         let key = DenialKey::new(&key, "denied-by-rule", PROJECT, None);
         let record = Record {
             outcome: Outcome::Denied,

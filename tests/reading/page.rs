@@ -63,9 +63,10 @@ fn settled(text: &str) -> String {
     for line in text.lines() {
         let words = line.split_whitespace().map(|word| {
             let is_id = word.len() == 36 && word.bytes().filter(|byte| *byte == b'-').count() == 4;
-            match word.starts_with("sha256:") || is_id {
-                true => "ID",
-                false => word,
+            if word.starts_with("sha256:") || is_id {
+                "ID"
+            } else {
+                word
             }
         });
         let mut words: Vec<&str> = words.collect();

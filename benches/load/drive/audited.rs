@@ -190,7 +190,7 @@ pub fn mirror(base: &str, folder: &Path) -> u64 {
 /// The names of the tiles of a level with so many hashes (C2SP tlog-tiles, "Merkle Tree").
 fn tiles(hashes: u64) -> Vec<String> {
     let mut names: Vec<String> = (0..hashes / 256).map(tile).collect();
-    if hashes % 256 > 0 {
+    if !hashes.is_multiple_of(256) {
         names.push(format!("{}.p/{}", tile(hashes / 256), hashes % 256));
     }
     names
@@ -312,7 +312,7 @@ impl Verdicts {
     }
 
     fn expect(&mut self, accepts: bool, what: &str, output: &Output) {
-        let code = if accepts { 0 } else { 1 };
+        let code = i32::from(!accepts);
         self.note(output.status.code() == Some(code), || {
             let said = [&output.stdout[..], &output.stderr[..]].concat();
             format!(
