@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 
 use super::kinds::{ALLOWED, CLOCK_PUT_BACK, COMMON, DECISION, Member, kind};
-use super::shape::{Found, Name, Names, Shape, Walk, id_millis, twice};
+use super::shape::{Found, Name, Names, Shape, Walk, id_millis, is_same, twice};
 use super::tree::Hash;
 
 /// The version that this program knows.
@@ -176,7 +176,7 @@ impl<'a> Reader<'a> {
             let found = after
                 .iter()
                 .chain(before)
-                .position(|(other, _)| other == name);
+                .position(|(other, _)| is_same(other, name));
             let found = found.map(|steps| (from + steps) % self.members.len().max(1));
             match found.and_then(|at| self.members.get(at).map(|(_, value)| (at, value))) {
                 Some((at, value)) if value.is(*shape) => from = at + 1,
@@ -213,8 +213,11 @@ impl<'a> Reader<'a> {
         for (pointer, _) in &self.withheld {
             let path = pointer.strip_prefix('/').unwrap_or_default();
             let there = match path.split_once('/') {
-                None => self.members.iter().any(|(name, _)| is_step(name, path)),
-                Some(("claims", claim)) => self.claims.iter().any(|name| is_step(name, claim)),
+                None => self.value(&step(path)).is_some(),
+                Some(("claims", claim)) => {
+                    let claim = step(claim);
+                    self.claims.iter().any(|name| is_same(name, &claim))
+                }
                 Some(_) => false,
             };
             if there {
@@ -226,7 +229,7 @@ impl<'a> Reader<'a> {
 
     fn value(&self, name: &str) -> Option<&Found<'a>> {
         let mut members = self.members.iter();
-        members.find_map(|(other, value)| (other == name).then_some(value))
+        members.find_map(|(other, value)| is_same(other, name).then_some(value))
     }
 
     fn integer(&self, name: &str) -> Option<i64> {
@@ -249,12 +252,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether a step of a JSON Pointer names this member (RFC 6901, section 4).
-fn is_step(name: &str, step: &str) -> bool {
-    if !step.contains('~') {
-        return name == step;
+/// The name of a member that a step of a JSON Pointer means (RFC 6901, section 4).
+fn step(text: &str) -> Cow<'_, str> {
+    if text.contains('~') {
+        return Cow::Owned(text.replace("~1", "/").replace("~0", "~"));
     }
-    name == step.replace("~1", "/").replace("~0", "~")
+    Cow::Borrowed(text)
 }
 
 /// The leaf itself.
