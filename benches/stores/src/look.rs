@@ -32,9 +32,12 @@ pub async fn at(log: &dyn AuditLog, size: u64) -> Result<Vec<(String, Duration)>
     Ok(found)
 }
 
+/// Where a filter has the text that it asks for.
+type Field = fn(&mut Filter) -> &mut Option<String>;
+
 fn filters(size: u64) -> Vec<(String, Filter)> {
     let mut filters = vec![("any".to_owned(), Filter::default())];
-    let texts: [(&str, fn(&mut Filter) -> &mut Option<String>, &str); 8] = [
+    let texts: [(&str, Field, &str); 8] = [
         ("kind", |filter| &mut filter.kind, "decision"),
         (
             "project",
