@@ -23,6 +23,7 @@ macro_rules! every_store_keeps_the_log {
             $fixture; audit_log;
             entries_are_numbered_from_zero_without_a_gap_over_restarts
             the_tree_is_that_of_rfc_6962_over_the_leaves
+            the_tree_is_right_where_a_third_level_begins
             proofs_are_made_of_the_hashes_of_ranges
             what_was_acknowledged_is_seen_at_once
             every_filter_finds_what_a_plain_scan_finds
@@ -167,6 +168,22 @@ pub fn the_tree_is_that_of_rfc_6962_over_the_leaves(fixture: &impl Fixture) {
     assert_eq!(wait(store.tile_hashes(1, 0..256)).unwrap(), tiles);
     assert_eq!(wait(store.tile_hashes(2, 0..256)).unwrap(), [[0; 32]; 0]);
     assert_eq!(wait(store.tile_hashes(0, 700..800)).unwrap(), [[0; 32]; 0]);
+    fixture.close(store);
+}
+
+pub fn the_tree_is_right_where_a_third_level_begins(fixture: &impl Fixture) {
+    let store = fixture.open();
+    let mut leaves = Vec::new();
+    for size in [20_000, 40_000, 65_535, 65_536, 65_537] {
+        let more = retired_many(leaves.len()..size);
+        wait(store.append(more, noon())).unwrap();
+        let new = wait(store.entries(leaves.len() as u64..size as u64)).unwrap();
+        leaves.extend(leaf_hashes(&new));
+        let head = wait(store.tree()).unwrap();
+        assert_eq!((head.size, head.root), (size as u64, mth(&leaves)));
+    }
+    let top = wait(store.tile_hashes(2, 0..256)).unwrap();
+    assert_eq!(top, [mth(&leaves[..65_536])]);
     fixture.close(store);
 }
 

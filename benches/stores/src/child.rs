@@ -13,8 +13,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::group::Fault;
 use crate::stores::{Opened, StoreName};
-use crate::{look, machine};
 use crate::work::{Records, decision_id, spend};
+use crate::{look, machine};
 
 /// How many threads call. The product has one for each processor; this is what the machine of its tables has.
 const THREADS: usize = 2;

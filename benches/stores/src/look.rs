@@ -22,17 +22,22 @@ pub async fn at(log: &dyn AuditLog, size: u64) -> Result<Vec<(String, Duration)>
         found.push((format!("{question}: {count} entries"), began.elapsed()));
     }
     let began = Instant::now();
-    let head = log.tree().await?;
-    found.push((format!("the root of {} leaves", head.size), began.elapsed()));
+    // One of those that are compared has no tree.
+    if log.tree().await.is_ok() {
+        found.push(("the root of the tree".into(), began.elapsed()));
+    }
     let began = Instant::now();
     log.entries(size / 2..size / 2 + 256).await?;
     found.push(("256 entries from the middle".into(), began.elapsed()));
     Ok(found)
 }
 
+/// Where a filter has the text that it asks for.
+type Field = fn(&mut Filter) -> &mut Option<String>;
+
 fn filters(size: u64) -> Vec<(String, Filter)> {
     let mut filters = vec![("any".to_owned(), Filter::default())];
-    let texts: [(&str, fn(&mut Filter) -> &mut Option<String>, &str); 8] = [
+    let texts: [(&str, Field, &str); 8] = [
         ("kind", |filter| &mut filter.kind, "decision"),
         (
             "project",
@@ -59,7 +64,11 @@ fn filters(size: u64) -> Vec<(String, Filter)> {
         ("reason", |filter| &mut filter.reason, "not-trusted"),
     ];
     for (name, field, common) in texts {
-        for (what, value) in [("", common), (", rare and long ago", RARELY), (", unknown", "-")] {
+        for (what, value) in [
+            ("", common),
+            (", rare and long ago", RARELY),
+            (", unknown", "-"),
+        ] {
             let mut filter = Filter::default();
             *field(&mut filter) = Some(value.to_owned());
             filters.push((format!("{name}{what}"), filter));

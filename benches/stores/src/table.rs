@@ -44,7 +44,11 @@ pub fn render(records: u64, trials: &[Trial]) -> String {
             continue;
         };
         let name = trial.name.as_str();
-        let _ = writeln!(table, "\n| asked of the log of {name} | longest of {} |\n|---|--:|", found.len());
+        let _ = writeln!(
+            table,
+            "\n| asked of the log of {name} | longest of {} |\n|---|--:|",
+            found.len()
+        );
         for (place, (question, _)) in first.iter().enumerate() {
             let took = found.iter().filter_map(|looks| looks.get(place));
             let longest = took.map(|(_, took)| *took).max();

@@ -123,7 +123,7 @@ impl Records {
             token_expires: Some(at.plus(Seconds(1800)).seconds()),
             ..self.template.clone()
         };
-        if number < LONG_AGO && number % RARE == 0 {
+        if number < LONG_AGO && number.is_multiple_of(RARE) {
             record.project = Some(RARELY.into());
             record.subject = Some(RARELY.into());
             record.trust = vec![RARELY.into()];

@@ -7,7 +7,7 @@ use super::Options;
 use super::shared::Shared;
 use super::writer::Step;
 
-/// How long commits gather before records and index are told of them. Longer ones would make them work in bursts, which
+/// How long commits gather before log and index are told of them. Longer ones would make them work in bursts, which
 /// keep others from a processor.
 const GATHER: Duration = Duration::from_millis(5);
 
@@ -84,7 +84,7 @@ impl Signal {
     }
 }
 
-/// Tells the index of the commits, and makes index and records durable when a segment of the journal is full, from time
+/// Tells the index of the commits, and makes index and log durable when a segment of the journal is full, from time
 /// to time, and at the end. Returns when it is told to stop.
 pub(super) fn follow(shared: &Shared, signal: &Signal, options: &Options) {
     let mut made = Instant::now();

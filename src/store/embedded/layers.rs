@@ -1,6 +1,6 @@
-//! What stands in the journal, and in records and index not yet.
+//! What stands in the journal, and in log and index not yet.
 //!
-//! The writer adds to the top layer; another thread takes that from time to time, makes it in records and index, and
+//! The writer adds to the top layer; another thread takes that from time to time, makes it in log and index, and
 //! drops it, so that nobody waits for either. Whoever reads looks into the layers first, and sees everything that was
 //! acknowledged.
 
@@ -21,7 +21,7 @@ struct Both {
     top: Layer,
     /// How far the top layer follows the journal.
     reached: Reached,
-    /// What is on its way into records and index.
+    /// What is on its way into log and index.
     below: Option<Arc<Layer>>,
     /// How many layers were dropped.
     dropped: u64,
@@ -85,7 +85,7 @@ impl Layers {
         self.read().reached
     }
 
-    /// Takes the top layer for records and index; it stays to be seen until [`Self::drop_below`]. `None` if there is
+    /// Takes the top layer for log and index; it stays to be seen until [`Self::drop_below`]. `None` if there is
     /// nothing in it.
     pub(super) fn take_top(&self) -> Option<(Arc<Layer>, Reached)> {
         let mut both = self.write();
@@ -97,7 +97,7 @@ impl Layers {
         Some((taken, both.reached))
     }
 
-    /// Drops what records and index have now.
+    /// Drops what log and index have now.
     pub(super) fn drop_below(&self) {
         let mut both = self.write();
         both.dropped += 1;

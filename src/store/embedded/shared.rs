@@ -124,7 +124,7 @@ impl Shared {
         Ok(index)
     }
 
-    /// Makes everything durable that index and records have, and lets the journal forget it. Blocks; others may write
+    /// Makes everything durable that index and log have, and lets the journal forget it. Blocks; others may write
     /// meanwhile.
     pub(super) fn checkpoint(&self, reach: &dyn Fn(Step) -> io::Result<()>) -> Result<(), String> {
         let Some(index) = self.index() else {

@@ -1,7 +1,7 @@
 //! The one thread that writes.
 //!
 //! It takes everything that waits, decides it in order into one commit, writes that into the journal, syncs once, and
-//! then wakes everybody. Records and index follow. While it syncs the next commit gathers, so no timer is needed to make
+//! then wakes everybody. Log and index follow. While it syncs the next commit gathers, so no timer is needed to make
 //! commits large.
 
 use std::sync::Arc;

@@ -15,7 +15,7 @@
 
 use super::super::frame::Cursor;
 use super::heap::Place;
-use crate::audit::Marks;
+use crate::audit::{Marks, Wanted};
 
 /// The length of a row, in octets.
 pub(in super::super) const ROW: usize = 88;
@@ -32,6 +32,12 @@ pub(in super::super) struct Row {
     /// Its marks.
     pub(in super::super) marks: Marks,
 }
+
+/// Where in a row these stand.
+const OUTCOME: usize = 22;
+const AT: usize = 24;
+const RELATIONSHIPS: usize = 40;
+const MARKS: usize = 48;
 
 /// The mark of the subject, of those that are erased.
 pub(in super::super) const SUBJECT: u8 = 1;
@@ -52,17 +58,7 @@ impl Row {
         octets.extend(marks.at_millis.to_le_bytes());
         octets.extend(self.latest.to_le_bytes());
         octets.extend(marks.relationships.to_le_bytes());
-        for mark in [
-            marks.id,
-            marks.kind,
-            marks.project,
-            marks.organization,
-            marks.issuer,
-            marks.subject,
-            marks.repository,
-            marks.reason,
-            marks.token_id,
-        ] {
+        for mark in in_order(marks) {
             octets.extend(mark.to_le_bytes());
         }
         octets.extend(sum(index, &octets).to_le_bytes());
@@ -132,6 +128,64 @@ impl Row {
         }
         self
     }
+}
+
+/// A question to many rows, which looks at no more of a row than it must.
+pub(super) struct Probe {
+    /// Where a mark stands, and which it must be.
+    marks: Vec<(usize, u32)>,
+    outcome: u8,
+    relationships: u64,
+    since: i64,
+    until: i64,
+}
+
+impl Probe {
+    /// The question whether an entry may be wanted.
+    pub(super) fn of(wanted: &Wanted) -> Self {
+        let marks = &wanted.marks;
+        let places = (MARKS..).step_by(4);
+        let all = places.zip(in_order(marks));
+        Self {
+            marks: all.filter(|(_, mark)| *mark != 0).collect(),
+            outcome: marks.outcome,
+            relationships: marks.relationships,
+            since: wanted.since_millis,
+            until: wanted.until_millis,
+        }
+    }
+
+    /// The same as [`Wanted::may_be`].
+    pub(super) fn may_be(&self, row: &[u8; ROW]) -> bool {
+        let mut marks = self.marks.iter();
+        marks.all(|(place, mark)| fixed(row, *place) == Some(mark.to_le_bytes()))
+            && (self.outcome == 0 || row.get(OUTCOME) == Some(&self.outcome))
+            && (self.relationships == 0 || {
+                let found = fixed(row, RELATIONSHIPS).map_or(0, u64::from_le_bytes);
+                found & self.relationships == self.relationships
+            })
+            && fixed(row, AT)
+                .is_some_and(|at| (self.since..self.until).contains(&i64::from_le_bytes(at)))
+    }
+}
+
+fn fixed<const N: usize>(row: &[u8; ROW], place: usize) -> Option<[u8; N]> {
+    row.get(place..)?.first_chunk().copied()
+}
+
+/// The marks of four octets, in the order in which they stand in a row.
+fn in_order(marks: &Marks) -> [u32; 9] {
+    [
+        marks.id,
+        marks.kind,
+        marks.project,
+        marks.organization,
+        marks.issuer,
+        marks.subject,
+        marks.repository,
+        marks.reason,
+        marks.token_id,
+    ]
 }
 
 /// The marks of nothing.
@@ -205,6 +259,50 @@ mod tests {
             changed[place] ^= 1;
             assert!(!Row::is_whole(&changed, 7), "octet {place}");
         }
+    }
+
+    #[test]
+    fn a_probe_answers_as_the_marks_do() {
+        let nothing = Wanted {
+            marks: NO_MARKS,
+            since_millis: i64::MIN,
+            until_millis: i64::MAX,
+        };
+        let mut asked = vec![nothing];
+        for value in [1, 2, 3, 4, 5, 6, 7, 8, 9] {
+            let changes: [fn(&mut Marks, u32); 11] = [
+                |marks, value| marks.id = value,
+                |marks, value| marks.kind = value,
+                |marks, value| marks.project = value,
+                |marks, value| marks.organization = value,
+                |marks, value| marks.issuer = value,
+                |marks, value| marks.subject = value,
+                |marks, value| marks.repository = value,
+                |marks, value| marks.reason = value,
+                |marks, value| marks.token_id = value,
+                |marks, value| marks.outcome = u8::try_from(value).unwrap(),
+                |marks, value| marks.relationships = 1 << (value * 9 % 64),
+            ];
+            asked.extend(changes.map(|change| {
+                let mut wanted = nothing;
+                change(&mut wanted.marks, value);
+                wanted
+            }));
+        }
+        for (since_millis, until_millis) in [(-7, -6), (-6, 0), (-9, -7), (-8, -6)] {
+            asked.push(Wanted {
+                since_millis,
+                until_millis,
+                ..nothing
+            });
+        }
+        let octets = row().write(7);
+        let answers = asked.iter().map(|wanted| {
+            let answer = Probe::of(wanted).may_be(&octets);
+            assert_eq!(answer, wanted.may_be(&row().marks), "{wanted:?}");
+            answer
+        });
+        assert_eq!(answers.filter(|answer| *answer).count(), 1 + 11 + 2);
     }
 
     #[test]

@@ -18,8 +18,9 @@ pub(super) struct Rows {
 }
 
 /// Rows that were read, in order.
+#[derive(Default)]
 pub(super) struct Read {
-    pub(super) first: u64,
+    first: u64,
     octets: Vec<u8>,
 }
 
@@ -68,9 +69,17 @@ impl Rows {
 
     /// The rows of a range of entries, which must all be there. They are not checked.
     pub(super) fn read(&self, range: Range<u64>) -> io::Result<Read> {
+        let mut read = Read::default();
+        self.read_over(&mut read, range)?;
+        Ok(read)
+    }
+
+    /// The same in place of rows that were read before: many reads need one piece of memory.
+    pub(super) fn read_over(&self, read: &mut Read, range: Range<u64>) -> io::Result<()> {
         let count = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
-        let mut octets = vec![0; count * ROW];
-        let (mut at, mut rest) = (range.start, octets.as_mut_slice());
+        read.first = range.start;
+        read.octets.resize(count * ROW, 0);
+        let (mut at, mut rest) = (range.start, read.octets.as_mut_slice());
         while !rest.is_empty() {
             let left = usize::try_from(IN_FILE - at % IN_FILE).unwrap_or(0) * ROW;
             let length = left.min(rest.len());
@@ -79,8 +88,7 @@ impl Rows {
             at += (length / ROW) as u64;
             rest = later;
         }
-        let first = range.start;
-        Ok(Read { first, octets })
+        Ok(())
     }
 
     /// The row of one entry; `None` if it is not what was written.

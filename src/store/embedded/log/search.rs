@@ -5,13 +5,14 @@ use std::ops::Range;
 
 use super::super::reached::{BEHIND_AT_MOST, LogEnd};
 use super::super::shared::Shared;
-use super::row::Row;
+use super::row::Probe;
+use super::rows::Read;
 use super::whole::{LogFiles, Unreadable};
 use crate::audit::{DecisionId, Entry, Filter, LoggedEntry, Record, Wanted};
 use crate::ledger::Page;
 
 /// How many rows are read at once at most.
-const BLOCK: u64 = 4096;
+const BLOCK: u64 = 1024;
 
 /// How many rows are read at first: who wants the newest entries of any kind needs no more.
 const FIRST_BLOCK: u64 = 128;
@@ -67,7 +68,9 @@ fn page(
     limit: usize,
 ) -> Result<Page, Unreadable> {
     let wanted = filter.wanted();
+    let probe = Probe::of(&wanted);
     let range = narrowed(files, log, &wanted)?;
+    let mut rows = Read::default();
     let mut at = before.unwrap_or(u64::MAX).min(range.end);
     let enough = at.saturating_sub(MOST_ROWS);
     let mut block = FIRST_BLOCK;
@@ -75,9 +78,9 @@ fn page(
     let mut misses = 0;
     while at > range.start && at > enough && entries.len() < limit && misses < MOST_MISSES {
         let first = at.saturating_sub(block).max(range.start);
-        let rows = files.rows.read(first..at)?;
+        files.rows.read_over(&mut rows, first..at)?;
         for (index, row) in rows.iter().rev() {
-            if wanted.may_be(&Row::read(row).marks) {
+            if probe.may_be(row) {
                 match matching(files, log, filter, index)? {
                     Some(entry) => entries.push(entry),
                     None => misses += 1,
@@ -146,13 +149,14 @@ pub(in super::super) fn decision(
     };
     shared.in_log(|files, log| {
         let wanted = filter.wanted();
+        let probe = Probe::of(&wanted);
         let range = narrowed(files, log, &wanted)?;
         // It is among the first: only what was under way at the same moment can stand before it.
         let (mut at, mut block) = (range.start, FIRST_BLOCK);
         while at < range.end {
             let end = (at + block).min(range.end);
             for (index, row) in files.rows.read(at..end)?.iter() {
-                if !wanted.may_be(&Row::read(row).marks) {
+                if !probe.may_be(row) {
                     continue;
                 }
                 if let Some(logged) = matching(files, log, &filter, index)?
