@@ -58,7 +58,7 @@ impl Stage {
         }
     }
 
-    async fn open(&self) -> (EmbeddedStore, Notary) {
+    async fn open(&self) -> (EmbeddedStore, Arc<Notary>) {
         let store = self.store();
         let notary = notary(&store, self.settings()).await.unwrap();
         (store, notary)
@@ -77,7 +77,7 @@ impl Stage {
     }
 }
 
-async fn notary(store: &EmbeddedStore, settings: Settings) -> Result<Notary, NotaryError> {
+async fn notary(store: &EmbeddedStore, settings: Settings) -> Result<Arc<Notary>, NotaryError> {
     let clock = FrozenClock::at(NOON);
     Notary::open(Arc::new(store.clone()), &clock, settings).await
 }
@@ -222,17 +222,17 @@ async fn a_data_folder_that_was_rolled_back_is_not_served_where_the_copy_knows_m
     let Err(NotaryError::RolledBack(found)) = notary(&store, stage.settings()).await else {
         panic!("it serves");
     };
-    assert_eq!((found.has, found.signed), (size - 3, size));
+    let has = format!("has {}", size - 3);
+    assert_eq!((found.lacks.as_str(), found.signed), (has.as_str(), size));
     let said = found.to_string();
-    assert!(
-        said.contains("elsewhere/checkpoint") && said.contains("Restore"),
-        "{said}"
-    );
+    for part in ["elsewhere/checkpoint", "Restore", "rolled back"] {
+        assert!(said.contains(part), "{said}");
+    }
     store.close();
 }
 
 #[tokio::test]
-async fn a_log_that_grew_otherwise_after_it_was_rolled_back_is_not_signed_over() {
+async fn a_log_that_grew_otherwise_after_it_was_rolled_back_is_not_served() {
     let stage = Stage::new();
     let (store, _) = stage.open().await;
     store.close();
@@ -245,14 +245,43 @@ async fn a_log_that_grew_otherwise_after_it_was_rolled_back_is_not_signed_over()
 
     stage.roll_back(&backup);
     std::fs::remove_file(stage.copy()).unwrap();
-    let (store, _) = stage.open().await;
+    let (store, forked) = stage.open().await;
     grow(&store, 40).await;
+    forked.checkpoint().await.unwrap();
     std::fs::write(stage.copy(), &signed).unwrap();
-    let forked = notary(&store, stage.settings()).await.unwrap();
-    let said = refusal(forked.checkpoint().await.unwrap_err());
-    assert!(said.contains("are not those over which"), "{said}");
-    assert!(said.contains("elsewhere/checkpoint"), "{said}");
+    let Err(NotaryError::RolledBack(found)) = notary(&store, stage.settings()).await else {
+        panic!("it serves");
+    };
+    assert_eq!(found.lacks, "does not begin with those");
     assert_eq!(std::fs::read_to_string(stage.copy()).unwrap(), signed);
+    store.close();
+}
+
+#[tokio::test]
+async fn an_empty_data_folder_beside_a_checkpoint_is_not_served_and_nothing_is_written() {
+    let stage = Stage::new();
+    let (store, before) = stage.open().await;
+    let size = grow(&store, 3).await;
+    before.checkpoint().await.unwrap();
+    store.close();
+    std::fs::remove_dir_all(stage.data()).unwrap();
+    let store = stage.store();
+    let Err(NotaryError::RolledBack(found)) = notary(&store, stage.settings()).await else {
+        panic!("it serves");
+    };
+    assert_eq!(
+        (found.lacks.as_str(), found.signed),
+        ("has no key that signed it", size)
+    );
+    assert_eq!(store.tree().await.unwrap().size, 0);
+    store.close();
+    // The folder of another log is as little the one that belongs to it.
+    let other = Stage::new();
+    let (store, _) = other.open().await;
+    grow(&store, 9).await;
+    let Err(NotaryError::RolledBack(_)) = notary(&store, stage.settings()).await else {
+        panic!("it serves");
+    };
     store.close();
 }
 
@@ -307,6 +336,8 @@ struct TestWitness {
     pair: Ed25519KeyPair,
     log: Mutex<Option<VerifierKey>>,
     seen: Mutex<(u64, Option<Hash>)>,
+    /// Says that it has seen more than anybody has signed.
+    lies: Mutex<bool>,
 }
 
 impl TestWitness {
@@ -315,6 +346,7 @@ impl TestWitness {
             pair: Ed25519KeyPair::from_seed_unchecked(&[9; 32]).unwrap(),
             log: Mutex::default(),
             seen: Mutex::default(),
+            lies: Mutex::default(),
         })
     }
 
@@ -331,6 +363,9 @@ impl TestWitness {
     }
 
     fn answer(&self, body: &str) -> AnswerOfWitness {
+        if *self.lies.lock().unwrap() {
+            return AnswerOfWitness::HasSeen(1 << 40);
+        }
         let (head, note) = body.split_once("\n\n").unwrap();
         let mut lines = head.lines();
         let old: u64 = lines.next().unwrap()[4..].parse().unwrap();
@@ -411,7 +446,7 @@ fn follows(seen: (u64, Option<Hash>), new: &Checkpoint, proof: &[Hash]) -> bool 
     one == root && two == new.root && last == 0
 }
 
-async fn watched(stage: &Stage, store: &EmbeddedStore, witness: &Arc<TestWitness>) -> Notary {
+async fn watched(stage: &Stage, store: &EmbeddedStore, witness: &Arc<TestWitness>) -> Arc<Notary> {
     let settings = Settings {
         copy: None,
         witnesses: vec![witness.as_witness()],
@@ -477,6 +512,24 @@ async fn a_data_folder_that_was_rolled_back_without_any_copy_is_found_out_by_a_w
     forked.have_cosigned().await;
     let said = refusal(forked.checkpoint().await.unwrap_err());
     assert!(said.contains("they are not its first"), "{said}");
+    store.close();
+}
+
+#[tokio::test]
+async fn what_a_witness_has_against_the_log_stops_signing_until_it_has_nothing_any_more() {
+    let stage = Stage::new();
+    let store = stage.store();
+    let witness = TestWitness::new();
+    let notary = watched(&stage, &store, &witness).await;
+    *witness.lies.lock().unwrap() = true;
+    notary.have_cosigned().await;
+    let said = refusal(notary.checkpoint().await.unwrap_err());
+    assert!(said.contains("witness.example/w1"), "{said}");
+    assert!(said.contains("take it out of the configuration"), "{said}");
+    *witness.lies.lock().unwrap() = false;
+    notary.have_cosigned().await;
+    assert!(notary.checkpoint().await.is_ok());
+    assert!(notary.cosigned().await.unwrap().is_some());
     store.close();
 }
 

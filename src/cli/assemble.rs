@@ -26,6 +26,9 @@ const RENEW_EVERY: Duration = Duration::from_secs(60 * 60);
 /// How often the log is signed if nobody asks for a checkpoint: so much of it can be rolled back unnoticed.
 const SIGN_EVERY: Duration = Duration::from_secs(10);
 
+/// How often what is new is shown to the witnesses.
+const COSIGN_EVERY: Duration = Duration::from_secs(30);
+
 /// How often it is looked whether withheld values are to be deleted.
 const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -150,7 +153,7 @@ pub async fn assemble_with(
     let service = Arc::new(Service {
         exchange,
         log: Arc::new(store.clone()),
-        notary: Arc::new(notary),
+        notary,
         audit_access,
         policies: Arc::new(store.clone()),
         trusted_proxies: config.trusted_proxies.clone(),
@@ -225,6 +228,7 @@ impl Parts {
         });
         tokio::join!(
             self.sign_the_log(),
+            self.have_the_log_cosigned(),
             self.forget_personal_values(),
             async {
                 exchange.keys.warm(named).await;
@@ -235,12 +239,19 @@ impl Parts {
         );
     }
 
-    /// Signs what is new now and then, also when nobody asks, and has it cosigned.
+    /// Signs what is new now and then, also when nobody asks.
     async fn sign_the_log(&self) {
         loop {
             self.service.notary.tend().await;
-            self.service.notary.have_cosigned().await;
             tokio::time::sleep(SIGN_EVERY).await;
+        }
+    }
+
+    /// Shows what is new to the witnesses. They may be slow, and signing does not wait for them.
+    async fn have_the_log_cosigned(&self) {
+        loop {
+            self.service.notary.have_cosigned().await;
+            tokio::time::sleep(COSIGN_EVERY).await;
         }
     }
 

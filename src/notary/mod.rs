@@ -5,14 +5,19 @@
 //! the data folder, with its copy elsewhere (which a data folder that was rolled back does not take along), and with what
 //! witnesses have seen.
 
+mod copy;
 mod key;
 mod note;
 mod past;
 mod witnesses;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::audit::tree::Hash;
 use crate::audit::{Entry, Filter, Happening, InvalidEntry};
@@ -20,6 +25,7 @@ use crate::clock::Clock;
 use crate::ledger::{AuditLog, Kept, LogFault, StoreUnavailable, TreeHead};
 use crate::seal::{KeyEncryptionKey, SealError, is_encrypted, open, seal};
 
+use copy::CheckpointCopy;
 use key::CheckpointKey;
 
 pub use key::CheckpointKeyFault;
@@ -50,13 +56,17 @@ pub struct Notary {
     log: Arc<dyn AuditLog>,
     key: CheckpointKey,
     vkey: String,
-    copy: Option<PathBuf>,
+    copy: Option<Arc<CheckpointCopy>>,
     witnesses: Vec<Witness>,
     /// How many have asked for a checkpoint.
     asked: AtomicU64,
     last: tokio::sync::Mutex<Last>,
     /// What was signed before and does not fit the log.
     refused: Mutex<Option<LogFault>>,
+    /// What witnesses have against the log, by their names.
+    accused: Mutex<BTreeMap<String, LogFault>>,
+    /// What was said last of a log that is not signed.
+    said: Mutex<Option<String>>,
 }
 
 /// The last checkpoint.
@@ -66,7 +76,13 @@ struct Last {
     head: Option<TreeHead>,
     /// How many had asked before its tree was.
     asked: u64,
+    /// When it was signed by this process.
+    at: Option<Instant>,
 }
+
+/// How long after one checkpoint the next is signed at the earliest. Who asks meanwhile shares it: otherwise everybody who
+/// may ask could keep the disk busy.
+const APART: Duration = Duration::from_millis(100);
 
 /// No checkpoint can be had.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -94,7 +110,7 @@ pub enum NotaryError {
     /// An entry of the log cannot be read.
     #[error(transparent)]
     Entry(#[from] InvalidEntry),
-    /// The data folder is of an earlier time than a checkpoint that was signed.
+    /// The data folder lacks what was signed.
     #[error(transparent)]
     RolledBack(#[from] RolledBack),
 }
@@ -106,32 +122,45 @@ pub fn origin_of(public_url: &str) -> String {
 }
 
 impl Notary {
-    /// Takes the key from the log's store, or makes it, and compares the log with what was signed before. A log that has
-    /// fewer entries than that was rolled back: then there is no notary, and there should be no service, which would let
-    /// tokens in again that were spent in what is lost. Anything else that does not fit lets the notary refuse to sign.
+    /// Compares the log with what was signed before, and takes its key from the store, or makes it. If the log lacks
+    /// something that was signed, it was rolled back or is another one: then there is no notary, and there should be no
+    /// service, which would let tokens in again that were spent in what is lost. Anything else that does not fit lets the
+    /// notary refuse to sign.
     pub async fn open(
         log: Arc<dyn AuditLog>,
         clock: &dyn Clock,
         settings: Settings,
-    ) -> Result<Self, NotaryError> {
+    ) -> Result<Arc<Self>, NotaryError> {
         let origin = origin_of(&settings.public_url);
-        let key = named_key(&*log, clock, &origin, settings.encryption.as_ref()).await?;
+        let encryption = settings.encryption.as_ref();
+        let copy = settings.copy.map(|path| Arc::new(CheckpointCopy::at(path)));
+        // Nothing is written before it is compared.
+        let past = past::compare(&*log, encryption, copy.as_deref()).await?;
+        let key = named_key(&*log, clock, &origin, encryption).await?;
         let vkey = key.public().to_string();
+        // Under another name it counts as signed, and is not handed out.
+        let is_named = past.note.starts_with(&format!("{origin}\n"));
+        let last = Last {
+            note: if is_named { past.note } else { String::new() },
+            head: past.head,
+            ..Last::default()
+        };
         let notary = Self {
             log,
             key,
             vkey,
-            copy: settings.copy,
+            copy,
             witnesses: settings.witnesses,
             asked: AtomicU64::new(0),
-            last: tokio::sync::Mutex::default(),
+            last: tokio::sync::Mutex::new(last),
             refused: Mutex::default(),
+            accused: Mutex::default(),
+            said: Mutex::default(),
         };
-        let refused = notary.compare_with_the_past().await?;
-        if let Some(fault) = refused {
+        if let Some(fault) = past.fault {
             notary.refuse(fault);
         }
-        Ok(notary)
+        Ok(Arc::new(notary))
     }
 
     /// The public half of the key that signs, as a vkey (C2SP signed-note).
@@ -146,15 +175,22 @@ impl Notary {
 
     /// What keeps checkpoints from being signed.
     pub fn fault(&self) -> Option<LogFault> {
-        let refused = self.refused.lock();
-        let refused = refused.unwrap_or_else(PoisonError::into_inner).clone();
-        refused.or_else(|| self.log.fault())
+        let refused = locked(&self.refused).clone();
+        let accused = || locked(&self.accused).values().next().cloned();
+        refused.or_else(accused).or_else(|| self.log.fault())
     }
 
     /// A signed checkpoint over every entry that was acknowledged before this call. It is on disk, and in its copy, before
-    /// this answers.
-    pub async fn checkpoint(&self) -> Result<String, NotaryFault> {
+    /// this answers. What was begun is finished also if nobody waits for it any more.
+    pub async fn checkpoint(self: &Arc<Self>) -> Result<String, NotaryFault> {
+        let notary = self.clone();
         let ticket = self.asked.fetch_add(1, Ordering::SeqCst);
+        let signing = tokio::spawn(async move { notary.signed_after(ticket).await });
+        let interrupted = || StoreUnavailable("signing was interrupted".to_owned()).into();
+        signing.await.unwrap_or_else(|_| Err(interrupted()))
+    }
+
+    async fn signed_after(&self, ticket: u64) -> Result<String, NotaryFault> {
         let mut last = self.last.lock().await;
         if let Some(fault) = self.fault() {
             return Err(NotaryFault::Refused(fault));
@@ -162,6 +198,9 @@ impl Notary {
         // Somebody who asked later was served while this one waited.
         if last.asked > ticket {
             return Ok(last.note.clone());
+        }
+        if let Some(at) = last.at {
+            tokio::time::sleep_until(at + APART).await;
         }
         let asked = self.asked.load(Ordering::SeqCst);
         let head = self.log.tree().await?;
@@ -172,20 +211,27 @@ impl Notary {
         if let Some(earlier) = last.head {
             self.check_extends(earlier, head).await?;
         }
+        let note = self.sign(head);
+        self.log.keep_checkpoint(Kept::Signed, note.clone()).await?;
+        if let Some(copy) = &self.copy {
+            copy.replace(&note).await?;
+        }
+        *last = Last {
+            note: note.clone(),
+            head: Some(head),
+            asked,
+            at: Some(Instant::now()),
+        };
+        Ok(note)
+    }
+
+    fn sign(&self, head: TreeHead) -> String {
         let signed = self.key.sign(&Checkpoint {
             origin: self.origin().to_owned(),
             size: head.size,
             root: head.root,
         });
-        let note = signed.to_string();
-        self.log.keep_checkpoint(Kept::Signed, note.clone()).await?;
-        self.keep_copy(&note).await?;
-        *last = Last {
-            note: note.clone(),
-            head: Some(head),
-            asked,
-        };
-        Ok(note)
+        signed.to_string()
     }
 
     /// The last checkpoint that a witness cosigned, with its cosignatures.
@@ -193,14 +239,17 @@ impl Notary {
         Ok(self.log.checkpoint(Kept::Cosigned).await?)
     }
 
-    /// Signs what is new, so that the copy elsewhere is never long out of date. To be called now and then.
-    pub async fn tend(&self) {
-        match self.checkpoint().await {
-            Ok(_) => {}
-            Err(NotaryFault::Unavailable(fault)) => {
-                tracing::warn!(%fault, "no checkpoint could be signed");
+    /// Signs what is new, so that the copy elsewhere is never long out of date. To be called now and then. What keeps it
+    /// from that is said once.
+    pub async fn tend(self: &Arc<Self>) {
+        let fault = self.checkpoint().await.err().map(|fault| fault.to_string());
+        let before = std::mem::replace(&mut *locked(&self.said), fault.clone());
+        match fault {
+            Some(fault) if before.as_ref() != Some(&fault) => {
+                tracing::error!(fault, "no checkpoint is signed");
             }
-            Err(fault) => tracing::error!(%fault, "the log cannot be signed"),
+            None if before.is_some() => tracing::info!("checkpoints are signed again"),
+            _ => {}
         }
     }
 
@@ -227,14 +276,12 @@ impl Notary {
     }
 
     fn refuse(&self, fault: LogFault) {
-        tracing::error!(
-            what = fault.what,
-            mend = fault.mend,
-            "no checkpoint is signed"
-        );
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.get_or_insert(fault);
+        locked(&self.refused).get_or_insert(fault);
     }
+}
+
+fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The key of the log, made at first start. The log says under which name and key it is signed, whenever that changes.

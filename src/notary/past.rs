@@ -1,164 +1,183 @@
-//! What was signed before: the last checkpoint, and the copy of it outside the data folder.
+//! What was signed before: the last checkpoint in the data folder, and the copy of it elsewhere.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Write as _};
-use std::path::{Path, PathBuf};
-
+use super::copy::CheckpointCopy;
+use super::key::CheckpointKey;
 use super::note::{Checkpoint, Note};
-use super::{Last, Notary, NotaryError};
-use crate::ledger::{Kept, LogFault, StoreUnavailable, TreeHead};
+use super::{NotaryError, SEALED_AS};
+use crate::ledger::{AuditLog, Kept, LogFault, StoreUnavailable, TreeHead};
+use crate::seal::{KeyEncryptionKey, open};
 
 /// What to do about a log that is not what was signed.
 pub(super) const RESTORE: &str = "stop the service, keep the data folder as it is for who will look into it, and restore the whole folder from its last good backup";
 
-/// The longest file that is read as a checkpoint, in octets.
-const LONGEST: u64 = 64 * 1024;
-
-/// The log has fewer entries than a checkpoint that was signed.
+/// The data folder lacks something that was signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the log in the data folder has {has} entries, and {whose} was signed over {signed}: the data folder was rolled back, and tokens that were spent since could be used again. Restore the newer data folder. If it is lost for good, move that checkpoint away: the log then goes on from where it is, and whoever holds a later checkpoint of it can tell"
+    "{whose} was signed over {signed} entries, and the log in the data folder {lacks}: the folder was rolled back or is another one, and tokens that were spent since could be used again. Restore the folder that belongs to it. If that is lost for good, move this checkpoint away: the log then goes on from where it is, and whoever holds a later checkpoint of it can tell"
 )]
 pub struct RolledBack {
-    /// How many entries there are.
-    pub has: u64,
-    /// How many were signed.
-    pub signed: u64,
     /// Which checkpoint says so.
     pub whose: String,
+    /// How many entries were signed.
+    pub signed: u64,
+    /// What the log has instead.
+    pub lacks: String,
 }
 
-impl Notary {
-    /// Compares the log with the checkpoints that were signed, and goes on from the latest of them. Answers what does not
-    /// fit.
-    pub(super) async fn compare_with_the_past(&self) -> Result<Option<LogFault>, NotaryError> {
-        let head = self.log.tree().await?;
-        let mut latest = Last::default();
-        for (whose, note) in self.signed_before().await? {
-            match self.compare(whose, &note, head).await? {
-                Err(fault) => return Ok(Some(fault)),
-                Ok(signed) if latest.head.is_none_or(|other| other.size < signed.size) => {
-                    // Under another name it counts as signed, and is not handed out.
-                    let is_named = note.starts_with(&format!("{}\n", self.origin()));
-                    latest = Last {
-                        note: if is_named { note } else { String::new() },
-                        head: Some(signed),
-                        asked: 0,
-                    };
+/// What came of comparing.
+#[derive(Default)]
+pub(super) struct Past {
+    /// The latest checkpoint that fits, or an empty text.
+    pub(super) note: String,
+    /// What it was signed over.
+    pub(super) head: Option<TreeHead>,
+    /// Something that does not fit.
+    pub(super) fault: Option<LogFault>,
+}
+
+/// What one checkpoint is to the log.
+enum Finding {
+    /// It was signed over the beginning of the log.
+    Fits(TreeHead),
+    /// It was signed over something that is not the beginning of the log.
+    Contradicts(u64),
+    /// It is not as it was signed.
+    Damaged,
+}
+
+/// Compares the log with the checkpoints that were signed. Writes nothing.
+pub(super) async fn compare(
+    log: &dyn AuditLog,
+    encryption: Option<&KeyEncryptionKey>,
+    copy: Option<&CheckpointCopy>,
+) -> Result<Past, NotaryError> {
+    let mut past = Past::default();
+    let own = log.checkpoint(Kept::Signed).await?;
+    let mut own_fits = own.is_none();
+    let key = kept_key(log, encryption).await?;
+    if let (Some(note), Some(key)) = (own, &key) {
+        let whose = "the checkpoint in the data folder".to_owned();
+        let found = look(log, key, &whose, &note).await?;
+        own_fits = matches!(found, Finding::Fits(_));
+        past.take(&whose, note, &found);
+    }
+    let Some(copy) = copy else {
+        return Ok(past);
+    };
+    let whose = copy.name();
+    let read = copy.read();
+    let unread = |fault| StoreUnavailable(format!("{whose} cannot be read: {fault}"));
+    let Some(note) = read.map_err(unread)? else {
+        return Ok(past);
+    };
+    let Some(key) = key.filter(|key| !is_of_another(key, &note)) else {
+        let signed = Note::parse(&note).ok();
+        let signed = signed.and_then(|note| Checkpoint::parse(&note.text).ok());
+        return Err(RolledBack {
+            whose,
+            signed: signed.map_or(0, |checkpoint| checkpoint.size),
+            lacks: "has no key that signed it".to_owned(),
+        }
+        .into());
+    };
+    match look(log, &key, &whose, &note).await? {
+        // If the folder's own checkpoint does not fit either, the tree itself is damaged, and nothing was lost.
+        Finding::Contradicts(signed) if own_fits => Err(RolledBack {
+            whose,
+            signed,
+            lacks: "does not begin with those".to_owned(),
+        }
+        .into()),
+        found => {
+            past.take(&whose, note, &found);
+            Ok(past)
+        }
+    }
+}
+
+/// Compares the log with one checkpoint.
+async fn look(
+    log: &dyn AuditLog,
+    key: &CheckpointKey,
+    whose: &str,
+    note: &str,
+) -> Result<Finding, NotaryError> {
+    let Some(signed) = believed(key, note) else {
+        return Ok(Finding::Damaged);
+    };
+    let has = log.tree().await?.size;
+    if signed.size > has {
+        return Err(RolledBack {
+            whose: whose.to_owned(),
+            signed: signed.size,
+            lacks: format!("has {has}"),
+        }
+        .into());
+    }
+    let beginning = std::iter::once(0..signed.size).collect();
+    if log.hashes(beginning).await?.first() != Some(&signed.root) {
+        return Ok(Finding::Contradicts(signed.size));
+    }
+    Ok(Finding::Fits(TreeHead {
+        size: signed.size,
+        root: signed.root,
+    }))
+}
+
+impl Past {
+    /// Keeps what was found of one checkpoint: the latest that fits, and the first fault.
+    fn take(&mut self, whose: &str, note: String, found: &Finding) {
+        let fault = match found {
+            Finding::Fits(head) => {
+                if self.head.is_none_or(|other| other.size <= head.size) {
+                    (self.note, self.head) = (note, Some(*head));
                 }
-                Ok(_) => {}
+                return;
             }
-        }
-        *self.last.lock().await = latest;
-        Ok(None)
-    }
-
-    /// Every checkpoint that there still is, and where.
-    async fn signed_before(&self) -> Result<Vec<(String, String)>, NotaryError> {
-        let own = self.log.checkpoint(Kept::Signed).await?;
-        let own = own.map(|note| ("the checkpoint in the data folder".to_owned(), note));
-        let Some(path) = &self.copy else {
-            return Ok(own.into_iter().collect());
-        };
-        let whose = format!("the checkpoint in `{}`", path.display());
-        let copy = read_copy(path)
-            .map_err(|fault| StoreUnavailable(format!("{whose} cannot be read: {fault}")))?;
-        let copy = copy.map(|note| (whose, note));
-        Ok(own.into_iter().chain(copy).collect())
-    }
-
-    /// Compares the log with one checkpoint.
-    async fn compare(
-        &self,
-        whose: String,
-        note: &str,
-        head: TreeHead,
-    ) -> Result<Result<TreeHead, LogFault>, NotaryError> {
-        let Some(signed) = self.believed(note) else {
-            return Ok(Err(LogFault {
-                what: format!("{whose} is not one that this log has signed"),
-                mend: "restore that file from a backup; if there is none, see whether it was this log's at all, and move it away".to_owned(),
-            }));
-        };
-        if signed.size > head.size {
-            return Err(RolledBack {
-                has: head.size,
-                signed: signed.size,
-                whose,
-            }
-            .into());
-        }
-        if self.root_of(signed.size).await? != Some(signed.root) {
-            return Ok(Err(LogFault {
+            Finding::Contradicts(signed) => LogFault {
                 what: format!(
-                    "the first {} entries of the log are not those over which {whose} was signed",
-                    signed.size
+                    "the first {signed} entries of the log are not those over which {whose} was signed"
                 ),
                 mend: RESTORE.to_owned(),
-            }));
-        }
-        Ok(Ok(TreeHead {
-            size: signed.size,
-            root: signed.root,
-        }))
-    }
-
-    /// The checkpoint in `note` if our key signed it, under whatever name the log had then.
-    fn believed(&self, note: &str) -> Option<Checkpoint> {
-        let note = Note::parse(note).ok()?;
-        let checkpoint = Checkpoint::parse(&note.text).ok()?;
-        let key = self.key.as_named(&checkpoint.origin).ok()?;
-        key.has_signed(&note).then_some(checkpoint)
-    }
-
-    /// Puts `note` into the copy, durably.
-    pub(super) async fn keep_copy(&self, note: &str) -> Result<(), StoreUnavailable> {
-        let Some(path) = self.copy.clone() else {
-            return Ok(());
+            },
+            Finding::Damaged => LogFault {
+                what: format!("{whose} is not as this log has signed it"),
+                mend: "restore that file from a backup; if there is none, see whether it was this log's at all, and move it away".to_owned(),
+            },
         };
-        let note = note.to_owned();
-        let writing = tokio::task::spawn_blocking(move || {
-            write_copy(&path, &note).map_err(|fault| {
-                let path = path.display();
-                format!("the copy of the checkpoint, `{path}`, cannot be written: {fault}")
-            })
-        });
-        let written = writing.await;
-        let written =
-            written.unwrap_or_else(|_| Err("writing the copy was interrupted".to_owned()));
-        written.map_err(StoreUnavailable)
+        self.fault.get_or_insert(fault);
     }
 }
 
-/// The copy, if there is one.
-fn read_copy(path: &Path) -> io::Result<Option<String>> {
-    let read = File::open(path).and_then(|file| {
-        if file.metadata()?.len() > LONGEST {
-            return Err(io::Error::other("it is too long for a checkpoint"));
-        }
-        io::read_to_string(file)
-    });
-    match read {
-        Ok(note) => Ok(Some(note)),
-        Err(fault) if fault.kind() == ErrorKind::NotFound => Ok(None),
-        // Whatever it is, it is no checkpoint of ours, and says so when it is compared.
-        Err(fault) if fault.kind() == ErrorKind::InvalidData => Ok(Some(String::new())),
-        Err(fault) => Err(fault),
-    }
-}
-
-/// Replaces the copy as a whole: whoever reads it, and whatever crashes, it is the one before or this one.
-fn write_copy(path: &PathBuf, note: &str) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
+/// The key that the log was signed with so far.
+async fn kept_key(
+    log: &dyn AuditLog,
+    encryption: Option<&KeyEncryptionKey>,
+) -> Result<Option<CheckpointKey>, NotaryError> {
+    let Some(sealed) = log.checkpoint_key().await? else {
+        return Ok(None);
     };
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let beside = folder.join(name);
-    let mut file = File::create(&beside)?;
-    file.write_all(note.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)?;
-    File::open(folder)?.sync_all()
+    let private = open(encryption, SEALED_AS, &sealed)?;
+    // Which name it has does not matter here: each note says its own.
+    Ok(Some(CheckpointKey::read("-", &private)?))
+}
+
+/// The checkpoint in `note` if `key` signed it, under whatever name the log had then.
+fn believed(key: &CheckpointKey, note: &str) -> Option<Checkpoint> {
+    let note = Note::parse(note).ok()?;
+    let checkpoint = Checkpoint::parse(&note.text).ok()?;
+    let key = key.as_named(&checkpoint.origin).ok()?;
+    key.has_signed(&note).then_some(checkpoint)
+}
+
+/// Whether `note` says that it was signed with another key: then it is no damaged one of this log.
+fn is_of_another(key: &CheckpointKey, note: &str) -> bool {
+    let Ok(note) = Note::parse(note) else {
+        return false;
+    };
+    let mut lines = note.signatures.iter();
+    lines.all(|line| {
+        let named = key.as_named(&line.name);
+        named.is_ok_and(|key| key.id() != line.id)
+    })
 }

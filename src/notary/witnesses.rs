@@ -1,12 +1,16 @@
 //! Witnesses: others who remember how far they saw the log, and cosign that it only grew (C2SP tlog-witness).
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
+use tokio::time::timeout;
 
 use super::note::{Checkpoint, Note, SignatureLine, SignatureType, VerifierKey, read_signatures};
 use super::past::RESTORE;
-use super::{Notary, NotaryFault};
+use super::{Notary, NotaryFault, locked};
 use crate::audit::tree;
 use crate::ledger::{Kept, LogFault};
 
@@ -45,28 +49,48 @@ enum Asks {
     Always,
 }
 
+/// How long a start waits for the witnesses.
+const AT_START: Duration = Duration::from_secs(10);
+
 impl Notary {
     /// Asks every witness whether it saw more of this log than there is, before anything new is signed: a data folder
     /// that was rolled back together with its copies is found out here. A witness that does not answer keeps nobody.
     pub async fn ask_witnesses_first(&self) {
-        let last = self.last.lock().await.note.clone();
-        if !last.is_empty() {
-            self.submit(&last, Asks::Always).await;
-        }
-    }
-
-    /// Lets every witness cosign the present checkpoint, unless it was cosigned already. To be called now and then.
-    pub async fn have_cosigned(&self) {
         if self.witnesses.is_empty() {
             return;
         }
-        match self.checkpoint().await {
-            Ok(note) => self.submit(&note, Asks::OnceOnly).await,
-            Err(fault) => tracing::warn!(%fault, "there is no checkpoint to be cosigned"),
+        if timeout(AT_START, self.ask_again()).await.is_err() {
+            tracing::warn!("not every witness has answered in time");
         }
     }
 
-    /// Submits a checkpoint of ours, and keeps it with the cosignatures that it gets.
+    /// Submits what was signed last, or if nothing was, what could be signed now: it is shown to nobody else.
+    async fn ask_again(&self) {
+        let mut note = self.last.lock().await.note.clone();
+        if note.is_empty() {
+            match self.log.tree().await {
+                Ok(head) => note = self.sign(head),
+                Err(fault) => tracing::warn!(%fault, "there is nothing to show to a witness"),
+            }
+        }
+        self.submit(&note, Asks::Always).await;
+    }
+
+    /// Lets every witness cosign the present checkpoint, unless it was cosigned already. To be called now and then. What a
+    /// witness has against the log is forgotten when it has nothing against it any more.
+    pub async fn have_cosigned(self: &Arc<Self>) {
+        if self.witnesses.is_empty() {
+            return;
+        }
+        if !locked(&self.accused).is_empty() {
+            self.ask_again().await;
+        }
+        if let Ok(note) = self.checkpoint().await {
+            self.submit(&note, Asks::OnceOnly).await;
+        }
+    }
+
+    /// Submits a checkpoint of ours to all at once, and keeps it with the cosignatures that it gets.
     async fn submit(&self, signed: &str, asks: Asks) {
         let Ok(mut note) = Note::parse(signed) else {
             return;
@@ -76,32 +100,43 @@ impl Notary {
         };
         let kept = self.cosigned().await.ok().flatten();
         let kept = kept.and_then(|kept| Note::parse(&kept).ok());
-        let kept = kept.filter(|kept| kept.text == note.text);
-        let mut seen = 0;
-        for witness in &self.witnesses {
-            if let Some(line) = kept.as_ref().and_then(|kept| witness.line_in(kept))
-                && asks == Asks::OnceOnly
-            {
-                note.signatures.push(line);
-                continue;
+        let kept = kept.filter(|kept| kept.text == note.text && asks == Asks::OnceOnly);
+        let (text, checkpoint) = (note.text.clone(), &checkpoint);
+        let asked = self.witnesses.iter().map(async |witness| {
+            if let Some(line) = kept.as_ref().and_then(|kept| witness.line_in(kept)) {
+                return Some((line, false));
             }
-            match self.ask(witness, &note.text, signed, &checkpoint).await {
+            match self.ask(witness, &text, signed, checkpoint).await {
                 Ok(line) => {
-                    note.signatures.push(line);
-                    seen += 1;
+                    locked(&self.accused).remove(witness.key.name());
+                    Some((line, true))
                 }
                 Err(why) => {
                     let witness = witness.key.name();
                     tracing::warn!(witness, why, "the checkpoint was not cosigned");
+                    None
                 }
             }
+        });
+        let lines: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
+        if !lines.iter().any(|(_, is_new)| *is_new) {
+            return;
         }
-        if seen > 0 {
-            let kept = self.log.keep_checkpoint(Kept::Cosigned, note.to_string());
-            if let Err(fault) = kept.await {
-                tracing::warn!(%fault, "the cosigned checkpoint could not be kept");
-            }
+        note.signatures
+            .extend(lines.into_iter().map(|(line, _)| line));
+        let kept = self.log.keep_checkpoint(Kept::Cosigned, note.to_string());
+        if let Err(fault) = kept.await {
+            tracing::warn!(%fault, "the cosigned checkpoint could not be kept");
         }
+    }
+
+    /// Notes what a witness has against the log. Nothing is signed as long as it has.
+    fn accuse(&self, witness: &Witness, what: String) {
+        let mend = format!(
+            "{RESTORE}; if you trust the data folder more than this witness, take it out of the configuration"
+        );
+        let name = witness.key.name().to_owned();
+        locked(&self.accused).insert(name, LogFault { what, mend });
     }
 
     /// The cosignature of one witness.
@@ -126,25 +161,19 @@ impl Notary {
                 AnswerOfWitness::HasSeen(size) if size > checkpoint.size => {
                     // It may have seen what was signed while this was on its way.
                     if self.log.tree().await.is_ok_and(|head| head.size < size) {
-                        self.refuse(LogFault {
-                            what: format!(
-                                "the witness `{}` has seen {size} entries of this log, and there are only {}: the data folder was rolled back",
-                                witness.key.name(), checkpoint.size
-                            ),
-                            mend: RESTORE.to_owned(),
-                        });
+                        self.accuse(witness, format!(
+                            "the witness `{}` has seen {size} entries of this log, and there are only {}: the data folder was rolled back",
+                            witness.key.name(), checkpoint.size
+                        ));
                     }
                     return Err(format!("it has already seen {size} entries"));
                 }
                 AnswerOfWitness::HasSeen(size) => old = size,
                 AnswerOfWitness::Inconsistent => {
-                    self.refuse(LogFault {
-                        what: format!(
-                            "the witness `{}` has seen {old} entries of this log, and they are not its first",
-                            witness.key.name()
-                        ),
-                        mend: RESTORE.to_owned(),
-                    });
+                    self.accuse(witness, format!(
+                        "the witness `{}` has seen {old} entries of this log, and they are not its first",
+                        witness.key.name()
+                    ));
                     return Err("it says that the log does not follow from what it saw".to_owned());
                 }
             }
