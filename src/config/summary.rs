@@ -8,9 +8,8 @@ use super::{Config, RateLimit, StoreLocation, TokenSettings};
 use crate::issuer::TrustedIssuer;
 
 impl Config {
-    /// The settings that decide who is let in, for how long, and what is told of it, by the names of their keys. Files are
-    /// named by their paths; what is in them is not there, nor is a password or query in an address. Two configurations
-    /// that let in the same give the same.
+    /// The settings by the names of their keys, defaults filled in. Files are named by their paths; what is in them is not
+    /// there, nor is a password or query in an address: a file that is replaced under its name is not told.
     pub fn on_record(&self) -> Value {
         // Without `..`: whether a new key goes on record is to be decided here.
         let Self {
