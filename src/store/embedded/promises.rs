@@ -5,13 +5,12 @@ use std::collections::HashMap;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 
+use super::EmbeddedStore;
 use super::draft::{Draft, Entry, Fault};
 use super::keys::{self, Denied, Uses};
 use super::log::{decision, fitting, sealed_events};
 use super::names::{self, For};
 use super::queue::Share;
-use super::shared::Shared;
-use super::{EmbeddedStore, arrived};
 use crate::audit::{DecisionId, Event, Happening, Record, Sealed};
 use crate::clock::UnixTime;
 use crate::directory::{FirstLoads, ProjectIds};
@@ -61,13 +60,7 @@ impl Ledger for EmbeddedStore {
     }
 
     fn decision(&self, id: DecisionId) -> BoxFuture<'_, Result<Option<Record>, StoreUnavailable>> {
-        async move {
-            self.0.progress.caught_up(&self.0.signal).await?;
-            let read = move |shared: &Shared| decision(shared, id);
-            let asked = self.0.with_readers(|readers| readers.index.ask_files(read));
-            arrived(asked?).await
-        }
-        .boxed()
+        self.read_log(move |shared| decision(shared, id))
     }
 
     fn name_states(
