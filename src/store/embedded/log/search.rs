@@ -94,7 +94,7 @@ fn page(
     Ok(Page { entries, next })
 }
 
-/// The entry of this number, if `filter` wants it.
+/// The entry of this number, if `filter` wants it. What is JSON and no entry that this program knows is no damage.
 fn matching(
     files: &LogFiles,
     log: &LogEnd,
@@ -166,4 +166,59 @@ pub(in super::super) fn decision(
         }
         Ok(None)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::super::super::queue::Share;
+    use super::super::super::{EmbeddedStore, Options};
+    use super::super::whole::sealed;
+    use super::*;
+    use crate::audit::{Facts, Happening};
+    use crate::clock::{FrozenClock, UnixTime};
+    use crate::ledger::{AuditLog as _, Ledger as _};
+
+    const NOON: UnixTime = UnixTime::from_seconds(1_795_003_200);
+
+    #[tokio::test]
+    async fn what_only_a_later_version_knows_is_no_damage_and_is_found_by_what_it_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(FrozenClock::at(NOON));
+        let store = EmbeddedStore::open(folder.path(), clock, Options::default()).unwrap();
+        let id = DecisionId::new(NOON);
+        let mut expected = Vec::new();
+        for entry in [
+            json!({"kind": "role-given", "event_id": id.to_string(), "at_millis": NOON.millis(), "project": "acme/api"}),
+            json!({"kind": "decision", "decision_id": id.to_string(), "at_millis": NOON.millis(), "project": "acme/api", "outcome": "postponed"}),
+        ] {
+            let mut sealed = sealed(serde_json::to_vec(&entry).unwrap());
+            sealed.marks = Facts::of(&Entry::Unknown(entry)).marks();
+            expected.push(sealed.leaf.clone());
+            let put = store.ask(Share::Whole, |draft| draft.put_entry(sealed));
+            put.await.unwrap();
+        }
+        let known = Happening::SigningKeyRetired {
+            key_id: "one".into(),
+        };
+        store.append(vec![known], NOON).await.unwrap();
+        for filter in [
+            json!({"project": "acme/api"}),
+            json!({"organization": "acme"}),
+            json!({"id": id.to_string()}),
+        ] {
+            let filter: Filter = serde_json::from_value(filter).unwrap();
+            let found = store.search(filter, None, 9).await.unwrap().entries;
+            let leaves = found.into_iter().rev().map(|logged| logged.leaf);
+            assert!(leaves.eq(expected.iter().cloned()));
+        }
+        let all = store.search(Filter::default(), None, 9).await.unwrap();
+        assert_eq!(all.entries.len(), 3);
+        assert!(store.decision(id).await.unwrap().is_none());
+        assert_eq!(store.fault(), None);
+        store.close();
+    }
 }
