@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use countersign::audit::Happening;
 use countersign::audit::tree::{Hash, node_hash};
 use countersign::client::WitnessClient;
-use countersign::clock::{FrozenClock, UnixTime};
+use countersign::clock::{Clock as _, FrozenClock, Seconds, UnixTime};
 use countersign::ledger::AuditLog as _;
 use countersign::notary::{
     AnswerOfWitness, AskWitness, Checkpoint, Notary, NotaryError, NotaryFault, Note, Settings,
@@ -21,6 +21,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 
 use crate::support::log;
+use crate::support::service::{Settings as TestSettings, TestService};
 
 const NOON: UnixTime = UnixTime::from_seconds(1_795_003_200);
 
@@ -607,4 +608,33 @@ async fn a_witness_is_asked_over_http_as_its_specification_says() {
         let (answered, _) = asked_over_http(odd).await;
         assert!(answered.is_err(), "{odd}");
     }
+}
+
+#[tokio::test]
+async fn a_service_starts_and_signs_also_when_the_long_configuration_on_record_was_deleted() {
+    let proxies = (0..5000).map(|number| format!("\"10.1.{}.{}/32\"", number / 250, number % 250));
+    let proxies: Vec<String> = proxies.collect();
+    let settings = || TestSettings {
+        top: format!("trusted-proxies = [{}]", proxies.join(", ")),
+        ..TestSettings::default()
+    };
+    let service = TestService::with(settings()).await;
+    let loaded = log::events(&*service.parts.service.log, "configuration-loaded").await;
+    assert!(loaded[0].withheld.contains_key("/settings"));
+    let later = service.clock.now().plus(Seconds(100_000));
+    let removed = service.parts.store.remove_personal_values(later, later);
+    assert!(removed.await.unwrap());
+    let folder = service.stop().await;
+
+    let service = TestService::in_folder(folder, settings()).await;
+    let the_log = &*service.parts.service.log;
+    let loaded = log::events(the_log, "configuration-loaded").await;
+    let [first, second] = [0, 1].map(|place| match &loaded[place].what {
+        Happening::ConfigurationLoaded { digest, before, .. } => (digest, before),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(second.1.as_ref(), Some(first.0), "the port is another one");
+    service.parts.service.notary.checkpoint().await.unwrap();
+    assert_eq!(service.parts.service.notary.fault(), None);
+    service.stop().await;
 }

@@ -44,6 +44,7 @@ async fn count(service: &TestService, kind: &str) -> usize {
     let is = |entry: &&Entry| match entry {
         Entry::Event(event) => event.what.kind().starts_with(kind),
         Entry::Decision(_) => kind == "decision",
+        Entry::Unknown(unknown) => panic!("{unknown}"),
     };
     all.iter().filter(is).count()
 }
@@ -114,6 +115,7 @@ async fn a_policy_is_on_record_before_the_first_exchange_that_it_allows() {
                 }
                 _ => None,
             },
+            Entry::Unknown(unknown) => panic!("{unknown}"),
         })
         .collect();
     let (first_digest, second_digest) = (Some(digest_of(&first)), Some(digest_of(&second)));
@@ -367,6 +369,7 @@ async fn check_order(service: &TestService) {
                     assert_eq!(record.guard_rails_digest, said("acme/_organization.toml"));
                 }
             }
+            Entry::Unknown(unknown) => panic!("{unknown}"),
             Entry::Event(event) => match event.what {
                 Happening::PolicyLoaded(loaded) => {
                     let before = in_force.insert(loaded.file, loaded.digest);

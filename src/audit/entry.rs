@@ -21,6 +21,9 @@ pub enum Entry {
     Decision(Box<Record>),
     /// Something else.
     Event(Event),
+    /// What this program does not know: of a later version, or of which too little is left once its withheld values were
+    /// deleted. The JSON of what there is.
+    Unknown(Value),
 }
 
 impl Entry {
@@ -29,6 +32,7 @@ impl Entry {
         UnixTime::from_millis(match self {
             Self::Decision(record) => record.at_millis,
             Self::Event(event) => event.at_millis,
+            Self::Unknown(entry) => entry.get("at_millis").and_then(Value::as_i64).unwrap_or(0),
         })
     }
 }
@@ -56,7 +60,7 @@ pub struct LoggedEntry {
     pub withheld: Option<Vec<u8>>,
 }
 
-/// Octets that are no entry.
+/// Octets that are no JSON.
 #[derive(Debug, thiserror::Error)]
 #[error("entry {index} of the log cannot be read: {fault}")]
 pub struct InvalidEntry {
@@ -81,9 +85,11 @@ impl LoggedEntry {
         restore(leaf, &self.values()?).map_err(|fault| self.invalid(&fault))
     }
 
-    /// The entry, with the withheld values back in their places.
+    /// The entry, with the withheld values back in their places. Whatever is JSON is one: the log is older and younger than
+    /// any program that reads it.
     pub fn entry(&self) -> Result<Entry, InvalidEntry> {
-        serde_json::from_value(self.restored()?).map_err(|fault| self.invalid(&fault))
+        let known = serde_json::from_value(self.restored()?);
+        known.or_else(|_| self.restored().map(Entry::Unknown))
     }
 
     fn invalid(&self, fault: &serde_json::Error) -> InvalidEntry {

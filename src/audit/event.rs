@@ -57,7 +57,7 @@ pub struct Event {
     pub withheld: BTreeMap<String, String>,
 }
 
-/// What happened.
+/// What happened. Members that may be so long that a leaf does not hold them can be missing once they were deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Happening {
@@ -66,6 +66,7 @@ pub enum Happening {
         /// The names.
         names: Names,
         /// The ids that were pinned now, by identity field.
+        #[serde(default)]
         ids: BTreeMap<String, String>,
         /// The exchange that pinned them.
         decision_id: DecisionId,
@@ -75,6 +76,7 @@ pub enum Happening {
         /// The names.
         names: Names,
         /// The ids that were pinned until now; none if the names had not been used.
+        #[serde(default)]
         ids: BTreeMap<String, String>,
         /// Who asked for it.
         by: String,
@@ -100,6 +102,7 @@ pub enum Happening {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         digest: Option<String>,
         /// What is wrong with it, in one line; if nothing of it is in force, also what that means.
+        #[serde(default)]
         message: String,
         /// The digest of what stays in force; none if nothing is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,6 +126,7 @@ pub enum Happening {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         before: Option<String>,
         /// Whatever of the configuration matters for who is let in. No secret.
+        #[serde(default)]
         settings: Value,
     },
     /// A key was made that will sign project tokens.
@@ -134,6 +138,7 @@ pub enum Happening {
         /// From when on it signs, in milliseconds since the epoch; the key before it signs until then.
         signs_from_millis: i64,
         /// Its public half as a JWK (RFC 7517).
+        #[serde(default)]
         public_key: Value,
     },
     /// A key for project tokens is gone: none of its tokens is about any more, or it never signed one.
@@ -146,8 +151,10 @@ pub enum Happening {
         /// The text of `iss`.
         issuer: String,
         /// Those that are new.
+        #[serde(default)]
         added: Vec<IssuerKey>,
         /// Those that are believed no more.
+        #[serde(default)]
         removed: Vec<IssuerKey>,
     },
     /// The log has this name and is signed with this key from here on.

@@ -3,6 +3,8 @@
 //! A store keeps of each fact a mark, four octets of a digest. A filter is asked of the marks first and then of the entry
 //! itself, so two facts that share a mark cost a look and never an answer.
 
+use serde_json::Value;
+
 use super::{DecisionId, Entry, Event, Happening, Outcome, Record};
 use crate::clock::UnixTime;
 use crate::digest::sha256_of;
@@ -10,12 +12,12 @@ use crate::digest::sha256_of;
 /// The facts of one entry that a filter can ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts<'a> {
-    /// The name of the decision or event.
-    pub id: DecisionId,
+    /// The name of the decision or event; only what this program does not know can lack it.
+    pub id: Option<DecisionId>,
     /// When.
     pub at: UnixTime,
     /// `decision`, or the kind of the event.
-    pub kind: &'static str,
+    pub kind: &'a str,
     /// What came of a decision.
     pub outcome: Option<Outcome>,
     /// The path of the project.
@@ -71,6 +73,38 @@ impl<'a> Facts<'a> {
         match entry {
             Entry::Decision(record) => Self::of_decision(record),
             Entry::Event(event) => Self::of_event(event),
+            Entry::Unknown(members) => Self::of_unknown(entry.at(), members),
+        }
+    }
+
+    /// What an entry that this program does not know says in members that mean the same in every entry.
+    fn of_unknown(at: UnixTime, entry: &'a Value) -> Self {
+        let text = |name: &str| entry.get(name).and_then(Value::as_str);
+        let id = text("event_id").or_else(|| text("decision_id"));
+        let project = text("project");
+        let relationships = entry.get("trust").and_then(Value::as_array);
+        let relationships = relationships
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str);
+        let others = ["nearest", "denied_by"].into_iter().filter_map(text);
+        Self {
+            id: id.and_then(|id| DecisionId::parse(id).ok()),
+            at,
+            kind: text("kind").unwrap_or_default(),
+            outcome: match text("outcome") {
+                Some("allowed") => Some(Outcome::Allowed),
+                Some("denied") => Some(Outcome::Denied),
+                _ => None,
+            },
+            project,
+            organization: text("organization").or_else(|| project.and_then(organization)),
+            issuer: text("issuer"),
+            subject: text("subject"),
+            repository: text("repository"),
+            relationships: relationships.chain(others).collect(),
+            reason: text("reason"),
+            token_id: text("token_id"),
         }
     }
 
@@ -80,7 +114,7 @@ impl<'a> Facts<'a> {
         let others = record.nearest.iter().chain(&record.denied_by);
         let project = record.project.as_deref();
         Self {
-            id: record.decision_id,
+            id: Some(record.decision_id),
             at: UnixTime::from_millis(record.at_millis),
             kind: "decision",
             outcome: Some(record.outcome),
@@ -98,7 +132,7 @@ impl<'a> Facts<'a> {
     /// The facts of an event.
     pub fn of_event(event: &'a Event) -> Self {
         let mut facts = Self {
-            id: event.event_id.into(),
+            id: Some(event.event_id.into()),
             at: UnixTime::from_millis(event.at_millis),
             kind: event.what.kind(),
             outcome: None,
@@ -141,7 +175,7 @@ impl<'a> Facts<'a> {
     pub fn marks(&self) -> Marks {
         Marks {
             at_millis: self.at.millis(),
-            id: mark("id", &self.id.to_string()),
+            id: self.id.map_or(0, |id| mark("id", &id.to_string())),
             kind: mark("kind", self.kind),
             outcome: match self.outcome {
                 None => 0,

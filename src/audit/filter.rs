@@ -65,7 +65,7 @@ impl Filter {
             && is(&self.repository, facts.repository)
             && is(&self.reason, facts.reason)
             && is(&self.token_id, facts.token_id)
-            && is(&self.id, Some(&facts.id.to_string()))
+            && is(&self.id, facts.id.map(|id| id.to_string()).as_deref())
             && relationship.is_none_or(|name| facts.relationships.contains(&name))
             && self
                 .outcome
@@ -246,7 +246,7 @@ mod tests {
     fn a_name_that_says_when_it_was_made_narrows_the_time() {
         let entry = decision();
         let filter = Filter {
-            id: Some(Facts::of(&entry).id.to_string()),
+            id: Some(Facts::of(&entry).id.unwrap().to_string()),
             ..Filter::default()
         };
         assert!(wants(&filter, &entry));

@@ -323,7 +323,7 @@ async fn last_name(log: &dyn AuditLog) -> Result<Option<Happening>, NotaryError>
         if let Some(found) = page.entries.first() {
             return Ok(match found.entry()? {
                 Entry::Event(event) => Some(event.what),
-                Entry::Decision(_) => None,
+                Entry::Decision(_) | Entry::Unknown(_) => None,
             });
         }
         before = page.next;

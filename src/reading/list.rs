@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::walk::{read, walk};
+use super::walk::walk;
 use super::{ReadingError, Wish};
 use crate::audit::{Entry, Filter, Happening, InvalidEntry, LoggedEntry};
 use crate::ledger::AuditLog;
@@ -68,10 +68,7 @@ async fn onward(
     };
     for logged in &some {
         listed.next = Some(logged.index.saturating_add(1));
-        // What cannot be read any more matches nothing that is asked of it.
-        let wanted =
-            read(logged)?.map_or(*filter == Filter::default(), |entry| filter.matches(&entry));
-        if wanted {
+        if filter.matches(&logged.entry()?) {
             listed.entries.push(NumberedEntry::of(logged)?);
         }
     }

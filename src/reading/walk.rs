@@ -2,10 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use serde_json::Value;
-
 use super::ReadingError;
-use crate::audit::{Entry, Filter, InvalidEntry, LoggedEntry, Record};
+use crate::audit::{Entry, Filter, Record};
 use crate::ledger::AuditLog;
 
 /// How many entries are looked at before others have their turn.
@@ -21,9 +19,7 @@ pub(super) async fn walk(
     loop {
         let page = log.search(filter.clone(), before, PAGE).await?;
         for logged in &page.entries {
-            if let Some(entry) = read(logged)?
-                && look(logged.index, entry).is_break()
-            {
+            if look(logged.index, logged.entry()?).is_break() {
                 return Ok(());
             }
         }
@@ -52,18 +48,4 @@ pub(super) async fn each_decision(
         ControlFlow::Continue(())
     })
     .await
-}
-
-/// The entry; none if too little of it is left once its withheld values were deleted.
-pub(super) fn read(logged: &LoggedEntry) -> Result<Option<Entry>, InvalidEntry> {
-    logged.entry().map(Some).or_else(|fault| {
-        let lost = logged.withheld.is_none() && holds_back(&logged.leaf);
-        if lost { Ok(None) } else { Err(fault) }
-    })
-}
-
-/// Whether a leaf says that something was withheld.
-fn holds_back(leaf: &[u8]) -> bool {
-    let leaf: Option<Value> = serde_json::from_slice(leaf).ok();
-    leaf.is_some_and(|leaf| leaf.get("withheld").is_some_and(Value::is_object))
 }

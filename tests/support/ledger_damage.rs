@@ -5,9 +5,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use countersign::audit::Filter;
-use countersign::clock::FrozenClock;
+use countersign::clock::{FrozenClock, Seconds};
 use countersign::ledger::{AuditLog, Kept, Ledger, LogFault};
 use countersign::store::{EmbeddedStore, Options};
+
+use serde_json::json;
 
 use super::audit_log::{everything, personal_record, retired};
 use super::fixture::*;
@@ -190,6 +192,29 @@ fn who_reads_a_damaged_entry_is_told_so_and_the_fault_is_kept() {
     // Exchanges go on.
     let spent = wait(store.spend(once("after"), record())).unwrap();
     assert_eq!(spent.number(), Some(1));
+}
+
+#[test]
+fn a_damaged_row_hides_no_entry_and_is_told_to_who_looks_for_one() {
+    // The mark of the kind of entry 100, and the latest time before entry 87, which halving looks at.
+    for (octet, filter) in [
+        (88 * 100 + 52, json!({"kind": "signing-key-retired"})),
+        (88 * 87 + 32, json!({"since_millis": noon().millis()})),
+    ] {
+        let fixture = full();
+        flip(&fixture.path().join("rows/00000000000000000000"), octet);
+        let store = open_at_pace(&fixture, Duration::MAX);
+        assert_eq!(store.fault(), None, "nobody has looked there yet");
+        let filter = serde_json::from_value(filter).unwrap();
+        let error = wait(store.search(filter, None, 1000)).unwrap_err();
+        let what = format!("the row of entry {} is not", octet / 88);
+        assert!(error.to_string().contains(&what), "{error}");
+        assert!(store.fault().unwrap().what.contains(&what));
+        let later = noon().plus(Seconds(100_000));
+        let removed = wait(store.remove_personal_values(later, later));
+        assert!(removed.is_err(), "nothing is deleted by such a row");
+        store.close();
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What every store promises of the log.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,7 +13,9 @@ use countersign::discovery::{ArchivedKeys, KeyArchive};
 use countersign::issuer::Issuer;
 use countersign::ledger::{AuditLog, Kept, Ledger, Spent, StoreUnavailable};
 use countersign::project_token::{SigningKeyStore, StoredKey};
+use countersign::trust::Names;
 use futures_util::future::join_all;
+use serde_json::{Value, json};
 
 use super::fixture::*;
 use crate::support::log;
@@ -31,6 +34,7 @@ macro_rules! every_store_keeps_the_log {
             a_clock_that_is_put_back_is_announced_and_only_then
             a_leaf_holds_no_personal_value_and_the_entry_does
             personal_values_are_deleted_with_what_could_tell_them_and_every_proof_holds
+            a_long_event_is_found_also_when_what_its_leaf_does_not_hold_is_deleted
             an_effect_and_its_entry_are_one_commit
             policies_are_on_record_and_every_text_is_kept
             the_key_and_the_notes_of_checkpoints_are_kept
@@ -328,6 +332,7 @@ fn any_filter(dice: &mut Dice, entries: &[Entry]) -> Filter {
                 }
                 Entry::Decision(record) => filter.id = Some(record.decision_id.to_string()),
                 Entry::Event(event) => filter.id = Some(event.event_id.to_string()),
+                Entry::Unknown(unknown) => panic!("{unknown}"),
             },
         }
     }
@@ -594,6 +599,116 @@ pub fn personal_values_are_deleted_with_what_could_tell_them_and_every_proof_hol
     fixture.close(store);
 }
 
+/// One event for each member that may be too long for a leaf.
+fn long_events() -> Vec<Happening> {
+    let long = "x".repeat(60_000);
+    let key = IssuerKey {
+        key_id: "one".into(),
+        sha256: "0".repeat(64),
+    };
+    let keys = vec![key; 1000];
+    let many = || (0..6000).map(|number| (format!("field {number}"), "name".to_owned()));
+    let names = |names: BTreeMap<String, String>| Names {
+        names,
+        ..names_in("acme/api", "hello-world")
+    };
+    vec![
+        Happening::PolicyRefused {
+            file: "acme/api.toml".into(),
+            digest: None,
+            message: long.clone(),
+            in_force: None,
+        },
+        Happening::PolicyLoaded(PolicyLoaded {
+            file: "acme/api.toml".into(),
+            organization: "acme".into(),
+            added: vec![long.clone()],
+            ..PolicyLoaded::default()
+        }),
+        Happening::ConfigurationLoaded {
+            program: "1".into(),
+            digest: "0".into(),
+            before: None,
+            settings: Value::from(long.clone()),
+        },
+        Happening::SigningKeyMade {
+            key_id: "one".into(),
+            algorithm: "RS256".into(),
+            signs_from_millis: 0,
+            public_key: Value::from(long),
+        },
+        Happening::IssuerKeysChanged {
+            issuer: "https://agent.buildkite.com".into(),
+            added: keys.clone(),
+            removed: Vec::new(),
+        },
+        Happening::IssuerKeysChanged {
+            issuer: "https://agent.buildkite.com".into(),
+            added: Vec::new(),
+            removed: keys,
+        },
+        Happening::PinReset {
+            names: names(BTreeMap::new()),
+            ids: many().collect(),
+            by: "uid 7".into(),
+        },
+        // Nothing is left of its names, so it is none that is known any more.
+        Happening::PinReset {
+            names: names(many().collect()),
+            ids: BTreeMap::new(),
+            by: "uid 7".into(),
+        },
+    ]
+}
+
+pub fn a_long_event_is_found_also_when_what_its_leaf_does_not_hold_is_deleted(
+    fixture: &impl Fixture,
+) {
+    let store = fixture.open();
+    let events = long_events();
+    let count = events.len();
+    let kinds: Vec<&str> = events.iter().map(Happening::kind).collect();
+    wait(store.append(events, noon())).unwrap();
+    let decided = record();
+    let id = decided.decision_id;
+    wait(store.spend(once("beside"), decided)).unwrap();
+    assert!(
+        everything(&store)[..count]
+            .iter()
+            .all(|entry| entry.withheld.is_some())
+    );
+    let later = noon().plus(Seconds(100_000));
+    assert!(wait(store.remove_personal_values(later, later)).unwrap());
+    fixture.close(store);
+
+    let store = fixture.open();
+    let everything = everything(&store);
+    let page = wait(store.search(Filter::default(), None, 99)).unwrap();
+    assert!(page.entries.iter().rev().eq(&everything));
+    for (logged, kind) in everything.iter().zip(kinds) {
+        assert_eq!(logged.withheld, None);
+        let leaf = logged.restored().unwrap();
+        for filter in [
+            json!({ "kind": kind }),
+            json!({ "kind": kind, "id": leaf["event_id"] }),
+            json!({ "id": leaf["event_id"], "until_millis": later.millis() }),
+        ] {
+            let filter: Filter = serde_json::from_value(filter).unwrap();
+            let found = wait(store.search(filter, None, 99)).unwrap().entries;
+            assert!(found.contains(logged), "{leaf}");
+        }
+    }
+    let known = everything[..count - 1].iter();
+    for logged in known {
+        let entry = logged.entry().unwrap();
+        assert!(matches!(entry, Entry::Event(_)), "{entry:?}");
+    }
+    let kept = wait(store.decision(id)).unwrap();
+    assert_eq!(kept.unwrap().decision_id, id);
+    assert_whole(&store);
+    fixture.close(store);
+}
+
 pub fn an_effect_and_its_entry_are_one_commit(fixture: &impl Fixture) {
     let store = fixture.open();
     let issuer = Issuer::parse("https://agent.buildkite.com", false).unwrap();
@@ -625,7 +740,7 @@ pub fn an_effect_and_its_entry_are_one_commit(fixture: &impl Fixture) {
         .into_iter()
         .map(|entry| match entry {
             Entry::Event(event) => event.what,
-            Entry::Decision(record) => panic!("{record:?}"),
+            other => panic!("{other:?}"),
         })
         .collect();
     assert_eq!(what, [change, retired(1), retired(2)]);

@@ -27,7 +27,7 @@ pub async fn events(log: &dyn AuditLog, kind: &str) -> Vec<Event> {
     let found = entries(log, filter).await;
     let event = |entry| match entry {
         Entry::Event(event) => Some(event),
-        Entry::Decision(_) => None,
+        Entry::Decision(_) | Entry::Unknown(_) => None,
     };
     found.into_iter().filter_map(event).collect()
 }
@@ -37,7 +37,7 @@ pub async fn decisions(log: &dyn AuditLog) -> Vec<Record> {
     let found = entries(log, Filter::default()).await;
     let decision = |entry| match entry {
         Entry::Decision(record) => Some(*record),
-        Entry::Event(_) => None,
+        Entry::Event(_) | Entry::Unknown(_) => None,
     };
     found.into_iter().filter_map(decision).collect()
 }

@@ -162,6 +162,7 @@ impl Watch {
             Entry::Decision(record) if record.outcome == Outcome::Allowed => self.exchange(record),
             Entry::Decision(record) => self.denial(record),
             Entry::Event(event) => self.event(event),
+            Entry::Unknown(_) => {}
         }
     }
 

@@ -116,9 +116,36 @@ async fn an_entry_whose_withheld_values_were_deleted_is_listed_as_what_is_left()
 }
 
 #[tokio::test]
+async fn an_entry_that_only_a_later_version_knows_is_listed_as_it_is_and_otherwise_passed_over() {
+    let mut log = story();
+    let id = crate::audit::DecisionId::new(at(9)).to_string();
+    let later = json!({
+        "version": 7, "kind": "role-given", "event_id": id,
+        "at_millis": at(9).millis(), "project": "acme/api", "to": [1, {"role": null}],
+    });
+    log.leaf(serde_json::to_vec(&later).unwrap());
+    for parameters in [
+        &[("limit", "1")][..],
+        &[("from", "8")],
+        &[("kind", "role-given")],
+        &[("id", &id)],
+        &[("project", "acme/api"), ("kind", "role-given")],
+        &[("organization", "acme"), ("limit", "1")],
+    ] {
+        let page = listed(log.ask(Question::List, parameters).await);
+        assert_eq!(page.entries[0].entry, later, "{parameters:?}");
+    }
+    let page = log.ask(Question::List, &[("project", "acme/web")]).await;
+    assert!(listed(page).entries.is_empty());
+    for question in [Question::Who, Question::Alarms, Question::Use] {
+        log.ask(question, &[("project", "acme/api")]).await;
+    }
+}
+
+#[tokio::test]
 async fn an_entry_that_is_broken_is_told_and_not_passed_over() {
     let mut log = story();
-    log.leaf(b"{\"kind\":\"decision\"}".to_vec());
+    log.leaf(b"{\"kind\":\"decision\"".to_vec());
     let all = Filter::default();
     let fault = walk::walk(&log, &all, |_, _| std::ops::ControlFlow::Continue(()));
     let fault = fault.await.unwrap_err();

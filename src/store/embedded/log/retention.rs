@@ -98,12 +98,7 @@ impl Plan {
 
 /// Which files can be deleted, all of whose entries are from before `before`.
 fn planned(files: &LogFiles, log: &LogEnd, before: i64) -> Result<Option<Plan>, Unreadable> {
-    let ends_before = |place: u64| {
-        let found = files
-            .rows
-            .partition(log.size, |row| row.withheld.start < place);
-        found.map_err(Unreadable::from)
-    };
+    let ends_before = |place: u64| files.partition(log.size, |row| row.withheld.start < place);
     let mut from = log.withheld_from;
     let first = ends_before(from)?;
     let mut until = first;
@@ -131,9 +126,11 @@ fn all_before(files: &LogFiles, first: u64, end: u64, before: i64) -> Result<boo
         let start = at.saturating_sub(BLOCK).max(first);
         let rows = files.rows.read(start..at)?;
         // The last ones are the ones that may be too young.
-        let mut rows = rows.iter().rev().map(|(_, row)| Row::read(row));
-        if rows.any(|row| row.withheld.length > 0 && row.marks.at_millis >= before) {
-            return Ok(false);
+        for (index, row) in rows.iter().rev() {
+            let row = files.whole(index, row)?;
+            if row.withheld.length > 0 && row.marks.at_millis >= before {
+                return Ok(false);
+            }
         }
         at = start;
     }

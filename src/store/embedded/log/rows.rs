@@ -105,23 +105,6 @@ impl Rows {
         Ok(None)
     }
 
-    /// How many of the first `size` rows come before all for which `is_before` is false: it must be true up to some row
-    /// and false from there on.
-    pub(super) fn partition(&self, size: u64, is_before: impl Fn(&Row) -> bool) -> io::Result<u64> {
-        let (mut low, mut high) = (0, size);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let read = self.read(middle..middle + 1)?;
-            let row = read.iter().next().map(|(_, row)| Row::read(row));
-            if row.is_some_and(|row| is_before(&row)) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        Ok(low)
-    }
-
     /// What the row of an entry is called in a message.
     pub(super) fn name(&self, index: u64) -> String {
         let name = self.files.name(index / IN_FILE);

@@ -271,12 +271,7 @@ impl LogFiles {
         }
         let mut rows = Vec::new();
         for (index, row) in self.rows.read(range.clone())?.iter() {
-            let is_whole = Row::is_whole(row, index);
-            rows.push(if is_whole {
-                Row::read(row)
-            } else {
-                self.row(index)?
-            });
+            rows.push(self.whole(index, row)?);
         }
         let leaves: Vec<Place> = rows.iter().map(|row| row.leaf).collect();
         let kept = |row: &&Row| row.withheld.length > 0 && row.withheld.start >= log.withheld_from;
@@ -303,6 +298,34 @@ impl LogFiles {
             });
         }
         Ok(entries)
+    }
+
+    /// How many of the first `size` entries come before all for whose rows `is_before` is false: it must be true up to some
+    /// row and false from there on.
+    pub(super) fn partition(
+        &self,
+        size: u64,
+        is_before: impl Fn(&Row) -> bool,
+    ) -> Result<u64, Unreadable> {
+        let (mut low, mut high) = (0, size);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if is_before(&self.row(middle)?) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    /// The row that was read of an entry. If it is not whole its marks may just have been erased, and it is read again.
+    pub(super) fn whole(&self, index: u64, read: &[u8; ROW]) -> Result<Row, Unreadable> {
+        if Row::is_whole(read, index) {
+            Ok(Row::read(read))
+        } else {
+            self.row(index)
+        }
     }
 
     /// The row of an entry, which is there.
