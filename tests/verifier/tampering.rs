@@ -420,16 +420,20 @@ fn an_entry_that_breaks_the_schema_is_refused() {
         "/event_id",
         Value::Null,
     ));
-    cases.push(with(
-        writer::event("pin-reset", 5, at),
-        "/by",
-        json!("uid 7"),
-    ));
-    cases.push(with(
-        writer::event("clock-put-back", 5, at),
-        "/by",
-        json!("uid 7"),
-    ));
+    for (kind, pointer, value) in [
+        ("pin-reset", "/ids", Value::Null),
+        ("pin-reset", "/names", json!({"project": "acme/api"})),
+        ("pin-reset", "/names/names", json!(["owner"])),
+        ("clock-put-back", "/before_millis", Value::Null),
+        ("log-named", "/origin", Value::Null),
+        ("policy-loaded", "/digest", json!(7)),
+        ("policy-loaded", "/changed", json!("trust release")),
+        ("personal-values-removed", "/until", json!(-1)),
+        ("signing-key-made", "/key_id", json!("k1")),
+        ("issuer-keys-changed", "/added", json!([{"key_id": "k1"}])),
+    ] {
+        cases.push(with(writer::event(kind, 5, at), pointer, value));
+    }
     for case in &cases {
         assert!(!schema.is_valid(case), "{case}");
     }
