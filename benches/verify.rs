@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use countersign::verifier::{Copy, DataFolder, Question, Source, Tiles, VerifierKey, verify};
 use serde_json::{Map, Value, json};
-use writer::{Hash, Signer, bundle, leaf_hash, put, record, root, tile_path};
+use writer::{Beside, Hash, Signer, bundle, leaf_hash, put, record, root, tile_path};
 
 /// How many octets a file of entries has at most.
 const LIMIT: usize = 256 << 20;
@@ -71,6 +71,9 @@ fn processor_seconds() -> f64 {
 
 /// An allowed decision as long as GitHub's are, with all its claims.
 fn entry(number: u64) -> Vec<u8> {
+    if number == 0 {
+        return writer::entry(0).to_string().into_bytes();
+    }
     let at = writer::START + i64::try_from(number / 100).unwrap();
     let mut entry = writer::allowed(number, at);
     let claims: Map<String, Value> = [
@@ -132,13 +135,15 @@ fn write(folder: &Path, size: u64, signer: &Signer) -> u64 {
     let (data, tiles) = (folder.join("data"), folder.join("tiles"));
     let mut hashes: Vec<Hash> = Vec::new();
     let mut records = Records::new(&data);
+    let mut beside = Beside::new(&data, 60 << 20);
     let mut octets = 0;
     for (number, first) in (0..size).step_by(256).enumerate() {
         let leaves: Vec<Vec<u8>> = (first..size.min(first + 256)).map(entry).collect();
         for leaf in &leaves {
             octets += leaf.len() as u64;
             hashes.push(leaf_hash(leaf));
-            records.add(&record(leaf));
+            let place = records.add(&record(leaf));
+            beside.add(place, leaf);
         }
         put(
             &tiles.join(tile_path("entries", number, leaves.len())),
@@ -146,6 +151,7 @@ fn write(folder: &Path, size: u64, signer: &Signer) -> u64 {
         );
     }
     records.file.flush().unwrap();
+    beside.write();
     let note = |root: Hash| {
         use base64::Engine as _;
         let root = base64::engine::general_purpose::STANDARD.encode(root);
@@ -200,14 +206,17 @@ impl<'f> Records<'f> {
         BufWriter::new(File::create(path).unwrap())
     }
 
-    fn add(&mut self, record: &[u8]) {
+    /// Adds one and says where.
+    fn add(&mut self, record: &[u8]) -> u64 {
         if self.length + record.len() > LIMIT {
             self.number += 1;
             self.length = 0;
             self.file.flush().unwrap();
             self.file = Self::open(self.folder, self.number);
         }
+        let place = (self.number << 28) + self.length as u64;
         self.length += record.len();
         self.file.write_all(record).unwrap();
+        place
     }
 }

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::leaf::LONGEST;
-use super::report::What;
+use super::report::{Place, What};
 use super::salvage::Salvage;
-use super::source::{Block, Blocks, Manner, Source, Tile, Unavailable, hashes};
+use super::source::{Block, Blocks, Manner, Source, Tile, Unavailable, Values, hashes};
 use super::tiles::tile_width;
 use super::tree::TILE;
+use super::values;
 
 /// What is read from a file of entries at once.
 const READ: usize = 1 << 20;
@@ -95,17 +96,8 @@ impl Source for DataFolder {
         let expected = 32 * width;
         let mut octets = Vec::with_capacity(expected);
         if let Some(open) = self.open(&file)? {
-            octets.resize(expected, 0);
-            let mut read = 0;
-            while let Some(rest) = octets.get_mut(read..).filter(|rest| !rest.is_empty()) {
-                match open.read_at(rest, offset + read as u64) {
-                    Ok(0) => break,
-                    Ok(more) => read += more,
-                    Err(fault) if fault.kind() == ErrorKind::Interrupted => {}
-                    Err(fault) => return Err(self.fault(&file, &fault)),
-                }
-            }
-            octets.truncate(read);
+            let read = read_at(&open, offset, expected, &mut octets);
+            read.map_err(|fault| self.fault(&file, &fault))?;
         }
         let found = octets.len();
         Ok(Tile {
@@ -127,8 +119,16 @@ impl Source for DataFolder {
         }
     }
 
-    fn withheld(&self, _: u64) -> Result<Option<Vec<u8>>, Unavailable> {
-        Ok(None)
+    fn withheld(&self, first: u64, width: usize, values: &mut Values) -> Result<(), Unavailable> {
+        values::find(self, first, width, values)
+    }
+
+    fn first_gone(&self, first: u64, last: u64) -> Result<(u64, Place), Unavailable> {
+        values::first_with_values(self, first, last)
+    }
+
+    fn removed_beyond(&self, size: u64) -> Result<u64, Unavailable> {
+        values::removed(self, size, size.saturating_add(self.beyond(size)))
     }
 
     fn beyond(&self, size: u64) -> u64 {
@@ -143,6 +143,28 @@ impl Source for DataFolder {
     fn may_be_shifted(&self) -> bool {
         true
     }
+}
+
+/// Adds up to `length` octets of a file from `offset` on, fewer if it ends before.
+pub fn read_at(
+    file: &File,
+    offset: u64,
+    length: usize,
+    octets: &mut Vec<u8>,
+) -> std::io::Result<()> {
+    let mut end = octets.len();
+    octets.resize(end + length, 0);
+    let start = end;
+    while let Some(rest) = octets.get_mut(end..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + (end - start) as u64) {
+            Ok(0) => break,
+            Ok(more) => end += more,
+            Err(fault) if fault.kind() == ErrorKind::Interrupted => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+    octets.truncate(end);
+    Ok(())
 }
 
 /// Reads one entry after the other, and stops at the first that is none.

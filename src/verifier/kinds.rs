@@ -41,6 +41,10 @@ pub const COMMON: [Member; 3] = [
 
 /// The kind of decisions, which have rules of their own.
 pub const DECISION: &str = "decision";
+/// The kind of entry that says whose log it is.
+pub const LOG_NAMED: &str = "log-named";
+/// The kind of entry that says which withheld values were deleted.
+pub const PERSONAL_VALUES_REMOVED: &str = "personal-values-removed";
 /// The kind of entry that announces an earlier time.
 pub const CLOCK_PUT_BACK: &str = "clock-put-back";
 
@@ -63,19 +67,22 @@ pub const KINDS: [Kind; 14] = [
         members: &[
             must("decision_id", Shape::Id),
             must("outcome", Shape::Outcome),
-            must("verified", Shape::Boolean),
-            must("audience", Shape::Text),
+            may("reason", Shape::Text),
+            may("nearest", Shape::Text),
+            may("denied_by", Shape::Text),
             may("issuer", Shape::Text),
+            must("verified", Shape::Boolean),
             may("unverified_issuer", Shape::Text),
             may("subject", Shape::Text),
             may("claims", Shape::Object),
+            may("repository", Shape::Text),
+            may("run_id", Shape::Text),
+            must("audience", Shape::Text),
             may("project", Shape::Text),
             may("project_id", Shape::Text),
             may("policy_digest", Shape::Text),
             may("guard_rails_digest", Shape::Text),
             may("trust", Shape::Texts),
-            may("reason", Shape::Text),
-            may("nearest", Shape::Text),
             may("shadow_trust", Shape::Texts),
             may("shadow_denies", Shape::Texts),
             may("renamed", Shape::Texts),
@@ -84,17 +91,19 @@ pub const KINDS: [Kind; 14] = [
             may("token_id", Shape::Id),
             may("token_expires", Shape::Integer),
             may("use_number", Shape::Integer),
-            may("repository", Shape::Text),
-            may("run_id", Shape::Text),
             may("client_address", Shape::Text),
             may("user_agent", Shape::Text),
         ],
     },
     Kind {
+        name: LOG_NAMED,
+        members: &[ID, must("origin", Shape::Text), must("key", Shape::Text)],
+    },
+    Kind {
         name: "pin-made",
         members: &[
             ID,
-            must("names", Shape::Object),
+            must("names", Shape::Names),
             must("ids", Shape::TextMap),
             must("decision_id", Shape::Id),
         ],
@@ -103,37 +112,98 @@ pub const KINDS: [Kind; 14] = [
         name: "pin-reset",
         members: &[
             ID,
-            must("names", Shape::Object),
+            must("names", Shape::Names),
             must("ids", Shape::TextMap),
             must("by", Shape::Text),
         ],
     },
     Kind {
+        name: "denials-counted",
+        members: &[
+            ID,
+            must("issuer", Shape::Text),
+            must("reason", Shape::Text),
+            must("hour_millis", Shape::Integer),
+            must("count", Shape::Count),
+        ],
+    },
+    Kind {
+        name: "policy-loaded",
+        members: &[
+            ID,
+            must("file", Shape::Text),
+            must("organization", Shape::Text),
+            may("project", Shape::Text),
+            may("project_id", Shape::Text),
+            must("digest", Shape::Text),
+            may("before", Shape::Text),
+            may("added", Shape::Texts),
+            may("removed", Shape::Texts),
+            may("changed", Shape::Texts),
+        ],
+    },
+    Kind {
+        name: "policy-refused",
+        members: &[
+            ID,
+            must("file", Shape::Text),
+            may("digest", Shape::Text),
+            must("message", Shape::Text),
+            may("in_force", Shape::Text),
+        ],
+    },
+    Kind {
+        name: "policy-removed",
+        members: &[ID, must("file", Shape::Text), may("before", Shape::Text)],
+    },
+    Kind {
+        name: "configuration-loaded",
+        members: &[
+            ID,
+            must("program", Shape::Text),
+            must("digest", Shape::Text),
+            may("before", Shape::Text),
+            must("settings", Shape::Object),
+        ],
+    },
+    Kind {
+        name: "signing-key-made",
+        members: &[
+            ID,
+            must("key_id", Shape::Text),
+            must("algorithm", Shape::Text),
+            must("signs_from_millis", Shape::Integer),
+            must("public_key", Shape::Object),
+        ],
+    },
+    Kind {
+        name: "signing-key-retired",
+        members: &[ID, must("key_id", Shape::Text)],
+    },
+    Kind {
+        name: "issuer-keys-changed",
+        members: &[
+            ID,
+            must("issuer", Shape::Text),
+            must("added", Shape::Keys),
+            must("removed", Shape::Keys),
+        ],
+    },
+    Kind {
+        name: PERSONAL_VALUES_REMOVED,
+        members: &[ID, must("until", Shape::Count)],
+    },
+    Kind {
         name: CLOCK_PUT_BACK,
         members: &[ID, must("before_millis", Shape::Integer)],
     },
-    event("log-named"),
-    event("denials-counted"),
-    event("policy-loaded"),
-    event("policy-refused"),
-    event("policy-removed"),
-    event("configuration-loaded"),
-    event("signing-key-made"),
-    event("signing-key-retired"),
-    event("issuer-keys-changed"),
-    event("personal-values-removed"),
 ];
 
-/// A kind of which only what all events have is checked.
-const fn event(name: &'static str) -> Kind {
-    Kind {
-        name,
-        members: &[ID],
-    }
-}
-
-/// A kind that this program does not know: a newer one wrote it.
-pub const UNKNOWN: Kind = event("");
+/// A kind that this program does not know: a newer one wrote it. Only what all events have is checked.
+const UNKNOWN: Kind = Kind {
+    name: "",
+    members: &[ID],
+};
 
 /// The kind of this name, or [`UNKNOWN`].
 pub fn kind(name: &str) -> &'static Kind {

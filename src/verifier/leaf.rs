@@ -7,7 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 
-use super::kinds::{ALLOWED, CLOCK_PUT_BACK, COMMON, DECISION, Member, kind};
+use super::across::Says;
+use super::kinds::{
+    ALLOWED, CLOCK_PUT_BACK, COMMON, DECISION, LOG_NAMED, Member, PERSONAL_VALUES_REMOVED, kind,
+};
 use super::shape::{Found, Name, Names, Shape, Walk, id_millis, is_same, twice};
 use super::tree::Hash;
 
@@ -82,6 +85,8 @@ pub struct Leaf {
     pub moment: Moment,
     /// Whether this program knows the kind.
     pub known: bool,
+    /// What it says of the log.
+    pub says: Option<Says>,
 }
 
 /// What was found in leaves. It is used again for the next one, so that reading allocates nothing.
@@ -158,8 +163,33 @@ impl<'a> Reader<'a> {
             _ => Ok(Leaf {
                 moment: Moment { at, put_back_from },
                 known: !kind.name.is_empty(),
+                says: self.says(name),
             }),
         }
+    }
+
+    /// What it says of the log. Nothing if that is withheld.
+    fn says(&self, kind: &str) -> Option<Says> {
+        match kind {
+            LOG_NAMED => Some(Says::Named {
+                origin: self.text("origin")?.to_owned(),
+                key: self.text("key")?.to_owned(),
+            }),
+            PERSONAL_VALUES_REMOVED => Some(Says::Removed {
+                until: u64::try_from(self.integer("until")?).ok()?,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Whether the leaf that was read last withholds anything.
+    pub fn withholds_any(&self) -> bool {
+        !self.withheld.is_empty()
+    }
+
+    /// The places from which the leaf that was read last withholds values.
+    pub fn places(&self) -> impl Iterator<Item = &str> {
+        self.withheld.iter().map(|(pointer, _)| &**pointer)
     }
 
     /// Whether all members are there that must be, and are what they must be. Members mostly stand in the order of the
@@ -287,7 +317,10 @@ impl<'a> Visitor<'a> for Object<'_, 'a> {
             let found = match &*name {
                 "withheld" => {
                     object.next_value_seed(Withheld(&mut reader.withheld))?;
-                    Found::Object { of_texts: true }
+                    Found::Object {
+                        of_texts: true,
+                        is: None,
+                    }
                 }
                 "claims" => object.next_value_seed(Walk {
                     names: &mut reader.claims,
@@ -418,7 +451,9 @@ mod tests {
         let mut entry = allowed();
         entry["withheld"]["/explanation"] = json!(digest());
         assert!(with(entry, &denied).is_ok());
-        assert!(with(event("policy-loaded"), &[]).ok().unwrap().known);
+        let mut retired = event("signing-key-retired");
+        retired["key_id"] = json!("k1");
+        assert!(with(retired, &[]).ok().unwrap().known);
         assert!(!with(event("moon-risen"), &[]).ok().unwrap().known);
     }
 

@@ -4,6 +4,7 @@
 //! own, written from the specifications (RFC 6962, and C2SP signed-note, tlog-checkpoint, tlog-cosignature, tlog-tiles). An
 //! error in the writer is found here, not repeated. [`verify`] tells the whole of it.
 
+mod across;
 mod align;
 mod data_folder;
 mod kinds;
@@ -17,6 +18,7 @@ mod shape;
 mod source;
 mod tiles;
 mod tree;
+mod values;
 mod walk;
 mod withheld;
 
@@ -25,14 +27,14 @@ pub use leaf::LeafFault;
 pub use note::{Checkpoint, InvalidKey, KeyKind, Note, NoteFault, VerifierKey};
 pub use report::{Cosigned, Fault, Place, Report, TOLD, What};
 pub use shape::Shape;
-pub use source::{Block, Blocks, Manner, Slot, Source, Tile, Unavailable};
+pub use source::{Block, Blocks, Kept, Manner, Slot, Source, Tile, Unavailable, Values};
 pub use tiles::{Copy, Fetch, Tiles};
 pub use tree::Hash;
 
 use levels::Levels;
 use report::Faults;
 use tree::TILE;
-use walk::walk;
+use walk::{Walk, walk};
 
 /// What a log is held against.
 #[derive(Debug)]
@@ -123,6 +125,12 @@ pub fn verify(
         }
     }
 
+    if size > 0 {
+        let key = &question.key;
+        faults.extend(walked.across.other_name(key.name(), &key.to_string()));
+    }
+    faults.extend(lost_values(source, size, &walked)?);
+
     let (faults, fault_count) = faults.finish();
     Ok(Report {
         since: question.since.as_ref().and_then(|since| {
@@ -140,6 +148,29 @@ pub fn verify(
         beyond: source.beyond(size),
         span: walked.span,
     })
+}
+
+/// The withheld values that are gone and of which no entry says that they were deleted. An entry that no checkpoint covers
+/// yet may say so: whoever is running the service deletes what he deletes at once.
+fn lost_values(source: &dyn Source, size: u64, walked: &Walk) -> Result<Vec<Fault>, Unavailable> {
+    let mut until = walked.across.until;
+    let is_lost = |until: u64| {
+        let mut stretches = walked.stretches.iter();
+        stretches.any(|stretch| stretch.gone && stretch.last >= until)
+    };
+    if is_lost(until) {
+        until = until.max(source.removed_beyond(size)?);
+    }
+    let mut faults = Vec::new();
+    for stretch in &walked.stretches {
+        if stretch.gone && stretch.last >= until {
+            let last = stretch.last;
+            let (first, place) = source.first_gone(stretch.first.max(until), last)?;
+            let fault = Fault::of_entry(first, What::ValuesMissing { first, last });
+            faults.push(fault.at(&place.file, place.offset));
+        }
+    }
+    Ok(faults)
 }
 
 /// Reads a signed checkpoint of the log. With a fault comes what it says all the same, if it says anything.

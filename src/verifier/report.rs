@@ -188,8 +188,10 @@ pub enum What {
         /// The last that may be meant.
         last: u64,
     },
-    /// The octets of an entry have another checksum than the file says; the entry itself is whole.
-    #[error("the checksum beside the entry was changed; the entry itself is whole")]
+    /// The octets of an entry, or of what was withheld from it, have another checksum than the file says. They are whole.
+    #[error(
+        "the checksum beside it was changed; the entry and what was withheld from it are whole"
+    )]
     Checksum,
     /// A tile is not there.
     #[error("the tile is missing")]
@@ -227,6 +229,31 @@ pub enum What {
         /// As it was.
         latest: i64,
     },
+    /// An entry says of deleted values what cannot be.
+    #[error(
+        "it says that the withheld values of the entries before {until} were deleted: {}",
+        if .until < .before { format!("an earlier entry says so of those before {before}") }
+        else { "that is not an earlier entry".to_owned() }
+    )]
+    Removed {
+        /// As it says.
+        until: u64,
+        /// As an earlier entry says.
+        before: u64,
+    },
+    /// The log names itself otherwise than its checkpoint does.
+    #[error(
+        "the last `log-named` before the checkpoint has the origin `{origin}` and the key `{key}`: the checkpoint is of another log, or signed with another key"
+    )]
+    OtherName {
+        /// As the entry says.
+        origin: String,
+        /// As the entry says.
+        key: String,
+    },
+    /// The log does not name itself.
+    #[error("no `log-named` says whose log it is and with which key it is signed")]
+    Nameless,
     /// A withheld value is not the one whose digest is in the entry.
     #[error(
         "the value that was withheld at `{0}` was changed: it has another digest than the entry says"
@@ -235,6 +262,23 @@ pub enum What {
     /// A withheld value of which the entry says nothing.
     #[error("a withheld value is there for `{0}`, of which the entry has no digest")]
     WithheldUnknown(String),
+    /// Withheld values of an entry are not there, while others of it are, or should be.
+    #[error(
+        "the value that was withheld at `{0}` is missing, and nothing says that it was deleted"
+    )]
+    WithheldMissing(String),
+    /// The withheld values of several entries are not there.
+    #[error(
+        "{}, and no `personal-values-removed` says that they were deleted",
+        if .last == .first { format!("the withheld values of entry {first} are missing") }
+        else { format!("the withheld values of entries {first} to {last} are missing") }
+    )]
+    ValuesMissing {
+        /// The first of them.
+        first: u64,
+        /// The last of them.
+        last: u64,
+    },
     /// Withheld values that cannot be read.
     #[error("the withheld values of the entry cannot be read: {0}")]
     WithheldForm(String),
@@ -268,6 +312,10 @@ impl What {
             Self::WithheldChanged(_) => "withheld-changed",
             Self::WithheldUnknown(_) => "withheld-unknown",
             Self::WithheldForm(_) => "withheld-unreadable",
+            Self::WithheldMissing(_) | Self::ValuesMissing { .. } => "withheld-missing",
+            Self::Removed { .. } => "removed-invalid",
+            Self::OtherName { .. } => "log-other-name",
+            Self::Nameless => "log-not-named",
         }
     }
 }

@@ -16,6 +16,8 @@ pub enum Shape {
     Outcome,
     /// A whole number of 64 bits, with a sign.
     Integer,
+    /// The same, and not below zero.
+    Count,
     /// A truth value.
     Boolean,
     /// An object.
@@ -24,6 +26,10 @@ pub enum Shape {
     Texts,
     /// An object whose values are texts.
     TextMap,
+    /// The names that a policy gives: `project` and `issuer`, and an object of texts as `names`.
+    Names,
+    /// A list of keys, each with `key_id` and `sha256`.
+    Keys,
 }
 
 impl fmt::Display for Shape {
@@ -33,10 +39,15 @@ impl fmt::Display for Shape {
             Self::Id => "a UUID of version 7 in lower case",
             Self::Outcome => "`allowed` or `denied`",
             Self::Integer => "an integer",
+            Self::Count => "an integer from 0 on",
             Self::Boolean => "`true` or `false`",
             Self::Object => "an object",
             Self::Texts => "a list of texts",
             Self::TextMap => "an object of texts",
+            Self::Names => {
+                "an object with the texts `project` and `issuer` and with texts as `names`"
+            }
+            Self::Keys => "a list of objects with the texts `key_id` and `sha256`",
         })
     }
 }
@@ -52,9 +63,12 @@ pub enum Found<'a> {
     Text(Cow<'a, str>),
     List {
         of_texts: bool,
+        of_keys: bool,
     },
     Object {
         of_texts: bool,
+        /// Whether it is a key, or names of a policy.
+        is: Option<Shape>,
     },
 }
 
@@ -68,8 +82,11 @@ impl Found<'_> {
             | (Shape::Integer, Self::Integer(_))
             | (Shape::Boolean, Self::Boolean)
             | (Shape::Object, Self::Object { .. }) => true,
-            (Shape::Texts, Self::List { of_texts })
-            | (Shape::TextMap, Self::Object { of_texts }) => *of_texts,
+            (Shape::Count, Self::Integer(value)) => *value >= 0,
+            (Shape::Texts, Self::List { of_texts, .. })
+            | (Shape::TextMap, Self::Object { of_texts, .. }) => *of_texts,
+            (Shape::Keys, Self::List { of_keys, .. }) => *of_keys,
+            (Shape::Names, Self::Object { is, .. }) => *is == Some(Shape::Names),
             _ => false,
         }
     }
@@ -159,16 +176,18 @@ impl<'a> Visitor<'a> for Walk<'_, 'a> {
     }
 
     fn visit_seq<A: SeqAccess<'a>>(mut self, mut list: A) -> Result<Found<'a>, A::Error> {
-        let mut of_texts = true;
+        let (mut of_texts, mut of_keys) = (true, true);
         while let Some(found) = list.next_element_seed(self.inner())? {
             of_texts &= matches!(found, Found::Text(_));
+            let is_key = |is: &Option<Shape>| *is == Some(Shape::Keys);
+            of_keys &= matches!(&found, Found::Object { is, .. } if is_key(is));
         }
-        Ok(Found::List { of_texts })
+        Ok(Found::List { of_texts, of_keys })
     }
 
     fn visit_map<A: MapAccess<'a>>(mut self, mut object: A) -> Result<Found<'a>, A::Error> {
         let before = self.names.len();
-        let mut of_texts = true;
+        let (mut of_texts, mut of_key, mut of_names) = (true, 0, 0);
         while let Some(Name(name)) = object.next_key()? {
             if self
                 .names
@@ -178,14 +197,28 @@ impl<'a> Visitor<'a> for Walk<'_, 'a> {
             {
                 return Err(A::Error::custom(twice(&name)));
             }
+            let (is_key, is_name) = match &*name {
+                _ if self.keep => (false, None),
+                "key_id" | "sha256" => (true, None),
+                "project" | "issuer" => (false, Some(Shape::Text)),
+                "names" => (false, Some(Shape::TextMap)),
+                _ => (false, None),
+            };
             self.names.push(name);
             let found = object.next_value_seed(self.inner())?;
             of_texts &= matches!(found, Found::Text(_));
+            of_key += u8::from(is_key && found.is(Shape::Text));
+            of_names += u8::from(is_name.is_some_and(|shape| found.is(shape)));
         }
         if !self.keep {
             self.names.truncate(before);
         }
-        Ok(Found::Object { of_texts })
+        let is = match (of_key, of_names) {
+            (2, _) => Some(Shape::Keys),
+            (_, 3) => Some(Shape::Names),
+            _ => None,
+        };
+        Ok(Found::Object { of_texts, is })
     }
 }
 

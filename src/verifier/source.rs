@@ -1,6 +1,8 @@
 //! What a log is read from, and the blocks of entries that come out of it.
 
-use super::report::{Fault, What};
+use std::ops::Range;
+
+use super::report::{Fault, Place, What};
 use super::tree::Hash;
 
 /// A log, wherever it is.
@@ -20,8 +22,14 @@ pub trait Source: Sync {
     /// The entries of a log of this size, in their order.
     fn blocks(&self, size: u64, manner: Manner) -> Box<dyn Blocks + '_>;
 
-    /// The values that were withheld from an entry, as a JSON object, if the source has them.
-    fn withheld(&self, index: u64) -> Result<Option<Vec<u8>>, Unavailable>;
+    /// Finds the values that were withheld from `width` entries, from the entry `first` on, each as a JSON object.
+    fn withheld(&self, first: u64, width: usize, values: &mut Values) -> Result<(), Unavailable>;
+
+    /// The first of these entries whose values are gone, and where they should be.
+    fn first_gone(&self, first: u64, last: u64) -> Result<(u64, Place), Unavailable>;
+
+    /// Up to which entry withheld values were deleted, by what entries beyond `size` say.
+    fn removed_beyond(&self, size: u64) -> Result<u64, Unavailable>;
 
     /// How many entries are there beyond `size`, where the source can tell.
     fn beyond(&self, size: u64) -> u64;
@@ -152,6 +160,51 @@ impl Block {
     /// The name of the file of a slot.
     pub fn file(&self, slot: &Slot) -> &str {
         self.files.get(slot.file).map_or("", String::as_str)
+    }
+}
+
+/// What was withheld from entries one after another.
+#[derive(Debug, Default)]
+pub struct Values {
+    /// Of each entry.
+    pub slots: Vec<Kept>,
+    /// The octets that [`Kept::There`] means.
+    pub octets: Vec<u8>,
+}
+
+/// What a source has of the values of one entry.
+#[derive(Debug)]
+pub enum Kept {
+    /// The source does not say whether there are any.
+    Unknown,
+    /// None were withheld, as stands here.
+    Nothing(Place),
+    /// They were here, and the file is gone.
+    Gone(Place),
+    /// They cannot be read.
+    Damaged(String, Place),
+    /// Which octets they are, with their CRC-32 where one was stored.
+    There(Range<usize>, Option<u32>, Place),
+}
+
+impl Kept {
+    /// Where that stands.
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Unknown => None,
+            Self::Nothing(place)
+            | Self::Gone(place)
+            | Self::Damaged(_, place)
+            | Self::There(_, _, place) => Some(place),
+        }
+    }
+}
+
+impl Values {
+    /// Empties it, for other entries.
+    pub fn start(&mut self) {
+        self.slots.clear();
+        self.octets.clear();
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::align::align;
-use super::report::{Fault, What};
-use super::source::{Block, Blocks, Manner, Source, Tile, Unavailable, hashes};
+use super::report::{Fault, Place, What};
+use super::source::{Block, Blocks, Kept, Manner, Source, Tile, Unavailable, Values, hashes};
 use super::tree::{self, Hash, TILE};
 
 /// Hands out the resources of a log by their names below its prefix: `checkpoint`, `tile/0/x001/234`.
@@ -228,11 +228,33 @@ impl<F: Fetch> Source for Tiles<F> {
         })
     }
 
-    fn withheld(&self, index: u64) -> Result<Option<Vec<u8>>, Unavailable> {
+    fn withheld(&self, first: u64, width: usize, values: &mut Values) -> Result<(), Unavailable> {
         if !self.has_withheld {
-            return Ok(None);
+            return Ok(());
         }
-        self.fetch.get(&format!("withheld/{index}.json"))
+        for index in (first..).take(width) {
+            let file = format!("withheld/{index}.json");
+            values.slots.push(match self.fetch.get(&file)? {
+                None => Kept::Unknown,
+                Some(octets) => {
+                    let start = values.octets.len();
+                    values.octets.extend(octets);
+                    let place = Place { file, offset: 0 };
+                    Kept::There(start..values.octets.len(), None, place)
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn first_gone(&self, first: u64, _: u64) -> Result<(u64, Place), Unavailable> {
+        // Nobody who copies a log must copy values.
+        let file = format!("withheld/{first}.json");
+        Ok((first, Place { file, offset: 0 }))
+    }
+
+    fn removed_beyond(&self, _: u64) -> Result<u64, Unavailable> {
+        Ok(0)
     }
 
     fn beyond(&self, _: u64) -> u64 {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::across::{Across, Says};
 use super::leaf::{Moment, Reader};
 use super::order::Order;
 use super::report::{Fault, Faults, Place, What};
-use super::source::{Block, Blocks, Manner, Slot, Source, Tile, Unavailable};
+use super::source::{Block, Blocks, Kept, Manner, Slot, Source, Tile, Unavailable, Values};
 use super::tiles::tile_width;
 use super::tree::{self, Hash, TILE};
 use super::withheld;
@@ -33,6 +34,10 @@ pub struct Walk {
     pub unknown_kinds: u64,
     /// Withheld values that were compared.
     pub withheld: u64,
+    /// Entries whose withheld values are there, and entries whose are gone, in turn.
+    pub stretches: Vec<Stretch>,
+    /// What entries say of the log.
+    pub across: Across,
     /// The times of the first and the last entry.
     pub span: Option<(i64, i64)>,
     /// Whether entries may stand elsewhere than where they were looked for.
@@ -41,6 +46,17 @@ pub struct Walk {
     pub cut_off: bool,
     /// How many tiles differ, kept or not.
     differing_count: usize,
+}
+
+/// Entries one after another whose withheld values are all there, or all gone; those without any do not count.
+#[derive(Debug, Clone, Copy)]
+pub struct Stretch {
+    /// The first.
+    pub first: u64,
+    /// The last.
+    pub last: u64,
+    /// Whether the values are gone.
+    pub gone: bool,
 }
 
 /// A tile whose entries have other hashes than it says.
@@ -130,6 +146,8 @@ struct Checked {
     faults: Vec<Fault>,
     unknown_kinds: u64,
     withheld: u64,
+    stretches: Vec<Stretch>,
+    says: Vec<(u64, Says)>,
     needs_care: bool,
     is_nothing: bool,
 }
@@ -138,6 +156,7 @@ impl Shared<'_> {
     fn work(&self) -> Result<(), Unavailable> {
         let mut block = Block::default();
         let mut scratch = Vec::with_capacity(TILE / 2);
+        let mut values = Values::default();
         let result = loop {
             if self.stop.load(Ordering::Relaxed) {
                 break Ok(());
@@ -147,7 +166,7 @@ impl Shared<'_> {
                 Ok(false) => break Ok(()),
                 Err(fault) => break Err(fault),
             }
-            match self.check(&block, &mut scratch) {
+            match self.check(&block, &mut values, &mut scratch) {
                 Ok(checked) => self.merge(block.number, checked),
                 Err(fault) => break Err(fault),
             }
@@ -160,16 +179,24 @@ impl Shared<'_> {
         result
     }
 
-    fn check(&self, block: &Block, scratch: &mut Vec<Hash>) -> Result<Checked, Unavailable> {
+    fn check(
+        &self,
+        block: &Block,
+        values: &mut Values,
+        scratch: &mut Vec<Hash>,
+    ) -> Result<Checked, Unavailable> {
         let width = block.slots.len();
         let tile = self.source.tile(0, block.number, width)?;
+        values.start();
+        self.source
+            .withheld(block.number * TILE as u64, width, values)?;
         let mut checked = Checked {
             faults: block.faults.clone(),
             moments: Vec::with_capacity(width),
             is_nothing: tile.hashes.is_empty() && block.slots.iter().all(Option::is_none),
             ..Checked::default()
         };
-        let computed = self.entries(block, &tile, &mut checked)?;
+        let computed = entries(block, &tile, values, &mut checked);
         if let Some(fault) = &tile.fault {
             let first = block.number * TILE as u64;
             let fault = Fault::of_entry(first, fault.clone());
@@ -200,55 +227,6 @@ impl Shared<'_> {
         Ok(checked)
     }
 
-    /// The hashes of the entries that are there.
-    fn entries(
-        &self,
-        block: &Block,
-        tile: &Tile,
-        checked: &mut Checked,
-    ) -> Result<Vec<Option<Hash>>, Unavailable> {
-        let mut reader = Reader::default();
-        let mut computed = Vec::with_capacity(block.slots.len());
-        for (index, slot) in (block.number * TILE as u64..).zip(&block.slots) {
-            let Some(slot) = slot else {
-                checked.needs_care = true;
-                checked.missing(index);
-                computed.push(None);
-                continue;
-            };
-            let hash = tree::leaf(block.prefixed(slot));
-            let leaf = block.leaf(slot);
-            if slot
-                .checksum
-                .is_some_and(|sum| crc32fast::hash(leaf) != sum)
-            {
-                checked.needs_care = true;
-                if tile.hashes.get(computed.len()) == Some(&hash) {
-                    checked.add(block, slot, index, What::Checksum);
-                }
-            }
-            computed.push(Some(hash));
-            let moment = match reader.read(leaf) {
-                Ok(leaf) => {
-                    checked.unknown_kinds += u64::from(!leaf.known);
-                    Some(leaf.moment)
-                }
-                Err(fault) => {
-                    checked.add(block, slot, index, What::Schema(fault));
-                    None
-                }
-            };
-            checked.moments.push(moment);
-            if let Some(values) = self.source.withheld(index)? {
-                match withheld::compare(&values, &reader) {
-                    Ok(compared) => checked.withheld += compared,
-                    Err(what) => checked.add(block, slot, index, what),
-                }
-            }
-        }
-        Ok(computed)
-    }
-
     fn merge(&self, number: u64, checked: Checked) {
         let mut merged = self.merged.lock().unwrap_or_else(PoisonError::into_inner);
         if checked.needs_care {
@@ -265,7 +243,77 @@ impl Shared<'_> {
     }
 }
 
+/// The hashes of the entries that are there; what else is found in them is noted.
+fn entries(
+    block: &Block,
+    tile: &Tile,
+    values: &Values,
+    checked: &mut Checked,
+) -> Vec<Option<Hash>> {
+    let mut reader = Reader::default();
+    let mut computed = Vec::with_capacity(block.slots.len());
+    for (index, slot) in (block.number * TILE as u64..).zip(&block.slots) {
+        let Some(slot) = slot else {
+            checked.needs_care = true;
+            checked.missing(index);
+            computed.push(None);
+            continue;
+        };
+        let hash = tree::leaf(block.prefixed(slot));
+        let leaf = block.leaf(slot);
+        let place = computed.len();
+        let stored = tile.hashes.get(place);
+        computed.push(Some(hash));
+        if slot
+            .checksum
+            .is_some_and(|sum| crc32fast::hash(leaf) != sum)
+        {
+            checked.needs_care = true;
+            if stored == Some(&hash) {
+                checked.add(block, slot, index, What::Checksum);
+            }
+        }
+        match reader.read(leaf) {
+            Ok(leaf) => {
+                checked.unknown_kinds += u64::from(!leaf.known);
+                checked.says.extend(leaf.says.map(|says| (index, says)));
+                checked.moments.push(Some(leaf.moment));
+            }
+            Err(fault) => {
+                checked.add(block, slot, index, What::Schema(fault));
+                checked.moments.push(None);
+                continue;
+            }
+        }
+        // The values of an entry that is not the one of the tree prove nothing.
+        if let Some(kept) = values.slots.get(place)
+            && stored.is_none_or(|stored| *stored == hash)
+        {
+            checked.compare(index, kept, values, &reader);
+        }
+    }
+    computed
+}
+
 impl Checked {
+    /// Compares what was withheld from an entry.
+    fn compare(&mut self, index: u64, kept: &Kept, values: &Values, reader: &Reader<'_>) {
+        match withheld::check(kept, values, reader) {
+            Ok(Some(0)) => {}
+            Ok(compared) => {
+                self.withheld += compared.unwrap_or(0);
+                let gone = compared.is_none();
+                let (first, last) = (index, index);
+                add_stretch(&mut self.stretches, Stretch { first, last, gone });
+            }
+            Err(what) => {
+                let mut fault = Fault::of_entry(index, what);
+                fault.place = kept.place().cloned();
+                self.faults.push(fault);
+            }
+        }
+    }
+
     fn add(&mut self, block: &Block, slot: &Slot, index: u64, what: What) {
         let fault = Fault::of_entry(index, what);
         self.faults.push(fault.at(block.file(slot), slot.offset));
@@ -314,6 +362,13 @@ impl Merged {
             walk.faults.extend(checked.faults);
             walk.unknown_kinds += checked.unknown_kinds;
             walk.withheld += checked.withheld;
+            for stretch in checked.stretches {
+                add_stretch(&mut walk.stretches, stretch);
+            }
+            walk.across.has_gaps |= checked.moments.contains(&None);
+            for (index, says) in checked.says {
+                walk.faults.extend(walk.across.next(index, says));
+            }
             for (index, moment) in (number * TILE as u64..).zip(checked.moments) {
                 walk.faults.extend(self.order.next(index, moment));
                 if let Some(Moment { at, .. }) = moment {
@@ -333,6 +388,14 @@ impl Merged {
                 }
             }
         }
+    }
+}
+
+/// Adds a stretch at the end.
+fn add_stretch(stretches: &mut Vec<Stretch>, next: Stretch) {
+    match stretches.last_mut() {
+        Some(last) if last.gone == next.gone => last.last = next.last,
+        _ => stretches.push(next),
     }
 }
 

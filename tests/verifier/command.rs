@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::writer::{Log, put};
 
-fn run(folder: &Path, arguments: &[&str]) -> Output {
+pub fn run(folder: &Path, arguments: &[&str]) -> Output {
     let program = env!("CARGO_BIN_EXE_countersign");
     let command = Command::new(program)
         .current_dir(folder)
@@ -21,7 +21,7 @@ fn run(folder: &Path, arguments: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn says(output: &Output, code: i32, out: &str, err: &str) {
+pub fn says(output: &Output, code: i32, out: &str, err: &str) {
     let (said, complaint) = (
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),

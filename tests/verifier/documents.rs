@@ -25,12 +25,8 @@ fn the_schema_lets_through_what_the_verifiers_do() {
         let entry = writer::entry(number);
         assert!(schema.is_valid(&entry), "{entry}");
     }
-    let mut put_back = writer::event("clock-put-back", 1, START);
-    put_back["before_millis"] = json!(START + 1);
-    let mut pin = writer::event("pin-reset", 1, START);
-    pin["names"] = json!({"project": "acme/api", "issuer": "github", "names": {"owner": "acme"}});
-    pin["ids"] = json!({"owner-id": "65"});
-    pin["by"] = json!("uid 7");
+    let put_back = writer::event("clock-put-back", 1, START);
+    let pin = writer::event("pin-reset", 1, START);
     for event in [put_back, pin, writer::event("moon-risen", 1, START)] {
         assert!(schema.is_valid(&event), "{event}");
     }

@@ -370,6 +370,53 @@ fn a_clock_that_goes_back_is_announced_or_refused() {
     is_refused_by_its_entries(&wrong, &[("time-put-back", Some(20))]);
 }
 
+#[test]
+fn a_log_bears_the_name_and_the_key_of_its_checkpoint() {
+    let named = |number, origin: &str, key: &Signer| {
+        let at = START + 1000 * i64::try_from(number).unwrap();
+        let mut named = writer::event("log-named", number, at);
+        named["origin"] = json!(origin);
+        named["key"] = json!(key.vkey());
+        named
+    };
+    let mut all = entries();
+    all.push(named(20, writer::ORIGIN, &Signer::log(8)));
+    is_refused_by_its_entries(&all, &[("log-other-name", Some(20))]);
+    // The last one counts.
+    all.push(named(21, writer::ORIGIN, &Signer::log(7)));
+    let stage = Stage::of(Log::from(&all));
+    assert!(of_tiles(&stage.path("tiles"), &question(&stage.log)).is_whole());
+    assert!(python_of(&stage.path("tiles"), &stage.log, &[]).0);
+    all.push(named(22, "sts.example.org/audit", &Signer::log(7)));
+    is_refused_by_its_entries(&all, &[("log-other-name", Some(22))]);
+    let nameless: Vec<Value> = (1..20).map(writer::entry).collect();
+    is_refused_by_its_entries(&nameless, &[("log-not-named", None)]);
+}
+
+#[test]
+fn values_once_deleted_stay_deleted_and_are_never_those_of_later_entries() {
+    let removed = |number, until: u64| {
+        let at = START + 1000 * i64::try_from(number).unwrap();
+        let mut removed = writer::event("personal-values-removed", number, at);
+        removed["until"] = json!(until);
+        removed
+    };
+    let with = |more: &[u64]| {
+        let mut all = entries();
+        all.extend(
+            (20..)
+                .zip(more)
+                .map(|(number, until)| removed(number, *until)),
+        );
+        all
+    };
+    let stage = Stage::of(Log::from(&with(&[3, 3, 22])));
+    assert!(of_tiles(&stage.path("tiles"), &question(&stage.log)).is_whole());
+    assert!(python_of(&stage.path("tiles"), &stage.log, &[]).0);
+    is_refused_by_its_entries(&with(&[3, 5, 4]), &[("removed-invalid", Some(22))]);
+    is_refused_by_its_entries(&with(&[3, 22]), &[("removed-invalid", Some(21))]);
+}
+
 /// The entry with another value at `pointer`, or without one.
 fn with(mut entry: Value, pointer: &str, value: Value) -> Value {
     let (parent, name) = pointer.rsplit_once('/').unwrap();
@@ -420,16 +467,20 @@ fn an_entry_that_breaks_the_schema_is_refused() {
         "/event_id",
         Value::Null,
     ));
-    cases.push(with(
-        writer::event("pin-reset", 5, at),
-        "/by",
-        json!("uid 7"),
-    ));
-    cases.push(with(
-        writer::event("clock-put-back", 5, at),
-        "/by",
-        json!("uid 7"),
-    ));
+    for (kind, pointer, value) in [
+        ("pin-reset", "/ids", Value::Null),
+        ("pin-reset", "/names", json!({"project": "acme/api"})),
+        ("pin-reset", "/names/names", json!(["owner"])),
+        ("clock-put-back", "/before_millis", Value::Null),
+        ("log-named", "/origin", Value::Null),
+        ("policy-loaded", "/digest", json!(7)),
+        ("policy-loaded", "/changed", json!("trust release")),
+        ("personal-values-removed", "/until", json!(-1)),
+        ("signing-key-made", "/key_id", json!("k1")),
+        ("issuer-keys-changed", "/added", json!([{"key_id": "k1"}])),
+    ] {
+        cases.push(with(writer::event(kind, 5, at), pointer, value));
+    }
     for case in &cases {
         assert!(!schema.is_valid(case), "{case}");
     }

@@ -191,6 +191,7 @@ class Key:
         if not material or not is_key_name(parts[0]):
             raise Refused(f"`{text.strip()}` is no verifier key")
         self.name, self.kind, self.public = parts[0], material[0], material[1:]
+        self.text = text.strip()
         self.id = hashlib.sha256(self.name.encode() + b"\n" + material).digest()[:4]
         if self.id.hex() != parts[1] or len(self.public) != 32:
             raise Refused(f"`{text.strip()}` is no verifier key: its parts do not belong together")
@@ -261,21 +262,38 @@ def checkpoint_of(octets, key, what):
 # --- Entries ---------------------------------------------------------------------------------------------------------
 
 TEXT, INTEGER, BOOLEAN, OBJECT, TEXTS, TEXT_MAP, ID = "text", "integer", "boolean", "object", "texts", "text map", "id"
+COUNT, NAMES, KEYS = "count", "names of a policy", "keys of an issuer"
 
 DECISION = {
     "decision_id": ID, "outcome": TEXT, "reason": TEXT, "issuer": TEXT, "verified": BOOLEAN, "unverified_issuer": TEXT,
     "subject": TEXT, "claims": OBJECT, "audience": TEXT, "project": TEXT, "project_id": TEXT, "policy_digest": TEXT,
-    "guard_rails_digest": TEXT, "trust": TEXTS, "nearest": TEXT, "shadow_trust": TEXTS, "shadow_denies": TEXTS,
+    "guard_rails_digest": TEXT, "trust": TEXTS, "nearest": TEXT, "denied_by": TEXT, "shadow_trust": TEXTS, "shadow_denies": TEXTS,
     "renamed": TEXTS, "scopes": TEXTS, "resource": TEXT, "token_id": ID, "token_expires": INTEGER,
     "use_number": INTEGER, "repository": TEXT, "run_id": TEXT, "client_address": TEXT, "user_agent": TEXT,
 }
 REQUIRED_OF_DECISIONS = ["decision_id", "outcome", "verified", "audience"]
 REQUIRED_OF_ALLOWED = ["issuer", "subject", "project", "project_id", "token_id", "token_expires"]
 REQUIRED_OF_DENIED = ["reason", "explanation"]
+# What an event of each kind must have, and what it may have.
 EVENTS = {
-    "pin-made": {"names": OBJECT, "ids": TEXT_MAP, "decision_id": ID},
-    "pin-reset": {"names": OBJECT, "ids": TEXT_MAP, "by": TEXT},
-    "clock-put-back": {"before_millis": INTEGER},
+    "log-named": ({"origin": TEXT, "key": TEXT}, {}),
+    "pin-made": ({"names": NAMES, "ids": TEXT_MAP, "decision_id": ID}, {}),
+    "pin-reset": ({"names": NAMES, "ids": TEXT_MAP, "by": TEXT}, {}),
+    "denials-counted": ({"issuer": TEXT, "reason": TEXT, "hour_millis": INTEGER, "count": COUNT}, {}),
+    "policy-loaded": (
+        {"file": TEXT, "organization": TEXT, "digest": TEXT},
+        {"project": TEXT, "project_id": TEXT, "before": TEXT, "added": TEXTS, "removed": TEXTS, "changed": TEXTS},
+    ),
+    "policy-refused": ({"file": TEXT, "message": TEXT}, {"digest": TEXT, "in_force": TEXT}),
+    "policy-removed": ({"file": TEXT}, {"before": TEXT}),
+    "configuration-loaded": ({"program": TEXT, "digest": TEXT, "settings": OBJECT}, {"before": TEXT}),
+    "signing-key-made": (
+        {"key_id": TEXT, "algorithm": TEXT, "signs_from_millis": INTEGER, "public_key": OBJECT}, {},
+    ),
+    "signing-key-retired": ({"key_id": TEXT}, {}),
+    "issuer-keys-changed": ({"issuer": TEXT, "added": KEYS, "removed": KEYS}, {}),
+    "personal-values-removed": ({"until": COUNT}, {}),
+    "clock-put-back": ({"before_millis": INTEGER}, {}),
 }
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
@@ -287,6 +305,16 @@ def is_of(value, kind):
         return isinstance(value, str) and UUID7.fullmatch(value) is not None
     if kind == INTEGER:
         return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+    if kind == COUNT:
+        return is_of(value, INTEGER) and value >= 0
+    if kind == NAMES:
+        has_texts = isinstance(value, dict) and all(is_of(value.get(name), TEXT) for name in ("project", "issuer"))
+        return has_texts and is_of(value.get("names"), TEXT_MAP)
+    if kind == KEYS:
+        texts = ("key_id", "sha256")
+        return isinstance(value, list) and all(
+            isinstance(one, dict) and all(is_of(one.get(name), TEXT) for name in texts) for one in value
+        )
     if kind == BOOLEAN:
         return isinstance(value, bool)
     if kind == TEXTS:
@@ -378,8 +406,8 @@ def check_entry(octets):
             raise Refused("a denial withholds its explanation")
     else:
         name = "event_id"
-        kinds = EVENTS.get(kind, {})
-        need({"event_id": ID, **kinds}, ["event_id", *kinds])
+        required, optional = EVENTS.get(kind, ({}, {}))
+        need({"event_id": ID, **required, **optional}, ["event_id", *required])
     if name in entry and int(entry[name].replace("-", "")[:12], 16) != at:
         raise Refused(f"its `{name}` was made at another time than it says")
     if kind == "clock-put-back" and entry["before_millis"] <= at:
@@ -420,6 +448,27 @@ class Order:
         self.latest = max(latest, at)
         if latest - at > 60_000:
             raise Refused(f"it is {latest - at} ms before an earlier entry, and nothing announces it")
+
+
+class Said:
+    """What entries say of the log as a whole."""
+
+    def __init__(self):
+        self.named, self.until = None, 0
+
+    def next(self, index, kind, entry):
+        if kind == "log-named":
+            self.named = (entry.get("origin"), entry.get("key"))
+        if kind == "personal-values-removed" and "until" in entry:
+            if not self.until <= entry["until"] <= index:
+                raise Refused("it says that withheld values were deleted of other entries than those before it")
+            self.until = entry["until"]
+
+    def check(self, key):
+        if self.named is None:
+            raise Refused("no entry says whose log it is")
+        if self.named != (key.name, key.text):
+            raise Refused(f"the last `log-named` is of `{self.named[0]}`, with the key `{self.named[1]}`")
 
 
 # --- C2SP tlog-tiles -------------------------------------------------------------------------------------------------
@@ -497,7 +546,7 @@ class Log:
         self.source, self.size = source, size
         self.levels = [[]]
         self.faults = []
-        order = Order()
+        order, self.said = Order(), Said()
         discloses = not source.is_url and os.path.isdir(os.path.join(source.name, "withheld"))
         for number, width in widths(size):
             stored = self.tried(lambda n=number, w=width: hash_tile(source, 0, n, w))
@@ -534,6 +583,7 @@ class Log:
     def entry(self, index, octets, order, discloses):
         at, kind, withheld, entry = check_entry(octets)
         order.next(at, kind, entry)
+        self.said.next(index, kind, entry)
         values = self.source.get(f"withheld/{index}.json") if discloses else None
         if values is not None:
             check_withheld(values, withheld)
@@ -568,6 +618,8 @@ def verify_log(source, key, since, consistency, witnesses):
     log = Log(source, size)
     if log.faults:
         raise Refused("\n".join(log.faults[:20]))
+    if size:
+        log.said.check(key)
     found = log.root(size)
     if found != root:
         raise Refused(f"the tree of {size} entries has the root {base64_of(found)}, the checkpoint says {base64_of(root)}")

@@ -2,7 +2,7 @@
 //! SHA-256 and Ed25519.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
@@ -179,9 +179,27 @@ pub fn denied(number: u64, at: i64) -> Value {
     })
 }
 
-/// An event.
+/// An event, with what one of its kind must have.
 pub fn event(kind: &str, number: u64, at: i64) -> Value {
-    json!({"version": 1, "kind": kind, "at_millis": at, "event_id": id(at, number)})
+    let mut event =
+        json!({"version": 1, "kind": kind, "at_millis": at, "event_id": id(at, number)});
+    let members = match kind {
+        "log-named" => json!({"origin": ORIGIN, "key": Signer::log(7).vkey()}),
+        "policy-loaded" => {
+            json!({"file": "acme/api.toml", "organization": "acme", "digest": "9f86d0"})
+        }
+        "personal-values-removed" => json!({"until": 0}),
+        "pin-reset" => json!({
+            "names": {"project": "acme/api", "issuer": "github", "names": {"owner": "acme"}},
+            "ids": {"owner-id": "65"},
+            "by": "uid 7",
+        }),
+        "clock-put-back" => json!({"before_millis": at + 70_000}),
+        _ => json!({}),
+    };
+    let members = members.as_object().unwrap().clone();
+    event.as_object_mut().unwrap().extend(members);
+    event
 }
 
 /// Entry `number` of a log in which a second passes between two.
@@ -289,6 +307,19 @@ impl Log {
             }
             files.last_mut().unwrap().extend(record);
         }
+        let mut beside = Beside::new(folder, VALUES);
+        let mut place = 0;
+        let mut ends = files.iter().map(Vec::len);
+        let mut end = ends.next().unwrap();
+        let mut file = 0;
+        for leaf in &self.leaves {
+            if place == end {
+                (place, end, file) = (0, ends.next().unwrap_or(usize::MAX), file + 1);
+            }
+            beside.add((file << 28) + place as u64, leaf);
+            place += 8 + leaf.len();
+        }
+        beside.write();
         for (number, file) in files.iter().enumerate() {
             put(&folder.join(format!("records/{number:020}")), file);
         }
@@ -297,6 +328,83 @@ impl Log {
         }
         self.write_notes(folder);
     }
+}
+
+/// How many octets of withheld values a file has, about.
+pub const VALUES: usize = 40_000;
+
+/// The rows and the withheld values of a data folder.
+pub struct Beside {
+    folder: PathBuf,
+    limit: usize,
+    number: u64,
+    values: Vec<u8>,
+    rows: Vec<u8>,
+}
+
+impl Beside {
+    /// Those of a data folder in which a file of values has about `limit` octets.
+    pub fn new(folder: &Path, limit: usize) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            limit,
+            number: 0,
+            values: Vec::new(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds the row of an entry whose leaf lies at `place`, and what was withheld from it.
+    pub fn add(&mut self, place: u64, leaf: &[u8]) {
+        let values = values_of(leaf);
+        let start = (self.number << 26) + self.values.len() as u64;
+        let length = u32::try_from(values.len()).unwrap();
+        self.rows.extend(place.to_le_bytes());
+        self.rows
+            .extend(u16::try_from(leaf.len()).unwrap().to_le_bytes());
+        self.rows.extend(start.to_le_bytes());
+        self.rows.extend(length.to_le_bytes());
+        self.rows.extend([0; 66]);
+        if length > 0 {
+            self.values.extend(record(&values));
+        }
+        if self.values.len() >= self.limit {
+            self.put_values();
+        }
+    }
+
+    fn put_values(&mut self) {
+        let file = self.folder.join(format!("withheld/{:020}", self.number));
+        put(&file, &self.values);
+        self.values.clear();
+        self.number += 1;
+    }
+
+    /// Writes what is not written yet.
+    pub fn write(mut self) {
+        self.put_values();
+        for (number, rows) in self.rows.chunks(88 << 20).enumerate() {
+            put(&self.folder.join(format!("rows/{number:020}")), rows);
+        }
+    }
+}
+
+/// The JSON of what was withheld from an entry of this writer; nothing if nothing was.
+pub fn values_of(leaf: &[u8]) -> Vec<u8> {
+    let entry: Value = serde_json::from_slice(leaf).unwrap_or_default();
+    let id = entry["decision_id"].as_str().unwrap_or("0");
+    let number = u64::from_str_radix(id.rsplit('-').next().unwrap(), 16).unwrap_or(0);
+    let Some(withheld) = entry["withheld"].as_object().filter(|all| !all.is_empty()) else {
+        return Vec::new();
+    };
+    let values = withheld.keys().map(|pointer| {
+        let value = match pointer.as_str() {
+            "/explanation" => json!({"description": "`ref` differs"}),
+            _ => json!("mona"),
+        };
+        (pointer.clone(), withhold(number, &value).1)
+    });
+    Value::Object(values.collect()).to_string().into_bytes()
 }
 
 /// An entry as it stands in a file of the data folder.
