@@ -6,6 +6,7 @@
 
 mod align;
 mod data_folder;
+mod file;
 mod kinds;
 mod leaf;
 mod levels;
