@@ -7,6 +7,8 @@ mod conformance;
 mod damage;
 #[path = "support/ledger_fixture.rs"]
 mod fixture;
+#[path = "support/ledger_flips.rs"]
+mod flips;
 #[path = "support/ledger_full_disk.rs"]
 mod full_disk;
 #[path = "support/ledger_log_stops.rs"]

@@ -1,6 +1,7 @@
 //! The verifiers of the audit log, ours and one in Python that shares nothing with it: both accept what is whole, both refuse
 //! what was changed.
 
+mod attacks;
 mod command;
 mod data_folder;
 mod documents;

@@ -71,18 +71,47 @@ pub struct InvalidEntry {
 }
 
 impl LoggedEntry {
-    /// The withheld values by their places; empty if there are none, or none any more.
+    /// The withheld values by their places; empty if there are none, or none any more. Each is what the leaf has the digest
+    /// of.
     pub fn values(&self) -> Result<BTreeMap<String, WithheldValue>, InvalidEntry> {
-        let Some(json) = &self.withheld else {
+        if self.withheld.is_none() {
             return Ok(BTreeMap::new());
-        };
-        serde_json::from_slice(json).map_err(|fault| self.invalid(&fault))
+        }
+        self.values_of(&self.json()?)
     }
 
     /// The leaf as JSON, with the withheld values back in their places.
     pub fn restored(&self) -> Result<Value, InvalidEntry> {
-        let leaf = serde_json::from_slice(&self.leaf).map_err(|fault| self.invalid(&fault))?;
-        restore(leaf, &self.values()?).map_err(|fault| self.invalid(&fault))
+        let leaf = self.json()?;
+        let values = self.values_of(&leaf)?;
+        restore(leaf, &values).map_err(|fault| self.invalid(&fault))
+    }
+
+    fn json(&self) -> Result<Value, InvalidEntry> {
+        serde_json::from_slice(&self.leaf).map_err(|fault| self.invalid(&fault))
+    }
+
+    /// The leaf is in the tree and the values are not: nothing may stand in it that it has no digest of.
+    fn values_of(&self, leaf: &Value) -> Result<BTreeMap<String, WithheldValue>, InvalidEntry> {
+        let Some(json) = &self.withheld else {
+            return Ok(BTreeMap::new());
+        };
+        let values: BTreeMap<String, WithheldValue> =
+            serde_json::from_slice(json).map_err(|fault| self.invalid(&fault))?;
+        let digests = leaf.get("withheld").and_then(Value::as_object);
+        let is_other = |(place, value): &(&String, &WithheldValue)| {
+            let digest = digests.and_then(|digests| digests.get(*place)?.as_str());
+            digest.is_none_or(|digest| value.digest().as_deref() != Some(digest))
+        };
+        match values.iter().find(is_other) {
+            Some((place, _)) => Err(InvalidEntry {
+                index: self.index,
+                fault: format!(
+                    "what is withheld at `{place}` is not what its leaf has the digest of"
+                ),
+            }),
+            None => Ok(values),
+        }
     }
 
     /// The entry, with the withheld values back in their places. Whatever is JSON is one: the log is older and younger than

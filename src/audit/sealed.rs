@@ -64,6 +64,14 @@ pub struct WithheldValue {
     pub json: String,
 }
 
+impl WithheldValue {
+    /// The base64 that stands for it in the leaf; `None` if the salt is none.
+    pub fn digest(&self) -> Option<String> {
+        let salt = STANDARD.decode(&self.salt).ok()?;
+        Some(STANDARD.encode(sha256_of(&[&salt, self.json.as_bytes()])))
+    }
+}
+
 /// The values to be withheld, by their places.
 type Held = BTreeMap<String, String>;
 
@@ -314,6 +322,35 @@ mod tests {
         };
         assert_eq!(gone.restored().unwrap(), leaf(&sealed));
         assert!(gone.entry().is_ok());
+    }
+
+    #[test]
+    fn a_value_that_its_leaf_has_no_digest_of_is_never_told() {
+        let sealed = Sealed::of_decision(record()).unwrap();
+        let (honest, text) = (logged(&sealed), String::from_utf8(sealed.withheld).unwrap());
+        let added = text.replacen(
+            '{',
+            "{\"/outcome\":{\"salt\":\"\",\"json\":\"\\\"denied\\\"\"},",
+            1,
+        );
+        for (lie, place) in [
+            (text.replace("192.0.2.7", "192.0.2.8"), "/client_address"),
+            (
+                text.replace("/claims/actor", "/claims/editor"),
+                "/claims/editor",
+            ),
+            (added, "/outcome"),
+        ] {
+            assert_ne!(lie, text);
+            let entry = LoggedEntry {
+                withheld: Some(lie.into_bytes()),
+                ..honest.clone()
+            };
+            let said = format!("what is withheld at `{place}` is not what");
+            let fault = entry.restored().unwrap_err().to_string();
+            assert!(fault.contains(&said), "{fault}");
+            assert!(entry.entry().is_err() && entry.values().is_err());
+        }
     }
 
     #[test]

@@ -7,9 +7,16 @@ use serde::Deserialize;
 use url::form_urlencoded::Serializer;
 
 use super::innermost;
+use crate::text::{for_terminal, on_one_line};
 
 /// How long an answer may take: it may be put together from the whole log.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// How long an answer may be, in octets: a page ends after some megabytes, and one entry with all its values has at most 16.
+const LONGEST: usize = 256 << 20;
+
+/// How much of what the service says is wrong is told, in characters.
+const LONGEST_COMPLAINT: usize = 500;
 
 /// How long it may take to connect.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -89,11 +96,18 @@ impl AuditClient {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
-        let answer = request.send().await.map_err(lost)?;
+        let mut answer = request.send().await.map_err(lost)?;
         let status = answer.status();
-        let body = answer.bytes().await.map_err(lost)?;
+        let mut body = Vec::new();
+        while let Some(piece) = answer.chunk().await.map_err(lost)? {
+            body.extend_from_slice(&piece);
+            if body.len() > LONGEST {
+                let fault = "answers with something longer than any answer about a log";
+                return Err(failed(fault.to_owned(), false));
+            }
+        }
         if status.is_success() {
-            return Ok(body.into());
+            return Ok(body);
         }
         let complaint: Complaint = serde_json::from_slice(&body).unwrap_or_default();
         let said = if complaint.error_description.is_empty() {
@@ -101,6 +115,7 @@ impl AuditClient {
         } else {
             complaint.error_description
         };
+        let said = on_one_line(&for_terminal(&said), LONGEST_COMPLAINT);
         let mend = match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 "; give an audit token of its configuration with `--token-file`"

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use super::file::{self, unreadable};
 use super::leaf::LONGEST;
 use super::report::{Place, What};
 use super::salvage::Salvage;
@@ -36,8 +37,7 @@ impl DataFolder {
     }
 
     fn small(&self, name: &str) -> Result<Option<Vec<u8>>, Unavailable> {
-        let path = self.0.join(name);
-        found(std::fs::read(&path)).map_err(|fault| unreadable(&path, &fault))
+        file::read(&self.0.join(name))
     }
 
     /// The name of file `number` of entries.
@@ -47,8 +47,7 @@ impl DataFolder {
 
     /// Opens a file below the folder, if it is there.
     pub fn open(&self, name: &str) -> Result<Option<File>, Unavailable> {
-        let path = self.0.join(name);
-        found(File::open(&path)).map_err(|fault| unreadable(&path, &fault))
+        file::open(&self.0.join(name))
     }
 
     /// The number of the first file of entries from `number` on that is there.
@@ -63,18 +62,6 @@ impl DataFolder {
     pub fn fault(&self, name: &str, fault: &std::io::Error) -> Unavailable {
         unreadable(&self.0.join(name), fault)
     }
-}
-
-fn found<T>(result: std::io::Result<T>) -> std::io::Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(fault) if fault.kind() == ErrorKind::NotFound => Ok(None),
-        Err(fault) => Err(fault),
-    }
-}
-
-fn unreadable(path: &Path, fault: &std::io::Error) -> Unavailable {
-    Unavailable(format!("`{}` cannot be read: {fault}", path.display()))
 }
 
 impl Source for DataFolder {

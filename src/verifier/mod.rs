@@ -7,6 +7,7 @@
 mod across;
 mod align;
 mod data_folder;
+mod file;
 mod kinds;
 mod leaf;
 mod levels;

@@ -1,10 +1,10 @@
 //! A log in the layout of C2SP tlog-tiles: a folder with a copy, or what a service serves.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::align::align;
+use super::file;
 use super::report::{Fault, Place, What};
 use super::source::{Block, Blocks, Kept, Manner, Source, Tile, Unavailable, Values, hashes};
 use super::tree::{self, Hash, TILE};
@@ -31,19 +31,7 @@ impl Copy {
 
 impl Fetch for Copy {
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>, Unavailable> {
-        let path = self.0.join(name);
-        match std::fs::read(&path) {
-            Ok(octets) => Ok(Some(octets)),
-            Err(fault)
-                if matches!(fault.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
-                Ok(None)
-            }
-            Err(fault) => Err(Unavailable(format!(
-                "`{}` cannot be read: {fault}",
-                path.display()
-            ))),
-        }
+        file::read(&self.0.join(name))
     }
 
     fn threads(&self) -> Option<usize> {

@@ -193,7 +193,9 @@ impl Shared<'_> {
         let mut checked = Checked {
             faults: block.faults.clone(),
             moments: Vec::with_capacity(width),
-            is_nothing: tile.hashes.is_empty() && block.slots.iter().all(Option::is_none),
+            // Zeros are what a hole in a file reads as, which can be as large as somebody likes, and no hash.
+            is_nothing: tile.hashes.iter().all(|hash| *hash == Hash::default())
+                && block.slots.iter().all(Option::is_none),
             ..Checked::default()
         };
         let computed = entries(block, &tile, values, &mut checked);

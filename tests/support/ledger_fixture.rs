@@ -80,6 +80,7 @@ pub fn noon() -> UnixTime {
 /// Waits for a future on this thread.
 pub fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .unwrap()
         .block_on(future)

@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import sys
 import urllib.error
 import urllib.request
@@ -474,6 +475,27 @@ class Said:
 # --- C2SP tlog-tiles -------------------------------------------------------------------------------------------------
 
 
+LONGEST = 64 << 20
+
+
+def whole(file, path):
+    """All that is in it: more than the longest part of a log is none."""
+    octets = file.read(LONGEST + 1)
+    if len(octets) > LONGEST:
+        raise Refused(f"`{path}` is longer than any part of a log")
+    return octets
+
+
+class Stay(urllib.request.HTTPRedirectHandler):
+    """Follows no redirection, which could lead the token to another place."""
+
+    def redirect_request(self, *_):
+        return None
+
+
+OPENER = urllib.request.build_opener(Stay)
+
+
 class Source:
     """A folder or a URL."""
 
@@ -484,20 +506,23 @@ class Source:
     def get(self, path):
         if not self.is_url:
             try:
-                with open(os.path.join(self.name, path), "rb") as file:
-                    return file.read()
+                place = os.path.join(self.name, path)
+                if not stat.S_ISREG(os.stat(place).st_mode):
+                    raise Refused(f"`{path}` is no file")
+                with open(place, "rb") as file:
+                    return whole(file, path)
             except (FileNotFoundError, NotADirectoryError):
                 return None
         request = urllib.request.Request(f"{self.name}/{path}")
         if self.token:
             request.add_header("Authorization", f"Bearer {self.token}")
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return answer.read()
+            with OPENER.open(request, timeout=60) as answer:
+                return whole(answer, path)
         except urllib.error.HTTPError as fault:
             if fault.code == 404:
                 return None
-            raise
+            raise Refused(f"`{path}` is answered with {fault.code}") from None
 
     def tile(self, kind, number, width):
         """The octets of a tile or bundle, and how wide it is: the full one may stand for a partial one."""

@@ -12,8 +12,8 @@ use super::fault;
 use super::levels::{Levels, count};
 use super::row::Row;
 use super::whole::{LogFiles, Unreadable, will_pass};
-use crate::audit::LoggedEntry;
 use crate::audit::tree::{Hash, TILE, leaf_hash, root_of_level};
+use crate::audit::{InvalidEntry, LoggedEntry};
 
 /// How many blocks could have been read in the rest after all of them were: an hour of rests of 250 ms.
 const REST_AFTER_ALL: u32 = 14_400;
@@ -124,6 +124,8 @@ fn inspect(files: &LogFiles, log: &LogEnd, block: u64) -> Result<(), Unreadable>
         if leaf_hash(&entry.leaf) != *hash {
             return Err(differs(files, tree, entry));
         }
+        let values = entry.values();
+        values.map_err(|fault| strange(files, entry, &fault))?;
     }
     if range.end - range.start < TILE {
         return Ok(());
@@ -168,6 +170,16 @@ fn blamed(tree: &Levels, level: u64, index: u64) -> io::Result<Unreadable> {
             "hash {index} of level {level} of the tree is not that of entries {first} to {last}: {place}"
         ),
     })
+}
+
+/// Values whose checksum holds, and which are not those of their leaf.
+fn strange(files: &LogFiles, entry: &LoggedEntry, fault: &InvalidEntry) -> Unreadable {
+    let row = files.row(entry.index);
+    let place = row.map(|row| files.withheld.name(row.withheld));
+    Unreadable::Damaged {
+        index: entry.index,
+        what: format!("{fault}: {}", place.unwrap_or_default()),
+    }
 }
 
 fn differs(files: &LogFiles, tree: &Levels, entry: &LoggedEntry) -> Unreadable {
