@@ -338,7 +338,7 @@ fn a_part_of_the_folder_of_another_log_is_never_signed_over() {
                 std::fs::copy(&other.copy, copy).unwrap();
             });
             assert!(
-                foreign.contains("is not one that this log has signed"),
+                foreign.contains("has no key that signed it"),
                 "{foreign}"
             );
         }

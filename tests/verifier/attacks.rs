@@ -554,7 +554,7 @@ fn a_rewritten_history_under_the_same_key_is_whole_alone_and_refused_by_what_was
             .map(|number| {
                 let mut one = entry(number);
                 if number == 0 {
-                    one["key"] = json!("another story");
+                    one["story"] = json!("another");
                 }
                 one
             })

@@ -47,17 +47,22 @@ fn the_entries_that_the_page_shows_are_as_the_schema_says() {
     assert_eq!(shown, 2);
 }
 
+/// The commands that the page shows in blocks of this language, as one script.
+pub fn script(language: &str) -> String {
+    let page = file("docs/audit-log.md");
+    let begin = format!("```{language}\n");
+    let blocks = page.split(&begin).skip(1);
+    let steps: Vec<&str> = blocks
+        .map(|block| block.split("```").next().unwrap())
+        .collect();
+    assert!(!steps.is_empty());
+    format!("set -eu\n{}", steps.join("\n"))
+}
+
 /// The commands of the page, run one after the other in one shell with a copy of a log.
 #[test]
 fn the_steps_of_the_page_verify_a_log_without_this_program() {
-    let page = file("docs/audit-log.md");
-    let steps: Vec<&str> = page
-        .split("```sh\n")
-        .skip(1)
-        .map(|block| block.split("```").next().unwrap())
-        .collect();
-    assert!(steps.len() >= 4, "the page shows {} steps", steps.len());
-    let script = format!("set -eu\n{}", steps.join("\n"));
+    let script = script("sh");
     let run = |folder: &Path| {
         let output = Command::new("sh")
             .args(["-c", &script])

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Command;
 
 use countersign::audit::Happening;
 use countersign::clock::{Clock as _, Seconds};
@@ -11,6 +12,7 @@ use countersign::verifier::{DataFolder, Question, Report, VerifierKey, verify};
 use serde_json::json;
 
 use super::command::{run, says};
+use super::documents::script;
 use super::writer::{Signer, put, sha256};
 use super::{codes, python};
 use crate::support::service::{Settings, TestService};
@@ -131,6 +133,31 @@ async fn a_running_service_is_verified_by_whoever_has_the_token() {
     let without = [base, "--key", "key"];
     let output = tokio::task::block_in_place(|| run(live.kept.path(), &without));
     says(&output, 3, "", "asks for an audit token");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_steps_of_the_page_verify_an_entry_of_a_running_service() {
+    let digest = hex(&sha256(TOKEN.as_bytes()));
+    let live = Live::with(&format!("token-sha256 = \"{digest}\"")).await;
+    let job = live.service.job("github-push", "acme/api").await.json();
+    live.exchange().await;
+    let script = [script("shell"), script("sh")].concat();
+    let run = Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(live.kept.path())
+        .env("SERVICE", &live.service.base)
+        .env("AUDIT_TOKEN", TOKEN)
+        .env("INDEX", job["audit_index"].to_string())
+        .env("no_proxy", "127.0.0.1")
+        .output();
+    let output = run.unwrap();
+    for expected in [
+        "Signature Verified Successfully",
+        "the entry is in the log",
+        "/client_address: as in the entry",
+    ] {
+        says(&output, 0, expected, "");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
