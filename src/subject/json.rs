@@ -1,30 +1,51 @@
-//! JSON as a security token may use it: no member twice.
+//! JSON as a security token may use it: no member twice, and nothing nested without end.
 
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 use crate::text::on_one_line;
 
 /// Reads one JSON value and refuses an object that names a member twice, at any depth: two readers of such an object
-/// could see two values (RFC 8725, section 2.4; RFC 7519, section 4).
+/// could see two values (RFC 8725, section 2.4; RFC 7519, section 4). So it does with what is nested deeper than
+/// [`DEEPEST`].
 pub fn parse_strictly(text: &[u8]) -> Result<Value, serde_json::Error> {
-    serde_json::from_slice::<Strict>(text).map(|strict| strict.0)
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let value = Strict { left: DEEPEST }.deserialize(&mut json)?;
+    json.end()?;
+    Ok(value)
 }
 
-struct Strict(Value);
+/// How many objects and lists may stand in each other. What we accept goes into the audit log, deeper in other values, and
+/// whoever reads that must be able to: most readers stop at 128, or well before.
+const DEEPEST: usize = 32;
 
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Self)
+/// Reads one value in which so many more objects and lists may stand in each other.
+#[derive(Clone, Copy)]
+struct Strict {
+    left: usize,
+}
+
+impl Strict {
+    /// For what stands in a list or object.
+    fn within<E: de::Error>(self) -> Result<Self, E> {
+        let left = self.left.checked_sub(1);
+        let left = left.ok_or_else(|| E::custom(format!("it is nested deeper than {DEEPEST}")))?;
+        Ok(Self { left })
     }
 }
 
-struct StrictVisitor;
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
 
-impl<'de> Visitor<'de> for StrictVisitor {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,19 +83,21 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
+        let within = self.within()?;
         let mut list = Vec::new();
-        while let Some(Strict(value)) = sequence.next_element()? {
+        while let Some(value) = sequence.next_element_seed(within)? {
             list.push(value);
         }
         Ok(Value::Array(list))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let within = self.within()?;
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             match object.entry(name) {
                 Entry::Vacant(place) => {
-                    let Strict(value) = members.next_value()?;
+                    let value = members.next_value_seed(within)?;
                     place.insert(value);
                 }
                 Entry::Occupied(taken) => {
@@ -117,6 +140,17 @@ mod tests {
     fn nesting_without_end_is_refused() {
         let deep = "[".repeat(100_000);
         assert!(parse_strictly(deep.as_bytes()).is_err());
+        for (depth, is_read) in [(32, true), (33, false)] {
+            for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+                let text = format!("{}1{}", open.repeat(depth), close.repeat(depth));
+                assert_eq!(parse_strictly(text.as_bytes()).is_ok(), is_read, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_follows_a_value_is_refused() {
+        assert!(parse_strictly(b"{} {}").is_err() && parse_strictly(b"{}\n").is_ok());
     }
 
     #[test]

@@ -276,3 +276,34 @@ async fn an_export_that_nobody_reads_ends_and_gives_its_place_back() {
     let next = timeout(Duration::from_secs(60), again).await.unwrap();
     assert_eq!(next.text.lines().count(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_is_nested_as_deep_as_can_be_read_leaves_a_log_that_can_be_read() {
+    let audited = Audited::start().await;
+    let nested = |depth: usize| {
+        let text = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    for depth in [1, 16, 31, 32, 33, 64, 110, 120, 123, 124, 125, 126] {
+        for project in ["acme/api", "acme/none"] {
+            let token = audited
+                .service
+                .token("github-push", &[("odd", nested(depth))]);
+            let refusal = audited.service.refusal(&token, project).await;
+            // The claims themselves are one object.
+            assert_eq!(
+                refusal == "token-malformed",
+                depth > 31,
+                "{depth}: {refusal}"
+            );
+        }
+    }
+    let listed = audited.json("/api/v1/audit?limit=100").await;
+    assert!(!indexes(&listed).is_empty());
+    let log = &audited.service.parts.service.log;
+    for entry in log.entries(0..audited.size().await).await.unwrap() {
+        let read = serde_json::from_slice::<Value>(&entry.leaf);
+        assert!(read.is_ok(), "{:?}", entry.index);
+        entry.entry().unwrap();
+    }
+}
