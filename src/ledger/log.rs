@@ -19,13 +19,17 @@ pub struct TreeHead {
     pub root: Hash,
 }
 
+/// A page of entries ends once it has so many octets, leaves and withheld values together.
+pub const LARGEST_PAGE: usize = 4 * 1024 * 1024;
+
 /// Some entries, the newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// Those that a filter wants.
     pub entries: Vec<LoggedEntry>,
     /// Where the next page begins: before the entry of this number. `None` if nothing is left. A page may have fewer
-    /// entries than were asked for, or none, and still not be the last: one question looks at a bounded part of the log.
+    /// entries than were asked for, or none, and still not be the last: one question looks at a bounded part of the log, and
+    /// answers no more than [`LARGEST_PAGE`] and one entry.
     pub next: Option<u64>,
 }
 

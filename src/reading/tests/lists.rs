@@ -57,6 +57,29 @@ async fn who_follows_the_log_is_told_where_to_go_on_also_if_nothing_is_wanted() 
 }
 
 #[tokio::test]
+async fn who_follows_the_log_gets_no_more_octets_at_once_than_others() {
+    let mut log = MadeUp::default();
+    for number in 0..40 {
+        let refused = Happening::PolicyRefused {
+            file: format!("acme/{number}.toml"),
+            digest: None,
+            message: "x".repeat(crate::ledger::LARGEST_PAGE / 4),
+            in_force: None,
+        };
+        log.happened(refused, at(number));
+    }
+    let (mut from, mut seen) = (0, Vec::new());
+    while seen.len() < 40 {
+        let asked = from.to_string();
+        let page = listed(log.ask(Question::List, &[("from", &asked)]).await);
+        assert!(page.entries.len() <= 16, "{}", page.entries.len());
+        seen.extend(indices(&page));
+        from = page.next.unwrap();
+    }
+    assert!(seen.into_iter().eq(0..40));
+}
+
+#[tokio::test]
 async fn an_export_has_what_the_list_has_page_by_page() {
     let log = story();
     let wish = Wish::new(Question::List, at(100));
