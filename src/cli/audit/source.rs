@@ -1,6 +1,5 @@
 //! Where the log is read, and which entries of it: what the verbs have in common.
 
-use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::super::ledger_access::{AccessError, LedgerAccess};
-use super::super::{UNAVAILABLE, USAGE};
+use super::super::{UNAVAILABLE, USAGE, environment};
 use crate::client::{AuditClient, AuditClientError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
@@ -178,7 +177,7 @@ impl ReadFault {
 
 /// Reads the configuration, or says on standard error what is wrong with it.
 pub(super) fn configuration(source: &SourceArgs) -> Result<(Config, Arc<Registry>), u8> {
-    let environment: BTreeMap<String, String> = std::env::vars().collect();
+    let environment = environment();
     let config = Config::load(source.config.as_deref(), &environment).map_err(|fault| {
         eprintln!("{}", fault.render(std::io::stderr().is_terminal()));
         USAGE
