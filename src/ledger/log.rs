@@ -125,3 +125,25 @@ pub trait AuditLog: Send + Sync {
         note: String,
     ) -> BoxFuture<'_, Result<(), StoreUnavailable>>;
 }
+
+/// The newest entry of a kind, if there is one: what the log says last of something.
+pub async fn newest(
+    log: &dyn AuditLog,
+    kind: &str,
+) -> Result<Option<LoggedEntry>, StoreUnavailable> {
+    let filter = Filter {
+        kind: Some(kind.to_owned()),
+        ..Filter::default()
+    };
+    let mut before = None;
+    loop {
+        let mut page = log.search(filter.clone(), before, 1).await?;
+        if let Some(found) = page.entries.pop() {
+            return Ok(Some(found));
+        }
+        before = page.next;
+        if before.is_none() {
+            return Ok(None);
+        }
+    }
+}

@@ -1,13 +1,10 @@
 //! The entries themselves.
 
-use std::ops::ControlFlow;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::walk::walk;
 use super::{ReadingError, Wish};
-use crate::audit::{Entry, Filter, Happening, InvalidEntry, LoggedEntry};
+use crate::audit::{Filter, InvalidEntry, LoggedEntry};
 use crate::ledger::{AuditLog, LARGEST_PAGE};
 
 /// How many entries are read at once of those that follow a number: values beside them may be long.
@@ -81,24 +78,4 @@ async fn onward(
     }
     let next = Some(at);
     Ok(Listed { entries, next })
-}
-
-/// The verifier key (C2SP signed-note) that the log says its checkpoints are signed with; none if it has none yet.
-pub async fn kept_key(log: &dyn AuditLog) -> Result<Option<String>, ReadingError> {
-    let filter = Filter {
-        kind: Some("log-named".into()),
-        ..Filter::default()
-    };
-    let mut found = None;
-    walk(log, &filter, |_, entry| {
-        if let Entry::Event(event) = entry
-            && let Happening::LogNamed { key, .. } = event.what
-        {
-            found = Some(key);
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    })
-    .await?;
-    Ok(found)
 }

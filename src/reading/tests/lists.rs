@@ -1,6 +1,7 @@
 //! The entries themselves.
 
 use super::*;
+use crate::ledger::newest;
 
 fn listed(answer: Answer) -> Listed {
     match answer {
@@ -180,9 +181,9 @@ async fn an_entry_that_is_broken_is_told_and_not_passed_over() {
 }
 
 #[tokio::test]
-async fn the_key_of_the_log_is_the_one_it_was_named_with_last() {
+async fn what_the_log_says_last_of_something_is_the_newest_of_its_kind() {
     let mut log = story();
-    assert_eq!(kept_key(&log).await.unwrap(), None);
+    assert_eq!(newest(&log, "log-named").await.unwrap(), None);
     for key in ["first", "second"] {
         let named = Happening::LogNamed {
             origin: "sts.example.com/audit".into(),
@@ -190,7 +191,11 @@ async fn the_key_of_the_log_is_the_one_it_was_named_with_last() {
         };
         log.happened(named, at(20));
     }
-    assert_eq!(kept_key(&log).await.unwrap().as_deref(), Some("second"));
+    for second in 30..40 {
+        log.decided(&allowed(job("github-push", &[], at(second)), &["build"]));
+    }
+    let last = newest(&log, "log-named").await.unwrap().unwrap();
+    assert_eq!(last.restored().unwrap()["key"], "second");
 }
 
 #[tokio::test]
