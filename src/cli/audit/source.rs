@@ -12,7 +12,7 @@ use super::super::{UNAVAILABLE, USAGE, environment};
 use crate::client::{AuditClient, AuditClientError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
-use crate::issuer::{Registry, is_secure};
+use crate::issuer::Registry;
 use crate::reading::{Answer, Listed, NumberedEntry, Question, Wish};
 use crate::text::without_controls;
 
@@ -191,10 +191,6 @@ impl Reader {
     pub(super) async fn open(source: &SourceArgs) -> Result<Self, u8> {
         if let Some(url) = &source.url {
             let token = token(source)?;
-            if token.is_some() && !is_secure(url, true) {
-                eprintln!("an audit token is only shown over https: `{url}`");
-                return Err(USAGE);
-            }
             let client = AuditClient::new(url, token);
             return client
                 .map(Self::There)
