@@ -75,7 +75,7 @@ const ROOMS: [(&str, &[&str]); 25] = [
         ],
     ),
     ("verifier", &[]),
-    ("client", &["notary"]),
+    ("client", &["issuer", "notary"]),
     (
         "config",
         &[

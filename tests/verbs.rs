@@ -1,6 +1,8 @@
 //! `countersign policy`, as an operator and a CI job run it; and the pages that explain refusals.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -94,6 +96,26 @@ fn the_cases_of_the_shipped_policies_hold_for_the_issuers_of_a_configuration_too
         &policy(folder.path(), &["test", "--config", "countersign.toml"]),
         0,
     );
+}
+
+#[test]
+fn a_variable_that_is_no_text_stops_no_command() {
+    let folder = shipped();
+    for (arguments, code) in [
+        (&["policy", "test"][..], 0),
+        (&["audit", "list"], 2),
+        (&["audit", "key"], 2),
+    ] {
+        let command = Command::new(PROGRAM)
+            .current_dir(folder.path())
+            .env_remove("COUNTERSIGN_CONFIG")
+            .env("OF_SOMEBODY_ELSE", OsStr::from_bytes(b"\xff"))
+            .args(arguments)
+            .output();
+        let output = command.unwrap();
+        assert_code(&output, code);
+        assert!(!err(&output).contains("panicked"), "{}", err(&output));
+    }
 }
 
 #[test]

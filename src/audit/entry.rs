@@ -71,6 +71,11 @@ pub struct InvalidEntry {
 }
 
 impl LoggedEntry {
+    /// How many octets it has, with its withheld values.
+    pub fn octets(&self) -> usize {
+        self.leaf.len() + self.withheld.as_ref().map_or(0, Vec::len)
+    }
+
     /// The withheld values by their places; empty if there are none, or none any more. Each is what the leaf has the digest
     /// of.
     pub fn values(&self) -> Result<BTreeMap<String, WithheldValue>, InvalidEntry> {

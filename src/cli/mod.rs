@@ -11,6 +11,8 @@ mod policy;
 pub mod record_configuration;
 mod serve;
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -44,6 +46,14 @@ enum Verb {
     Audit(Box<audit::AuditArgs>),
     /// Show an exchange of each CI system, and a denial, on this machine alone.
     Demo(demo::DemoArgs),
+}
+
+/// The variables, with what is no text in them made visible: `std::env::vars` would panic at one, whoever set it.
+fn environment() -> BTreeMap<String, String> {
+    let text = |text: OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os()
+        .map(|(name, value)| (text(name), text(value)))
+        .collect()
 }
 
 /// Reads the arguments of the process and does what they ask for.

@@ -2,11 +2,11 @@
 
 use serde::Deserialize;
 
-use crate::audit::{Filter, Happening};
+use crate::audit::Happening;
 use crate::clock::UnixTime;
 use crate::config::Config;
 use crate::digest::{hex, sha256};
-use crate::ledger::{AuditLog, StoreUnavailable};
+use crate::ledger::{AuditLog, StoreUnavailable, newest};
 
 /// What the log said of a configuration last. Its settings may be withheld, and deleted since.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -25,7 +25,9 @@ pub async fn record_configuration(
     let settings = config.on_record();
     let program = env!("CARGO_PKG_VERSION").to_owned();
     let digest = hex(&sha256(settings.to_string().as_bytes()));
-    let before = last_said(log).await?;
+    let last = newest(log, "configuration-loaded").await?;
+    // What a later version said in another way is not known here, and no reason not to start.
+    let before: Option<Said> = last.and_then(|last| serde_json::from_slice(&last.leaf).ok());
     if before
         .as_ref()
         .is_some_and(|before| before.digest == digest && before.program == program)
@@ -39,25 +41,4 @@ pub async fn record_configuration(
         settings,
     };
     log.append(vec![loaded], now).await.map(|_| ())
-}
-
-async fn last_said(log: &dyn AuditLog) -> Result<Option<Said>, StoreUnavailable> {
-    let filter = Filter {
-        kind: Some("configuration-loaded".to_owned()),
-        ..Filter::default()
-    };
-    let mut before = None;
-    loop {
-        let page = log.search(filter.clone(), before, 1).await?;
-        if let Some(entry) = page.entries.first() {
-            let said = serde_json::from_slice(&entry.leaf);
-            return said
-                .map(Some)
-                .map_err(|fault| StoreUnavailable(format!("entry {}: {fault}", entry.index)));
-        }
-        before = page.next;
-        if before.is_none() {
-            return Ok(None);
-        }
-    }
 }

@@ -1,7 +1,5 @@
 //! `countersign serve`.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -13,7 +11,7 @@ use rustix::process::umask;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::assemble::{AssembleError, Parts, assemble};
-use super::{DONE, UNAVAILABLE, USAGE, descriptors, logging};
+use super::{DONE, UNAVAILABLE, USAGE, descriptors, environment, logging};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::http;
@@ -54,14 +52,6 @@ pub(super) async fn run(arguments: &ServeArgs) -> u8 {
             }
         }
     }
-}
-
-/// The variables, with what is no text in them made visible: `std::env::vars` would panic at one, whoever set it.
-fn environment() -> BTreeMap<String, String> {
-    let text = |text: OsString| text.to_string_lossy().into_owned();
-    std::env::vars_os()
-        .map(|(name, value)| (text(name), text(value)))
-        .collect()
 }
 
 async fn serve(config: &Config, parts: Parts) -> u8 {

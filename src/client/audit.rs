@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 use url::form_urlencoded::Serializer;
 
-use super::innermost;
+use super::{UnreadBody, body_of, innermost, is_for_tokens};
 use crate::text::{for_terminal, on_one_line};
 
 /// How long an answer may take: it may be put together from the whole log.
@@ -55,9 +55,17 @@ struct Complaint {
 }
 
 impl AuditClient {
-    /// A client of the service at `base`, its public address. It shows `token` if there is one.
+    /// A client of the service at `base`, its public address. It shows `token` if there is one, where nobody can read it on
+    /// the way: by https, or on this machine.
     pub fn new(base: &str, token: Option<String>) -> Result<Self, AuditClientError> {
         let base = base.trim_end_matches('/').to_owned();
+        if token.is_some() && !is_for_tokens(&base) {
+            return Err(AuditClientError {
+                fault: "is not https: a token is not sent where others can read it".to_owned(),
+                address: base,
+                passes: false,
+            });
+        }
         let builder = reqwest::Client::builder()
             .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
@@ -96,16 +104,14 @@ impl AuditClient {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
-        let mut answer = request.send().await.map_err(lost)?;
+        let answer = request.send().await.map_err(lost)?;
         let status = answer.status();
-        let mut body = Vec::new();
-        while let Some(piece) = answer.chunk().await.map_err(lost)? {
-            body.extend_from_slice(&piece);
-            if body.len() > LONGEST {
-                let fault = "answers with something longer than any answer about a log";
-                return Err(failed(fault.to_owned(), false));
-            }
-        }
+        let body = body_of(answer, LONGEST)
+            .await
+            .map_err(|unread| match unread {
+                UnreadBody::Lost(fault) => lost(fault),
+                UnreadBody::TooLong => failed("answers more than is read of it".to_owned(), false),
+            })?;
         if status.is_success() {
             return Ok(body);
         }
@@ -124,5 +130,25 @@ impl AuditClient {
         };
         let passes = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
         Err(failed(format!("answered {status}: {said}{mend}"), passes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_goes_where_nobody_else_reads_it() {
+        let token = || Some("secret".to_owned());
+        let error = AuditClient::new("http://sts.example.com", token()).unwrap_err();
+        assert!(
+            !error.passes && error.to_string().contains("not https"),
+            "{error}"
+        );
+        assert!(AuditClient::new("http://sts.example.com", None).is_ok());
+        for address in ["https://sts.example.com", "http://127.0.0.1:8080/"] {
+            let client = AuditClient::new(address, token()).unwrap();
+            assert!(!format!("{client:?}").contains("secret"));
+        }
     }
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, Response, StatusCode, redirect};
-use url::{Host, Url};
+use url::Url;
+
+use super::{UnreadBody, body_of, is_for_tokens};
 
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -50,9 +52,8 @@ impl AuditLogClient {
             address: address.to_owned(),
             fault: fault.to_owned(),
         };
-        let url = Url::parse(address).map_err(|_| failed("is no URL"))?;
-        let is_secret = url.scheme() == "https" || is_loopback(&url);
-        if token.is_some() && !is_secret {
+        Url::parse(address).map_err(|_| failed("is no URL"))?;
+        if token.is_some() && !is_for_tokens(address) {
             return Err(failed(
                 "is not https: a token is not sent where others can read it",
             ));
@@ -124,26 +125,15 @@ impl AuditLogClient {
     }
 }
 
-async fn body(mut answer: Response) -> Result<Vec<u8>, Tried> {
-    let lost =
-        |fault: reqwest::Error| Tried::Passing(format!("broke off: {}", fault.without_url()));
-    let mut octets = Vec::new();
-    while let Some(piece) = answer.chunk().await.map_err(lost)? {
-        octets.extend_from_slice(&piece);
-        if octets.len() > LONGEST {
-            return Err(Tried::Failed("is longer than any part of a log".to_owned()));
-        }
-    }
-    Ok(octets)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
+async fn body(answer: Response) -> Result<Vec<u8>, Tried> {
+    body_of(answer, LONGEST)
+        .await
+        .map_err(|unread| match unread {
+            UnreadBody::Lost(fault) => {
+                Tried::Passing(format!("broke off: {}", fault.without_url()))
+            }
+            UnreadBody::TooLong => Tried::Failed("is longer than any part of a log".to_owned()),
+        })
 }
 
 #[cfg(test)]

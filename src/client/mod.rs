@@ -14,6 +14,8 @@ pub use witness::WitnessClient;
 use serde::Deserialize;
 use url::form_urlencoded::Serializer;
 
+use crate::issuer::is_secure;
+
 /// A service that exchanges tokens.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -139,6 +141,31 @@ impl Client {
     }
 }
 
+/// Whether nobody on the way reads what is sent to `address`: a token goes by https, or stays on this machine.
+fn is_for_tokens(address: &str) -> bool {
+    is_secure(address, true)
+}
+
+/// Why the body of an answer was not read.
+enum UnreadBody {
+    /// It broke off.
+    Lost(reqwest::Error),
+    /// It has more octets than it may have.
+    TooLong,
+}
+
+/// The body of an answer, of at most `longest` octets.
+async fn body_of(mut answer: reqwest::Response, longest: usize) -> Result<Vec<u8>, UnreadBody> {
+    let mut octets = Vec::new();
+    while let Some(piece) = answer.chunk().await.map_err(UnreadBody::Lost)? {
+        octets.extend_from_slice(&piece);
+        if octets.len() > longest {
+            return Err(UnreadBody::TooLong);
+        }
+    }
+    Ok(octets)
+}
+
 /// What lies behind an error, which says more than "error sending request".
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
@@ -146,4 +173,38 @@ fn innermost(error: &dyn std::error::Error) -> String {
         cause = source;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// What somebody answers with a body of so many octets, or with one that breaks off there.
+    async fn answer(octets: usize, promised: usize) -> reqwest::Response {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {promised}\r\n\r\n");
+            stream.write_all(head.as_bytes()).unwrap();
+            // Who has read enough hangs up.
+            let _ = stream.write_all(&vec![b'x'; octets]);
+        });
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        http.get(format!("http://{address}/")).send().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_read_as_far_as_it_may_be_long() {
+        let whole = body_of(answer(1000, 1000).await, 1000).await;
+        assert!(whole.is_ok_and(|octets| octets.len() == 1000));
+        let long = body_of(answer(1 << 24, 1 << 24).await, 1000).await;
+        assert!(matches!(long, Err(UnreadBody::TooLong)));
+        let torn = body_of(answer(10, 1000).await, 1000).await;
+        assert!(matches!(torn, Err(UnreadBody::Lost(_))));
+    }
 }

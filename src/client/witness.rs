@@ -9,6 +9,7 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::redirect::Policy;
 use url::Url;
 
+use super::{UnreadBody, body_of};
 use crate::notary::{AnswerOfWitness, AskWitness};
 
 /// How long an answer may take.
@@ -38,17 +39,15 @@ impl WitnessClient {
     async fn ask(&self, body: String) -> Result<AnswerOfWitness, String> {
         let lost = |fault: reqwest::Error| fault.without_url().to_string();
         let request = self.http.post(self.submit.clone()).body(body);
-        let mut answer = request.send().await.map_err(lost)?;
+        let answer = request.send().await.map_err(lost)?;
         let status = answer.status();
         let is_size = answer.headers().get(CONTENT_TYPE);
         let is_size = is_size.is_some_and(|kind| kind == "text/x.tlog.size");
-        let mut octets = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(lost)? {
-            octets.extend(chunk);
-            if octets.len() > LONGEST {
-                return Err("its answer is too long".to_owned());
-            }
-        }
+        let octets = body_of(answer, LONGEST).await;
+        let octets = octets.map_err(|unread| match unread {
+            UnreadBody::Lost(fault) => lost(fault),
+            UnreadBody::TooLong => "its answer is too long".to_owned(),
+        })?;
         let text = String::from_utf8(octets).map_err(|_| "its answer is no text".to_owned())?;
         match status {
             StatusCode::OK => Ok(AnswerOfWitness::Cosigned(text)),

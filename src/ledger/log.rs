@@ -19,13 +19,17 @@ pub struct TreeHead {
     pub root: Hash,
 }
 
+/// A page of entries ends once it has so many octets, leaves and withheld values together.
+pub const LARGEST_PAGE: usize = 4 * 1024 * 1024;
+
 /// Some entries, the newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// Those that a filter wants.
     pub entries: Vec<LoggedEntry>,
     /// Where the next page begins: before the entry of this number. `None` if nothing is left. A page may have fewer
-    /// entries than were asked for, or none, and still not be the last: one question looks at a bounded part of the log.
+    /// entries than were asked for, or none, and still not be the last: one question looks at a bounded part of the log, and
+    /// answers no more than [`LARGEST_PAGE`] and one entry.
     pub next: Option<u64>,
 }
 
@@ -120,4 +124,26 @@ pub trait AuditLog: Send + Sync {
         which: Kept,
         note: String,
     ) -> BoxFuture<'_, Result<(), StoreUnavailable>>;
+}
+
+/// The newest entry of a kind, if there is one: what the log says last of something.
+pub async fn newest(
+    log: &dyn AuditLog,
+    kind: &str,
+) -> Result<Option<LoggedEntry>, StoreUnavailable> {
+    let filter = Filter {
+        kind: Some(kind.to_owned()),
+        ..Filter::default()
+    };
+    let mut before = None;
+    loop {
+        let mut page = log.search(filter.clone(), before, 1).await?;
+        if let Some(found) = page.entries.pop() {
+            return Ok(Some(found));
+        }
+        before = page.next;
+        if before.is_none() {
+            return Ok(None);
+        }
+    }
 }

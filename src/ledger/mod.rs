@@ -4,7 +4,7 @@
 
 mod log;
 
-pub use log::{AuditLog, Kept, LogFault, Page, TreeHead};
+pub use log::{AuditLog, Kept, LARGEST_PAGE, LogFault, Page, TreeHead, newest};
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,14 +1,14 @@
 //! The entries themselves.
 
-use std::ops::ControlFlow;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::walk::walk;
 use super::{ReadingError, Wish};
-use crate::audit::{Entry, Filter, Happening, InvalidEntry, LoggedEntry};
-use crate::ledger::AuditLog;
+use crate::audit::{Filter, InvalidEntry, LoggedEntry};
+use crate::ledger::{AuditLog, LARGEST_PAGE};
+
+/// How many entries are read at once of those that follow a number: values beside them may be long.
+const STEP: u64 = 16;
 
 /// An entry with its number in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ impl NumberedEntry {
     }
 }
 
-/// A page of the entries that `wish` is about.
+/// A page of the entries that `wish` is about. It ends once it has [`LARGEST_PAGE`] octets, however many were asked for.
 pub async fn list(log: &dyn AuditLog, wish: &Wish) -> Result<Listed, ReadingError> {
     if let Some(from) = wish.from {
         return onward(log, &wish.filter, from, wish.limit).await;
@@ -61,36 +61,21 @@ async fn onward(
     limit: usize,
 ) -> Result<Listed, ReadingError> {
     let to = from.saturating_add(limit as u64);
-    let some = log.entries(from..to).await?;
-    let mut listed = Listed {
-        entries: Vec::new(),
-        next: Some(from),
-    };
-    for logged in &some {
-        listed.next = Some(logged.index.saturating_add(1));
-        if filter.matches(&logged.entry()?) {
-            listed.entries.push(NumberedEntry::of(logged)?);
+    let (mut at, mut octets) = (from, 0);
+    let mut entries = Vec::new();
+    while at < to && octets < LARGEST_PAGE {
+        let some = log.entries(at..to.min(at.saturating_add(STEP))).await?;
+        let Some(last) = some.last() else {
+            break;
+        };
+        at = last.index.saturating_add(1);
+        for logged in &some {
+            if filter.matches(&logged.entry()?) {
+                octets += logged.octets();
+                entries.push(NumberedEntry::of(logged)?);
+            }
         }
     }
-    Ok(listed)
-}
-
-/// The verifier key (C2SP signed-note) that the log says its checkpoints are signed with; none if it has none yet.
-pub async fn kept_key(log: &dyn AuditLog) -> Result<Option<String>, ReadingError> {
-    let filter = Filter {
-        kind: Some("log-named".into()),
-        ..Filter::default()
-    };
-    let mut found = None;
-    walk(log, &filter, |_, entry| {
-        if let Entry::Event(event) = entry
-            && let Happening::LogNamed { key, .. } = event.what
-        {
-            found = Some(key);
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    })
-    .await?;
-    Ok(found)
+    let next = Some(at);
+    Ok(Listed { entries, next })
 }

@@ -20,7 +20,7 @@ mod wish;
 
 pub use alarms::{Alarm, AlarmKind, Alarms, Thresholds};
 pub use export::{COLUMNS, Export, ExportForm};
-pub use list::{Listed, NumberedEntry, kept_key};
+pub use list::{Listed, NumberedEntry};
 pub use policy::{FileHistory, InForce, PolicyAnswer, PolicyChange};
 pub use seen::{Seen, SeenValue};
 pub use usage::{OpenClaim, RelationshipUse, UnreadPolicy, Usage, UseFinding};

@@ -11,6 +11,9 @@ use crate::audit::{Outcome, Record};
 use crate::clock::UnixTime;
 use crate::issuer::Registry;
 
+/// How many rows are kept until it is known which got most; beyond them, those that the walk sees first, the newest.
+const MOST_ROWS: usize = 5000;
+
 /// How many refs of one row are listed, and how many scopes.
 const MOST_VALUES: usize = 20;
 
@@ -26,7 +29,8 @@ pub struct Who {
     pub tokens: u64,
     /// To whom, those that got most first. A token that several relationships gave stands with each.
     pub rows: Vec<WhoGotTokens>,
-    /// How many tokens went to others, for whom there is no row: there are more than the limit.
+    /// How many tokens stand in rows that are not listed, since there are more than the limit; one that several
+    /// relationships gave counts with each.
     pub not_listed: u64,
 }
 
@@ -109,7 +113,6 @@ impl<'r> Tally<'r> {
         let claim = profile.and_then(|profile| profile.facts.reference);
         let reference = claim.and_then(|claim| record.claims.get(claim)?.as_str());
         let at = UnixTime::from_millis(record.at_millis).to_string();
-        let mut listed = false;
         let asked = self.relationship.as_ref();
         let held = record.trust.iter();
         for relationship in held.filter(|held| asked.is_none_or(|asked| asked == *held)) {
@@ -120,10 +123,11 @@ impl<'r> Tally<'r> {
                 (record.repository.clone(), subject.clone()),
                 relationship.clone(),
             );
-            if !self.rows.contains_key(&key) && self.rows.len() >= self.most {
+            let most = MOST_ROWS.max(self.most);
+            if self.rows.len() >= most && !self.rows.contains_key(&key) {
+                self.not_listed += 1;
                 continue;
             }
-            listed = true;
             let row = self.rows.entry(key).or_insert_with(|| WhoGotTokens {
                 project,
                 issuer: issuer.clone(),
@@ -143,7 +147,6 @@ impl<'r> Tally<'r> {
                 row.refs.add(reference, MOST_VALUES);
             }
         }
-        self.not_listed += u64::from(!listed);
     }
 
     fn answer(self, wish: &Wish) -> Who {
@@ -152,12 +155,14 @@ impl<'r> Tally<'r> {
             let by_tokens = other.tokens.cmp(&one.tokens);
             by_tokens.then_with(|| place(one).cmp(&place(other)))
         });
+        let others = rows.split_off(self.most.min(rows.len()));
+        let others: u64 = others.iter().map(|row| row.tokens).sum();
         Who {
             since: wish.since(),
             until: wish.until(),
             tokens: self.tokens,
             rows,
-            not_listed: self.not_listed,
+            not_listed: self.not_listed + others,
         }
     }
 }

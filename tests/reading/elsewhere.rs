@@ -92,5 +92,5 @@ async fn an_audit_token_does_not_travel_in_the_clear() {
     ];
     let ran = stage.audit("list", &there).await;
     assert_eq!(ran.code, 2);
-    assert!(ran.err.contains("only shown over https"), "{}", ran.err);
+    assert!(ran.err.contains("is not https"), "{}", ran.err);
 }

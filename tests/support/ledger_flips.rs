@@ -337,10 +337,7 @@ fn a_part_of_the_folder_of_another_log_is_never_signed_over() {
             let foreign = truth.with(|_, copy| {
                 std::fs::copy(&other.copy, copy).unwrap();
             });
-            assert!(
-                foreign.contains("has no key that signed it"),
-                "{foreign}"
-            );
+            assert!(foreign.contains("has no key that signed it"), "{foreign}");
         }
     }
 }

@@ -11,7 +11,7 @@ use countersign::clock::{Seconds, UnixTime};
 use countersign::directory::{OnRecord, PolicyChange, PolicyHistory};
 use countersign::discovery::{ArchivedKeys, KeyArchive};
 use countersign::issuer::Issuer;
-use countersign::ledger::{AuditLog, Kept, Ledger, Spent, StoreUnavailable};
+use countersign::ledger::{AuditLog, Kept, LARGEST_PAGE, Ledger, Spent, StoreUnavailable};
 use countersign::project_token::{SigningKeyStore, StoredKey};
 use countersign::trust::Names;
 use futures_util::future::join_all;
@@ -31,6 +31,7 @@ macro_rules! every_store_keeps_the_log {
             what_was_acknowledged_is_seen_at_once
             every_filter_finds_what_a_plain_scan_finds
             pages_follow_each_other_without_a_gap
+            a_page_ends_where_its_octets_are_many
             a_clock_that_is_put_back_is_announced_and_only_then
             a_leaf_holds_no_personal_value_and_the_entry_does
             personal_values_are_deleted_with_what_could_tell_them_and_every_proof_holds
@@ -596,6 +597,29 @@ pub fn personal_values_are_deleted_with_what_could_tell_them_and_every_proof_hol
     let store = fixture.open();
     let found = wait(store.search(of_person(), None, 99)).unwrap().entries;
     assert_eq!(found.len(), 1);
+    fixture.close(store);
+}
+
+pub fn a_page_ends_where_its_octets_are_many(fixture: &impl Fixture) {
+    let store = fixture.open();
+    let long = |number: u64| Happening::PolicyRefused {
+        file: format!("acme/{number}.toml"),
+        digest: None,
+        message: "x".repeat(LARGEST_PAGE / 3),
+        in_force: None,
+    };
+    wait(store.append((0..8).map(long).collect(), noon())).unwrap();
+    let (mut before, mut pages) = (None, Vec::new());
+    loop {
+        let page = wait(store.search(Filter::default(), before, 99)).unwrap();
+        let indices = page.entries.iter().map(|entry| entry.index);
+        pages.push(indices.collect::<Vec<u64>>());
+        before = page.next;
+        if before.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, [vec![7, 6, 5], vec![4, 3, 2], vec![1, 0]]);
     fixture.close(store);
 }
 

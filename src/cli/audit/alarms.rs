@@ -26,7 +26,7 @@ pub(super) struct AlarmsArgs {
     /// How many denials that were counted and not recorded are many.
     #[arg(long, value_name = "N", default_value = "100")]
     counted: String,
-    /// How many alarms at most.
+    /// How many alarms at most: the gravest kinds, and of each the newest.
     #[arg(long, value_name = "N")]
     limit: Option<String>,
     /// For people, or for programs.
@@ -53,7 +53,7 @@ pub(super) async fn run(arguments: &AlarmsArgs) -> Result<u8, u8> {
         Format::Json => say_json(&alarms),
         Format::Text => say(&in_words(&alarms)),
     };
-    Ok(if alarms.alarms.is_empty() {
+    Ok(if alarms.alarms.is_empty() && alarms.not_listed == 0 {
         DONE
     } else {
         REFUSED

@@ -84,7 +84,7 @@ fn in_words(who: &Who) -> String {
     text.push_str(&table.in_lines());
     if who.not_listed > 0 {
         let more = count(who.not_listed, "token");
-        let _ = writeln!(text, "\nand {more} of others: raise `--limit`");
+        let _ = writeln!(text, "\nand {more} in other rows: raise `--limit`");
     }
     text
 }

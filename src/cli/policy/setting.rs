@@ -1,6 +1,5 @@
 //! What every verb of `policy` begins with: the configuration, the issuers, and a folder of policies.
 
-use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +7,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 
 use super::super::ledger_access::{AccessError, LedgerAccess};
-use super::super::{UNAVAILABLE, USAGE};
+use super::super::{UNAVAILABLE, USAGE, environment};
 use crate::audit::{Filter, Record};
 use crate::clock::{Seconds, UnixTime};
 use crate::config::Config;
@@ -40,7 +39,7 @@ pub(super) struct Setting {
 impl Setting {
     /// Reads the configuration, or says on standard error what is wrong with it.
     pub(super) fn load(arguments: &ConfigArgs) -> Result<Self, u8> {
-        let environment: BTreeMap<String, String> = std::env::vars().collect();
+        let environment = environment();
         let config = Config::load(arguments.config.as_deref(), &environment).map_err(|fault| {
             eprintln!("{}", fault.render(std::io::stderr().is_terminal()));
             USAGE

@@ -46,7 +46,7 @@ impl Default for Thresholds {
     }
 }
 
-/// What looks like an attack.
+/// What looks like an attack, the gravest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AlarmKind {
@@ -228,15 +228,7 @@ impl Watch {
     }
 
     fn answer(self, wish: &Wish) -> Alarms {
-        let enough = self.enough;
-        let (mut alarms, not_listed) = self.grouped.done();
-        alarms.retain(|alarm| {
-            alarm.kind != AlarmKind::DenialsCounted || alarm.count >= enough.max(1)
-        });
-        alarms.sort_by(|one, other| {
-            let by_kind = one.kind.cmp(&other.kind);
-            by_kind.then_with(|| other.last_at.cmp(&one.last_at))
-        });
+        let (alarms, not_listed) = self.grouped.done(self.enough);
         Alarms {
             since: wish.since(),
             until: wish.until(),

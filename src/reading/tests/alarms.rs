@@ -194,3 +194,51 @@ async fn what_finds_no_place_among_the_alarms_is_counted() {
     let told = told(log.ask(Question::Alarms, &[("limit", "3")]).await);
     assert_eq!((told.alarms.len(), told.not_listed), (3, 1));
 }
+
+#[tokio::test]
+async fn what_is_grave_and_old_keeps_its_place_before_what_is_newer() {
+    let mut log = MadeUp::default();
+    let job = |number: u32| {
+        let name = json!(format!("octo-org/repo-{number}"));
+        job("github-push", &[("repository", name)], at(number))
+    };
+    log.decided(&denied(job(0), "identity-changed"));
+    for number in 1..4 {
+        log.decided(&denied(job(number), "token-spent"));
+    }
+    for (issuer, count) in [("github", 1), ("gitlab", 99), ("circleci", 100)] {
+        let counted = Happening::DenialsCounted {
+            issuer: issuer.into(),
+            reason: "signature-invalid".into(),
+            hour_millis: noon().millis(),
+            count,
+        };
+        log.happened(counted, at(10));
+    }
+    for (limit, listed, not_listed) in [
+        ("1", &[AlarmKind::IdentityChanged][..], 103),
+        (
+            "2",
+            &[AlarmKind::IdentityChanged, AlarmKind::TokenSpent],
+            102,
+        ),
+        (
+            "9",
+            &[
+                AlarmKind::IdentityChanged,
+                AlarmKind::TokenSpent,
+                AlarmKind::TokenSpent,
+                AlarmKind::TokenSpent,
+                AlarmKind::DenialsCounted,
+            ],
+            0,
+        ),
+    ] {
+        let told = told(log.ask(Question::Alarms, &[("limit", limit)]).await);
+        let kinds: Vec<AlarmKind> = told.alarms.iter().map(|alarm| alarm.kind).collect();
+        assert_eq!((&*kinds, told.not_listed), (listed, not_listed));
+    }
+    let two = told(log.ask(Question::Alarms, &[("limit", "2")]).await);
+    let newest: Vec<&str> = two.alarms[1].repositories.texts().collect();
+    assert_eq!(newest, ["octo-org/repo-3"]);
+}

@@ -1,6 +1,7 @@
 //! The entries themselves.
 
 use super::*;
+use crate::ledger::newest;
 
 fn listed(answer: Answer) -> Listed {
     match answer {
@@ -54,6 +55,29 @@ async fn who_follows_the_log_is_told_where_to_go_on_also_if_nothing_is_wanted() 
     assert_eq!((indices(&page), page.next), (vec![5], Some(7)));
     let page = listed(log.ask(Question::List, &[("from", "8")]).await);
     assert_eq!((indices(&page), page.next), (vec![], Some(8)));
+}
+
+#[tokio::test]
+async fn who_follows_the_log_gets_no_more_octets_at_once_than_others() {
+    let mut log = MadeUp::default();
+    for number in 0..40 {
+        let refused = Happening::PolicyRefused {
+            file: format!("acme/{number}.toml"),
+            digest: None,
+            message: "x".repeat(crate::ledger::LARGEST_PAGE / 4),
+            in_force: None,
+        };
+        log.happened(refused, at(number));
+    }
+    let (mut from, mut seen) = (0, Vec::new());
+    while seen.len() < 40 {
+        let asked = from.to_string();
+        let page = listed(log.ask(Question::List, &[("from", &asked)]).await);
+        assert!(page.entries.len() <= 16, "{}", page.entries.len());
+        seen.extend(indices(&page));
+        from = page.next.unwrap();
+    }
+    assert!(seen.into_iter().eq(0..40));
 }
 
 #[tokio::test]
@@ -157,9 +181,9 @@ async fn an_entry_that_is_broken_is_told_and_not_passed_over() {
 }
 
 #[tokio::test]
-async fn the_key_of_the_log_is_the_one_it_was_named_with_last() {
+async fn what_the_log_says_last_of_something_is_the_newest_of_its_kind() {
     let mut log = story();
-    assert_eq!(kept_key(&log).await.unwrap(), None);
+    assert_eq!(newest(&log, "log-named").await.unwrap(), None);
     for key in ["first", "second"] {
         let named = Happening::LogNamed {
             origin: "sts.example.com/audit".into(),
@@ -167,7 +191,11 @@ async fn the_key_of_the_log_is_the_one_it_was_named_with_last() {
         };
         log.happened(named, at(20));
     }
-    assert_eq!(kept_key(&log).await.unwrap().as_deref(), Some("second"));
+    for second in 30..40 {
+        log.decided(&allowed(job("github-push", &[], at(second)), &["build"]));
+    }
+    let last = newest(&log, "log-named").await.unwrap().unwrap();
+    assert_eq!(last.restored().unwrap()["key"], "second");
 }
 
 #[tokio::test]

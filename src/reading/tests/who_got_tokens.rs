@@ -63,16 +63,17 @@ async fn a_relationship_and_a_period_narrow_the_answer() {
 }
 
 #[tokio::test]
-async fn those_for_whom_there_is_no_row_are_counted() {
+async fn those_that_got_most_are_listed_and_the_others_counted() {
     let mut log = MadeUp::default();
-    for number in 0..5 {
+    for number in [0, 1, 0, 2, 3, 4] {
         let name = json!(format!("octo-org/repo-{number}"));
         let push = job("github-push", &[("repository", name)], at(number));
         log.decided(&allowed(push, &["build"]));
     }
     let who = told(log.ask(Question::Who, &[("limit", "2")]).await);
-    assert_eq!((who.tokens, who.rows.len(), who.not_listed), (5, 2, 3));
-    assert_eq!(who.rows[1].repository.as_deref(), Some("octo-org/repo-4"));
+    assert_eq!((who.tokens, who.rows.len(), who.not_listed), (6, 2, 3));
+    assert_eq!(who.rows[0].repository.as_deref(), Some("octo-org/repo-0"));
+    assert_eq!(who.rows[0].tokens, 2);
 }
 
 #[tokio::test]

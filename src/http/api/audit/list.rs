@@ -12,20 +12,14 @@ use super::super::super::audit::{Answer, AuditError, Part, Places, answered};
 use super::cursor::Cursor;
 use super::parameters::{Parameters, malformed};
 use super::wish::{names, wish};
-use crate::ledger::AuditLog;
+use crate::ledger::{AuditLog, LARGEST_PAGE};
 use crate::reading::{self, Question, Wish};
 
 /// How many entries a page holds if nobody says.
 const PAGE: usize = 50;
 
-/// How many entries are asked for at once, so that what a page holds is known before it is too much.
-const STEP: usize = 100;
-
 /// How often a page asks: a filter that hardly anything passes is asked for again, with the cursor.
 const MOST_STEPS: usize = 20;
-
-/// A page ends once it has so many octets, however many entries were asked for.
-const LARGEST_PAGE: usize = 4 * 1024 * 1024;
 
 /// A page of entries.
 pub(super) async fn list(
@@ -87,7 +81,7 @@ async fn page(log: &dyn AuditLog, mut wish: Wish) -> Result<(Vec<u8>, Option<u64
     let begin = body.len();
     let mut next = None;
     for _ in 0..MOST_STEPS {
-        wish.limit = left.min(STEP);
+        wish.limit = left;
         let some = reading::list(log, &wish).await?;
         left = left.saturating_sub(some.entries.len());
         for entry in &some.entries {

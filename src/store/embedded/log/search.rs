@@ -9,7 +9,7 @@ use super::row::{Probe, ROW, Row};
 use super::rows::Read;
 use super::whole::{LogFiles, Unreadable};
 use crate::audit::{DecisionId, Entry, Filter, LoggedEntry, Record, Wanted};
-use crate::ledger::Page;
+use crate::ledger::{LARGEST_PAGE, Page};
 
 /// How many rows are read at once at most.
 const BLOCK: u64 = 1024;
@@ -75,19 +75,24 @@ fn page(
     let enough = at.saturating_sub(MOST_ROWS);
     let mut block = FIRST_BLOCK;
     let mut entries = Vec::new();
-    let mut misses = 0;
-    while at > range.start && at > enough && entries.len() < limit && misses < MOST_MISSES {
+    let (mut octets, mut misses) = (0, 0);
+    let mut is_full = limit == 0;
+    while at > range.start && at > enough && !is_full {
         let first = at.saturating_sub(block).max(range.start);
         files.rows.read_over(&mut rows, first..at)?;
         for (index, row) in rows.iter().rev() {
             if may_be(files, &wanted, &probe, index, row)? {
                 match matching(files, log, filter, index)? {
-                    Some(entry) => entries.push(entry),
+                    Some(entry) => {
+                        octets += entry.octets();
+                        entries.push(entry);
+                    }
                     None => misses += 1,
                 }
             }
             at = index;
-            if entries.len() >= limit || misses >= MOST_MISSES {
+            is_full = entries.len() >= limit || octets >= LARGEST_PAGE || misses >= MOST_MISSES;
+            if is_full {
                 break;
             }
         }
