@@ -307,3 +307,54 @@ async fn a_claim_that_is_nested_as_deep_as_can_be_read_leaves_a_log_that_can_be_
         entry.entry().unwrap();
     }
 }
+
+/// What the fake CI systems say of a person, where it is long enough to be told from anything else.
+const OF_PERSONS: [(&str, &[&str]); 5] = [
+    ("github-push", &["actor"]),
+    (
+        "gitlab-push",
+        &["user_login", "user_email", "user_identities"],
+    ),
+    (
+        "gitlab-merge-request-from-fork",
+        &["user_login", "user_email"],
+    ),
+    ("circleci-v2-push", &["sub"]),
+    ("buildkite-push", &[]),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_leaf_and_no_tile_says_who_the_person_is_whatever_comes_of_the_exchange() {
+    let audited = Audited::start().await;
+    let mut persons = vec!["\"client_address\":\"".to_owned()];
+    for (number, (set, claims)) in OF_PERSONS.into_iter().enumerate() {
+        for (at, project) in ["acme/api", "acme/none", "acme/web"].iter().enumerate() {
+            let person = format!("person-{number}-{at}-whom-nobody-knows");
+            let changes: Vec<(&str, Value)> = claims
+                .iter()
+                .filter(|name| **name != "sub")
+                .map(|name| (*name, person.clone().into()))
+                .collect();
+            let token = audited.service.token(set, &changes);
+            // Once as it is, once as a token that is spent, and once from another time.
+            audited.service.exchange(&token, project).await;
+            audited.service.exchange(&token, project).await;
+            audited
+                .service
+                .exchange(&format!("{token}x"), project)
+                .await;
+            persons.push(person);
+        }
+    }
+    let user = "/user/";
+    let size = audited.size().await;
+    let path = format!("/audit/tile/entries/000.p/{size}");
+    let bundle = audited.octets(&path).await;
+    assert_eq!(bundle.status, 200);
+    let text = String::from_utf8_lossy(&bundle.body).into_owned();
+    for person in persons.iter().map(String::as_str).chain([user]) {
+        assert!(!text.contains(person), "{person}");
+    }
+    let listed = audited.get("/api/v1/audit?limit=200").await.text;
+    assert!(listed.contains("whom-nobody-knows") && listed.contains("\"client_address\":\"127"));
+}
