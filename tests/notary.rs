@@ -464,11 +464,11 @@ async fn a_witness_cosigns_what_grew_and_its_cosignature_stands_beside_ours() {
     let store = stage.store();
     let witness = TestWitness::new();
     let notary = watched(&stage, &store, &witness).await;
-    assert_eq!(notary.cosigned().await.unwrap(), None);
+    assert_eq!(notary.cosigned(), None);
     for count in [1, 6, 300] {
         let size = grow(&store, count).await;
         notary.have_cosigned().await;
-        let cosigned = notary.cosigned().await.unwrap().unwrap();
+        let cosigned = notary.cosigned().unwrap();
         assert_eq!(read(&cosigned, notary.key()).size, size);
         assert!(witness.key().has_signed(&Note::parse(&cosigned).unwrap()));
         assert_eq!(witness.seen.lock().unwrap().0, size);
@@ -480,6 +480,19 @@ async fn a_witness_cosigns_what_grew_and_its_cosignature_stands_beside_ours() {
     let size = grow(&store, 2).await;
     notary.have_cosigned().await;
     assert_eq!(witness.seen.lock().unwrap().0, size);
+    store.close();
+    // The file of it is as little to be changed as that of any other.
+    let file = stage.data().join("checkpoint.cosigned");
+    let mut flipped = std::fs::read(&file).unwrap();
+    flipped[25] ^= 1;
+    std::fs::write(&file, flipped).unwrap();
+    let store = stage.store();
+    let notary = watched(&stage, &store, &witness).await;
+    let said = refusal(notary.checkpoint().await.unwrap_err());
+    assert!(
+        said.contains("the cosigned checkpoint in the data folder"),
+        "{said}"
+    );
     store.close();
 }
 
@@ -530,7 +543,7 @@ async fn what_a_witness_has_against_the_log_stops_signing_until_it_has_nothing_a
     *witness.lies.lock().unwrap() = false;
     notary.have_cosigned().await;
     assert!(notary.checkpoint().await.is_ok());
-    assert!(notary.cosigned().await.unwrap().is_some());
+    assert!(notary.cosigned().is_some());
     store.close();
 }
 
@@ -550,7 +563,7 @@ async fn a_cosignature_that_is_not_genuine_is_not_kept() {
     };
     let notary = notary(&store, settings).await.unwrap();
     notary.have_cosigned().await;
-    let cosigned = Note::parse(&notary.cosigned().await.unwrap().unwrap()).unwrap();
+    let cosigned = Note::parse(&notary.cosigned().unwrap()).unwrap();
     assert_eq!(cosigned.signatures.len(), 2, "ours, and that of the first");
     store.close();
 }

@@ -61,6 +61,8 @@ pub struct Notary {
     /// How many have asked for a checkpoint.
     asked: AtomicU64,
     last: tokio::sync::Mutex<Last>,
+    /// The last checkpoint that a witness cosigned.
+    cosigned: Mutex<Option<String>>,
     /// What was signed before and does not fit the log.
     refused: Mutex<Option<LogFault>>,
     /// What witnesses have against the log, by their names.
@@ -153,6 +155,7 @@ impl Notary {
             witnesses: settings.witnesses,
             asked: AtomicU64::new(0),
             last: tokio::sync::Mutex::new(last),
+            cosigned: Mutex::new(past.cosigned),
             refused: Mutex::default(),
             accused: Mutex::default(),
             said: Mutex::default(),
@@ -235,8 +238,8 @@ impl Notary {
     }
 
     /// The last checkpoint that a witness cosigned, with its cosignatures.
-    pub async fn cosigned(&self) -> Result<Option<String>, NotaryFault> {
-        Ok(self.log.checkpoint(Kept::Cosigned).await?)
+    pub fn cosigned(&self) -> Option<String> {
+        locked(&self.cosigned).clone()
     }
 
     /// Signs what is new, so that the copy elsewhere is never long out of date. To be called now and then. What keeps it

@@ -31,6 +31,8 @@ pub(super) struct Past {
     pub(super) note: String,
     /// What it was signed over.
     pub(super) head: Option<TreeHead>,
+    /// The last checkpoint that a witness cosigned.
+    pub(super) cosigned: Option<String>,
     /// Something that does not fit.
     pub(super) fault: Option<LogFault>,
 }
@@ -54,7 +56,13 @@ pub(super) async fn compare(
     let mut past = Past::default();
     let own = log.checkpoint(Kept::Signed).await?;
     let mut own_fits = own.is_none();
+    past.cosigned = log.checkpoint(Kept::Cosigned).await?;
     let key = kept_key(log, encryption).await?;
+    if let (Some(note), Some(key)) = (&past.cosigned, &key) {
+        let whose = "the cosigned checkpoint in the data folder";
+        let found = look(log, key, whose, note).await?;
+        past.object(whose, &found);
+    }
     if let (Some(note), Some(key)) = (own, &key) {
         let whose = "the checkpoint in the data folder".to_owned();
         let found = look(log, key, &whose, &note).await?;
@@ -127,13 +135,18 @@ async fn look(
 impl Past {
     /// Keeps what was found of one checkpoint: the latest that fits, and the first fault.
     fn take(&mut self, whose: &str, note: String, found: &Finding) {
-        let fault = match found {
-            Finding::Fits(head) => {
-                if self.head.is_none_or(|other| other.size <= head.size) {
-                    (self.note, self.head) = (note, Some(*head));
-                }
-                return;
+        match found {
+            Finding::Fits(head) if self.head.is_none_or(|other| other.size <= head.size) => {
+                (self.note, self.head) = (note, Some(*head));
             }
+            _ => self.object(whose, found),
+        }
+    }
+
+    /// Keeps the first fault.
+    fn object(&mut self, whose: &str, found: &Finding) {
+        let fault = match found {
+            Finding::Fits(_) => return,
             Finding::Contradicts(signed) => LogFault {
                 what: format!(
                     "the first {signed} entries of the log are not those over which {whose} was signed"

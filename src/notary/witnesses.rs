@@ -98,7 +98,7 @@ impl Notary {
         let Ok(checkpoint) = Checkpoint::parse(&note.text) else {
             return;
         };
-        let kept = self.cosigned().await.ok().flatten();
+        let kept = self.cosigned();
         let kept = kept.and_then(|kept| Note::parse(&kept).ok());
         let kept = kept.filter(|kept| kept.text == note.text && asks == Asks::OnceOnly);
         let (text, checkpoint) = (note.text.clone(), &checkpoint);
@@ -124,9 +124,11 @@ impl Notary {
         }
         note.signatures
             .extend(lines.into_iter().map(|(line, _)| line));
-        let kept = self.log.keep_checkpoint(Kept::Cosigned, note.to_string());
-        if let Err(fault) = kept.await {
-            tracing::warn!(%fault, "the cosigned checkpoint could not be kept");
+        let note = note.to_string();
+        let kept = self.log.keep_checkpoint(Kept::Cosigned, note.clone());
+        match kept.await {
+            Ok(()) => *locked(&self.cosigned) = Some(note),
+            Err(fault) => tracing::warn!(%fault, "the cosigned checkpoint could not be kept"),
         }
     }
 
