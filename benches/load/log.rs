@@ -136,7 +136,7 @@ async fn filters(store: &EmbeddedStore) -> Vec<Value> {
         json!({"outcome": "denied"}),
         json!({"reason": "denied-by-rule"}),
         json!({"reason": "token-spent"}),
-        json!({"id": last.id.to_string()}),
+        json!({"id": last.id.map(|id| id.to_string())}),
         json!({"token_id": last.token_id}),
         json!({"token_id": "no such token"}),
         json!({"since_millis": at - 5000, "until_millis": at - 4000}),
