@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use countersign::audit::Outcome;
 use countersign::clock::Seconds;
+use countersign::ledger::newest;
 use countersign::store::Options;
 use futures_util::future::join_all;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::{Value, json};
 
-use crate::support::service::{NOON, Settings, TestService};
+use crate::support::service::{NOON, Settings, TestService, ci};
 
 /// The claims of a project token, checked with the published keys by a library that is not ours.
 async fn checked(service: &TestService, token: &str) -> (jsonwebtoken::Header, Value) {
@@ -546,4 +547,71 @@ async fn metadata_tells_others_how_to_use_and_how_to_trust_us() {
         assert!(key.get("d").is_none());
         assert_eq!(key["use"], "sig");
     }
+}
+
+/// The leaf of the last decision of a service.
+async fn last_leaf(service: &TestService) -> Value {
+    let last = newest(&*service.parts.service.log, "decision").await;
+    serde_json::from_slice(&last.unwrap().unwrap().leaf).unwrap()
+}
+
+#[tokio::test]
+async fn a_subject_that_repeats_who_started_the_job_is_in_no_leaf() {
+    let service = TestService::start().await;
+    for (actor, jti, is_withheld) in [
+        ("octo-org", "one", true),
+        ("octocat", "two", false),
+        ("oc", "three", false),
+    ] {
+        let changes = [("actor", json!(actor)), ("jti", json!(jti))];
+        let token = service.token("github-push", &changes);
+        let answer = service.exchange(&token, "acme/api").await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let leaf = last_leaf(&service).await;
+        assert_eq!(leaf["claims"].get("actor"), None);
+        for place in ["/subject", "/claims/sub"] {
+            assert_eq!(leaf.pointer(place).is_none(), is_withheld, "{leaf}");
+            assert_eq!(leaf["withheld"].get(place).is_some(), is_withheld, "{leaf}");
+        }
+        let record = service.record(&answer).await;
+        let subject = "repo:octo-org/octo-repo:ref:refs/heads/main";
+        assert_eq!(record.subject.as_deref(), Some(subject));
+        assert_eq!(record.claims["sub"], subject);
+    }
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn of_an_issuer_that_nothing_is_known_of_the_standard_claims_about_a_person_are_in_no_leaf() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("trust-policies")).unwrap();
+    let tables = ci().signer().issuer_tables();
+    let generic = tables.replace("profile = \"github\"", "profile = \"generic\"");
+    let settings = Settings {
+        issuers: Some(generic),
+        ..Settings::default()
+    };
+    let service = TestService::in_folder(folder, settings).await;
+    let policy = "[[trust]]\nname = \"any\"\nissuer = \"github\"\nsub = \"user:mona-lisa\"\nscopes = [\"read_registry\"]\n";
+    service.policy("acme/api", policy).await;
+    let personal = [
+        ("sub", json!("user:mona-lisa")),
+        ("preferred_username", json!("mona-lisa")),
+        ("name", json!("Mona Lisa Octocat")),
+        ("email", json!("mona@example.com")),
+        ("address", json!({"locality": "Octotown"})),
+    ];
+    let token = service.token("github-push", &personal);
+    let answer = service.exchange(&token, "acme/api").await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let leaf = last_leaf(&service).await;
+    for value in ["mona", "Mona", "Octotown"] {
+        assert!(!leaf.to_string().contains(value), "{value} in {leaf}");
+    }
+    assert_eq!(leaf["claims"]["repository"], "octo-org/octo-repo");
+    let record = service.record(&answer).await;
+    for (name, value) in personal {
+        assert_eq!(record.claims[name], value);
+    }
+    service.stop().await;
 }

@@ -15,6 +15,9 @@ use crate::trust::{
     Answer, Circumstances, Decision, Grant, Limits, Refusal, decide, no_such_project,
 };
 
+/// How many characters a value must have at least to be told apart from what stands in a text by chance.
+const SHORTEST_TELLING: usize = 3;
+
 /// How far an exchange came, and so what is known and to be believed of its token.
 #[derive(Debug)]
 pub(super) enum Stage {
@@ -147,7 +150,7 @@ impl<'a> Trail<'a> {
             subject: claims.get("sub").and_then(Value::as_str).map(str::to_owned),
             repository: fact(facts.and_then(|facts| facts.repository)),
             run_id: fact(facts.and_then(|facts| facts.run_id)),
-            claims: RecordedClaims::new(claims.clone(), personal(profile)),
+            claims: RecordedClaims::new(claims.clone(), personal(profile, &claims)),
             audience: self.request.audience.clone(),
             project: project.map(|project| project.path.to_string()),
             project_id: project.map(|project| project.id.clone()),
@@ -219,11 +222,37 @@ impl<'a> Trail<'a> {
     }
 }
 
-/// The claims of a profile that are about a person.
-fn personal(profile: Option<&Profile>) -> Vec<&'static str> {
-    let claims = profile.into_iter().flat_map(|profile| profile.claims);
-    let personal = claims.filter(|claim| claim.personal);
-    personal.map(|claim| claim.name).collect()
+/// The names of the claims that are about a person: those that the profile marks, and `sub` if it repeats one of them.
+fn personal(profile: Option<&Profile>, claims: &Map<String, Value>) -> Vec<&'static str> {
+    let Some(profile) = profile else {
+        return Vec::new();
+    };
+    let marked = profile.claims.iter().filter(|claim| claim.personal);
+    let marked = marked.map(|claim| claim.name);
+    let mut personal: Vec<&str> = marked
+        .chain(profile.also_personal.iter().copied())
+        .collect();
+    let subject = claims.get("sub").and_then(Value::as_str);
+    let subject = subject.unwrap_or_default();
+    let is_repeated = |name: &&str| {
+        let value = claims.get(*name);
+        value.is_some_and(|value| stands_in(subject, value))
+    };
+    if !personal.contains(&"sub") && personal.iter().any(is_repeated) {
+        personal.push("sub");
+    }
+    personal
+}
+
+/// Whether a text holds all of a value, unless the value is so short that it stands anywhere.
+fn stands_in(text: &str, value: &Value) -> bool {
+    let holds =
+        |value: &str| value.chars().nth(SHORTEST_TELLING - 1).is_some() && text.contains(value);
+    match value {
+        Value::String(value) => holds(value),
+        Value::Number(value) => holds(&value.to_string()),
+        _ => false,
+    }
 }
 
 impl Stage {

@@ -25,6 +25,8 @@ pub struct Profile {
     pub audience_claim: Option<&'static str>,
     /// The claims it sends.
     pub claims: &'static [Claim],
+    /// Further claims about a person that it may send, of which nothing else is known.
+    pub also_personal: &'static [&'static str],
     /// The identity fields of a trust relationship.
     pub fields: &'static [IdentityField],
     /// What must hold of every token.

@@ -20,9 +20,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::audit::tree::Hash;
-use crate::audit::{Entry, Filter, Happening, InvalidEntry};
+use crate::audit::{Entry, Happening, InvalidEntry};
 use crate::clock::Clock;
-use crate::ledger::{AuditLog, Kept, LogFault, StoreUnavailable, TreeHead};
+use crate::ledger::{AuditLog, Kept, LogFault, StoreUnavailable, TreeHead, newest};
 use crate::seal::{KeyEncryptionKey, SealError, is_encrypted, open, seal};
 
 use copy::CheckpointCopy;
@@ -316,22 +316,11 @@ async fn named_key(
 
 /// What the log says last of its name.
 async fn last_name(log: &dyn AuditLog) -> Result<Option<Happening>, NotaryError> {
-    let filter = Filter {
-        kind: Some("log-named".to_owned()),
-        ..Filter::default()
+    let Some(found) = newest(log, "log-named").await? else {
+        return Ok(None);
     };
-    let mut before = None;
-    loop {
-        let page = log.search(filter.clone(), before, 1).await?;
-        if let Some(found) = page.entries.first() {
-            return Ok(match found.entry()? {
-                Entry::Event(event) => Some(event.what),
-                Entry::Decision(_) | Entry::Unknown(_) => None,
-            });
-        }
-        before = page.next;
-        if before.is_none() {
-            return Ok(None);
-        }
-    }
+    Ok(match found.entry()? {
+        Entry::Event(event) => Some(event.what),
+        Entry::Decision(_) | Entry::Unknown(_) => None,
+    })
 }

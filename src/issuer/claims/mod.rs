@@ -22,6 +22,26 @@ pub(super) const GENERIC: &[Claim] = &[claim(
     "whom the issuer speaks of; how it is made up differs from issuer to issuer",
 )];
 
+/// The standard claims that are about a person (OpenID Connect Core 1.0, section 5.1).
+pub(super) const STANDARD_PERSONAL: &[&str] = &[
+    "name",
+    "given_name",
+    "family_name",
+    "middle_name",
+    "nickname",
+    "preferred_username",
+    "profile",
+    "picture",
+    "website",
+    "email",
+    "gender",
+    "birthdate",
+    "zoneinfo",
+    "locale",
+    "phone_number",
+    "address",
+];
+
 /// A claim that every token of a CI job has.
 const fn claim(
     name: &'static str,

@@ -18,6 +18,7 @@ pub(super) static BUILDKITE: Profile = Profile {
     max_uses: 1,
     audience_claim: None,
     claims: claims::BUILDKITE,
+    also_personal: &[],
     fields: &[
         IdentityField {
             required: Required::UnlessIds(&["organization-id", "pipeline-id"]),

@@ -25,6 +25,7 @@ pub(super) static CIRCLECI: Profile = Profile {
     max_uses: 10,
     audience_claim: Some("oidc.circleci.com/org-id"),
     claims: claims::CIRCLECI,
+    also_personal: &[],
     fields: &[
         IdentityField {
             required: Required::Yes,

@@ -14,6 +14,7 @@ pub(super) static GENERIC: Profile = Profile {
     max_uses: 10,
     audience_claim: None,
     claims: claims::GENERIC,
+    also_personal: claims::STANDARD_PERSONAL,
     fields: &[],
     requirements: &[],
     owner_id: None,

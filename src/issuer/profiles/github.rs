@@ -18,6 +18,7 @@ pub(super) static GITHUB: Profile = Profile {
     max_uses: 1,
     audience_claim: None,
     claims: claims::GITHUB,
+    also_personal: &[],
     fields: &[
         IdentityField {
             required: Required::UnlessIds(&["owner-id", "repository-id"]),

@@ -18,6 +18,7 @@ pub(super) static GITLAB: Profile = Profile {
     max_uses: 10,
     audience_claim: None,
     claims: claims::GITLAB,
+    also_personal: &[],
     fields: &[
         IdentityField {
             required: Required::UnlessIds(&["project-id", "namespace-id"]),

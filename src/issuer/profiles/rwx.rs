@@ -17,6 +17,7 @@ pub(super) static RWX: Profile = Profile {
     max_uses: 10,
     audience_claim: None,
     claims: claims::RWX,
+    also_personal: &[],
     fields: &[IdentityField {
         required: Required::Yes,
         ..field("vault-subject", FieldKind::Opaque, "sub")
