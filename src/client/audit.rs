@@ -15,6 +15,8 @@ const LIMIT: Duration = Duration::from_secs(30 * 60);
 /// How long an answer may be, in octets: a page ends after some megabytes, and one entry with all its values has at most 16.
 const LONGEST: usize = 256 << 20;
 
+const TOO_LONG: &str = "answers with something longer than any answer about a log";
+
 /// How much of what the service says is wrong is told, in characters.
 const LONGEST_COMPLAINT: usize = 500;
 
@@ -110,7 +112,7 @@ impl AuditClient {
             .await
             .map_err(|unread| match unread {
                 UnreadBody::Lost(fault) => lost(fault),
-                UnreadBody::TooLong => failed("answers more than is read of it".to_owned(), false),
+                UnreadBody::TooLong => failed(TOO_LONG.to_owned(), false),
             })?;
         if status.is_success() {
             return Ok(body);
