@@ -76,6 +76,14 @@ async fn write(store: &EmbeddedStore, number: usize, claims: &Value) {
     store.spend(spend, record).await.unwrap();
 }
 
+/// A name of a project token, as the exchange makes them.
+fn token_id(now: UnixTime) -> String {
+    let millis = u64::try_from(now.millis()).unwrap();
+    let nanos = u32::try_from(millis % 1000).unwrap() * 1_000_000;
+    let moment = uuid::Timestamp::from_unix(uuid::NoContext, millis / 1000, nanos);
+    Uuid::new_v7(moment).to_string()
+}
+
 fn record(number: usize, claims: &Value, jti: &str) -> Record {
     let now = SystemClock.now();
     let mut claims = claims.as_object().cloned().unwrap();
@@ -99,7 +107,7 @@ fn record(number: usize, claims: &Value, jti: &str) -> Record {
         policy_digest: Some(format!("sha256:{number:064x}")),
         trust: vec![format!("release {}", number % 20)],
         scopes: vec!["publish".into(), "read".into()],
-        token_id: Some(jti.to_owned()),
+        token_id: Some(token_id(now)),
         token_expires: Some(now.seconds() + 900),
         client_address: Some("192.0.2.1".into()),
         user_agent: Some("curl/8.14.1".into()),
