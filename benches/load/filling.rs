@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use countersign::audit::{Outcome, Record, RecordedClaims};
+use countersign::audit::{Explanation, Outcome, Record, RecordedClaims};
 use countersign::clock::{Clock as _, SystemClock, UnixTime};
 use countersign::issuer::profile_named;
 use countersign::ledger::{Denial, DenialKey, Ledger as _, Spend, remember_until};
@@ -58,7 +58,11 @@ async fn write(store: &EmbeddedStore, number: usize, claims: &Value) {
         let record = Record {
             outcome: Outcome::Denied,
             reason: Some("denied-by-rule".into()),
+            explanation: Some(Explanation::default()),
             project: Some(PROJECT.into()),
+            trust: Vec::new(),
+            token_id: None,
+            token_expires: None,
             ..record
         };
         store
