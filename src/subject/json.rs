@@ -10,7 +10,7 @@ use crate::text::on_one_line;
 
 /// Reads one JSON value and refuses an object that names a member twice, at any depth: two readers of such an object
 /// could see two values (RFC 8725, section 2.4; RFC 7519, section 4). So it does with what is nested deeper than
-/// [`DEEPEST`].
+/// `DEEPEST`.
 pub fn parse_strictly(text: &[u8]) -> Result<Value, serde_json::Error> {
     let mut json = serde_json::Deserializer::from_slice(text);
     let value = Strict { left: DEEPEST }.deserialize(&mut json)?;
