@@ -4,7 +4,6 @@ mod access;
 mod attacks;
 mod damage;
 mod list;
-mod merkle;
 mod proofs;
 mod tiles;
 
@@ -19,8 +18,8 @@ use countersign::http::Patience;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
+use crate::support::merkle::{Hash, sha256};
 use crate::support::service::{Answer, Settings, TestService, answer};
-use merkle::{Hash, sha256};
 
 const TOKEN: &str = "6f1c3a5e7d9b0842c4e6a8f0b2d4c6e8";
 

@@ -7,7 +7,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign::audit::Happening;
-use countersign::audit::tree::{Hash, node_hash};
+use countersign::audit::tree::Hash;
 use countersign::client::WitnessClient;
 use countersign::clock::{Clock as _, FrozenClock, Seconds, UnixTime};
 use countersign::ledger::AuditLog as _;
@@ -21,6 +21,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 
 use crate::support::log;
+use crate::support::merkle::is_consistent;
 use crate::support::service::{Settings as TestSettings, TestService};
 
 const NOON: UnixTime = UnixTime::from_seconds(1_795_003_200);
@@ -409,42 +410,12 @@ impl AskWitness for InProcess {
     }
 }
 
-/// Whether `proof` shows that the tree of `new` begins with what was seen (RFC 9162, section 2.1.4.2).
+/// Whether `proof` shows that the tree of `new` begins with what was seen.
 fn follows(seen: (u64, Option<Hash>), new: &Checkpoint, proof: &[Hash]) -> bool {
-    let (from, Some(root)) = seen else {
-        return proof.is_empty();
-    };
-    if from == new.size {
-        return proof.is_empty() && root == new.root;
+    match seen {
+        (from, Some(root)) => is_consistent(from, new.size, (root, new.root), proof),
+        (_, None) => proof.is_empty(),
     }
-    let mut path = proof.to_vec();
-    if from.is_power_of_two() {
-        path.insert(0, root);
-    }
-    let (mut node, mut last) = (from - 1, new.size - 1);
-    while node & 1 == 1 {
-        node >>= 1;
-        last >>= 1;
-    }
-    let Some((first, rest)) = path.split_first() else {
-        return false;
-    };
-    let (mut one, mut two) = (*first, *first);
-    for hash in rest {
-        if node & 1 == 1 || node == last {
-            one = node_hash(hash, &one);
-            two = node_hash(hash, &two);
-            while node & 1 == 0 && node != 0 {
-                node >>= 1;
-                last >>= 1;
-            }
-        } else {
-            two = node_hash(&two, hash);
-        }
-        node >>= 1;
-        last >>= 1;
-    }
-    one == root && two == new.root && last == 0
 }
 
 async fn watched(stage: &Stage, store: &EmbeddedStore, witness: &Arc<TestWitness>) -> Arc<Notary> {

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::merkle::{is_consistent, leaf_hash, root_of_inclusion};
 use super::*;
+use crate::support::merkle::{is_consistent, leaf_hash, root_of_inclusion};
 
 fn of(proof: &Value, name: &str) -> Hash {
     hash(proof[name].as_str().unwrap())

@@ -1,7 +1,7 @@
 //! Tiles and bundles are the log that the checkpoint signs.
 
-use super::merkle::{leaf_hash, root};
 use super::*;
+use crate::support::merkle::{leaf_hash, root};
 
 /// The leaves of a bundle (C2SP tlog-tiles, "Log entries").
 fn leaves(bundle: &[u8]) -> Vec<&[u8]> {

@@ -3,4 +3,5 @@
 pub mod issuer;
 pub mod keys;
 pub mod log;
+pub mod merkle;
 pub mod service;
