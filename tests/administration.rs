@@ -7,7 +7,6 @@ use countersign::audit::{DecisionId, Filter, Happening};
 use countersign::cli::ledger_access::LedgerAccess;
 use countersign::clock::{Seconds, UnixTime};
 use countersign::config::Config;
-use countersign::directory::FirstLoads as _;
 use countersign::http::admin::AdminServer;
 use countersign::reading::Listed;
 use countersign::trust::Names;

@@ -118,7 +118,7 @@ const ROOMS: [(&str, &[&str]); 25] = [
 const TOOLS: [&str; 4] = ["digest", "excerpt", "seal", "text"];
 
 /// Libraries that one room alone may know, so that replacing one touches one place.
-const LIBRARIES: [(&str, &[&str]); 19] = [
+const LIBRARIES: [(&str, &[&str]); 22] = [
     ("annotate_snippets", &["excerpt"]),
     ("actix_web", &["http"]),
     ("pulldown_cmark", &["http"]),
@@ -128,6 +128,9 @@ const LIBRARIES: [(&str, &[&str]); 19] = [
     ("moka", &["discovery"]),
     ("jsonwebtoken", &["issuer"]),
     ("sled", &["store"]),
+    ("tokio_postgres", &["store"]),
+    ("deadpool_postgres", &["store"]),
+    ("tokio_postgres_rustls", &["store"]),
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
     ("csv", &["reading"]),

@@ -10,7 +10,6 @@ use countersign::audit::{Entry, Filter, Happening, PolicyLoaded};
 use countersign::cli::record_configuration::record_configuration;
 use countersign::clock::{Clock as _, Seconds};
 use countersign::config::Config;
-use countersign::directory::PolicyHistory as _;
 use countersign::ledger::AuditLog;
 use countersign::store::Options;
 use countersign::trust::digest_of;
@@ -26,7 +25,7 @@ fn file(service: &TestService, path: &str) -> PathBuf {
 }
 
 fn the_log(service: &TestService) -> &dyn AuditLog {
-    &service.parts.store
+    &*service.parts.store
 }
 
 async fn loaded(service: &TestService) -> Vec<PolicyLoaded> {

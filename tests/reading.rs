@@ -186,7 +186,6 @@ async fn where_no_service_has_run_there_is_no_log() {
 #[tokio::test]
 async fn the_key_of_the_log_is_printed() {
     use countersign::audit::Happening;
-    use countersign::ledger::AuditLog as _;
 
     let stage = Stage::quiet().await;
     let key = "sts.example.com/audit+1234abcd+AQIDBA==";

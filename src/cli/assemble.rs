@@ -17,7 +17,7 @@ use crate::issuer::Registry;
 use crate::ledger::{DenialAllowance, StoreUnavailable};
 use crate::notary::{self, Notary, NotaryError, Witness};
 use crate::project_token::{KeyEncryptionKey, KeyRing, RingError, SealError};
-use crate::store::{EmbeddedStore, OpenError, Options};
+use crate::store::{EmbeddedStore, OpenError, Options, SharedStore};
 use crate::trust::Limits;
 
 /// How often it is looked whether a signing key is due to be renewed.
@@ -37,7 +37,7 @@ pub struct Parts {
     /// What the handlers read.
     pub service: Arc<Service>,
     /// The store, to be closed when the last request is done.
-    pub store: EmbeddedStore,
+    pub store: SharedStore,
     clock: Arc<dyn Clock>,
     /// How long withheld values are kept; `None` is for ever.
     values_kept: Option<Seconds>,
@@ -103,16 +103,15 @@ pub async fn assemble_with(
     let encryption = key_encryption(config)?;
     let audit_access = audit_access(config)?;
     let StoreLocation::Embedded(folder) = &config.store;
-    let store = EmbeddedStore::open(folder, clock.clone(), options)?;
-    let shared = Arc::new(store.clone());
+    let store: SharedStore = Arc::new(EmbeddedStore::open(folder, clock.clone(), options)?);
     // First of all: a data folder that was rolled back must not serve.
-    let notary = Notary::open(shared.clone(), &*clock, signing(config)?).await?;
+    let notary = Notary::open(store.clone(), &*clock, signing(config)?).await?;
     notary.ask_witnesses_first().await;
-    record_configuration(config, &store, clock.now()).await?;
+    record_configuration(config, &*store, clock.now()).await?;
 
     let token = &config.token;
     let ring = KeyRing::open(
-        shared.clone(),
+        store.clone(),
         encryption,
         token.algorithm,
         token.maximum_lifetime,
@@ -124,13 +123,13 @@ pub async fn assemble_with(
         loopback_http: config.allow_loopback_http,
         ..FetchSettings::default()
     };
-    let keys = KeyDirectory::new(registry.clone(), clock.clone(), shared.clone(), settings)?;
+    let keys = KeyDirectory::new(registry.clone(), clock.clone(), store.clone(), settings)?;
     let directory = Directory::open(
         config.trust_policies.clone(),
         registry.clone(),
-        shared.clone(),
-        shared.clone(),
-        shared.clone(),
+        store.clone(),
+        store.clone(),
+        store.clone(),
         clock.clone(),
     )
     .await?;
@@ -139,7 +138,7 @@ pub async fn assemble_with(
         registry,
         keys,
         directory: Arc::new(directory),
-        ledger: shared,
+        ledger: store.clone(),
         ring: Arc::new(ring),
         allowance: DenialAllowance::new(config.audit.recorded_denials_per_hour),
         public_url: config.public_url.clone(),
@@ -152,10 +151,10 @@ pub async fn assemble_with(
     let rate = config.rate_limit;
     let service = Arc::new(Service {
         exchange,
-        log: Arc::new(store.clone()),
+        log: store.clone(),
         notary,
         audit_access,
-        policies: Arc::new(store.clone()),
+        policies: store.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
         failures: FailureLimit::new(rate.failures_per_minute, rate.burst, clock.clone()),
         patience: Patience {

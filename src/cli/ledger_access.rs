@@ -11,17 +11,17 @@ use crate::client::{AdminClient, AdminError};
 use crate::clock::{Clock as _, FrozenClock, SystemClock, UnixTime};
 use crate::config::{Config, StoreLocation};
 use crate::issuer::Registry;
-use crate::ledger::{Ledger as _, RememberedNames, StoreUnavailable};
+use crate::ledger::{RememberedNames, StoreUnavailable};
 use crate::reading::{
     Answer, LONGEST_PAGE, Listed, Question, ReadingError, Sources, Wish, answer, list,
 };
-use crate::store::{EmbeddedStore, OpenError, Options};
+use crate::store::{EmbeddedStore, OpenError, Options, SharedStore};
 use crate::trust::Names;
 
 /// The ledger of a configuration: opened if no process has it open, else asked of that process.
 pub enum LedgerAccess {
     /// The service is stopped. As long as this is open it cannot start.
-    Store(EmbeddedStore),
+    Store(SharedStore),
     /// The service runs.
     Service(AdminClient),
 }
@@ -113,7 +113,7 @@ impl LedgerAccess {
             EmbeddedStore::open(&place, no_time, Options::default())
         });
         match opening.await.map_err(|_| AccessError::Interrupted)? {
-            Ok(store) => Ok(Self::Store(store)),
+            Ok(store) => Ok(Self::Store(Arc::new(store))),
             Err(OpenError::InUse(_)) => Ok(Self::Service(AdminClient::new(&socket)?)),
             Err(fault) => Err(fault.into()),
         }
@@ -132,8 +132,8 @@ impl LedgerAccess {
         match self {
             Self::Store(store) => {
                 let sources = Sources {
-                    log: store,
-                    policies: store,
+                    log: &**store,
+                    policies: &**store,
                     registry,
                 };
                 Ok(answer(sources, wish).await?)
@@ -156,7 +156,7 @@ impl LedgerAccess {
             ..Wish::new(Question::List, SystemClock.now())
         };
         match self {
-            Self::Store(store) => Ok(list(store, &wish).await?),
+            Self::Store(store) => Ok(list(&**store, &wish).await?),
             Self::Service(service) => match ask_service(service, &wish).await? {
                 Answer::List(listed) => Ok(listed),
                 _ => Err(AccessError::Odd),

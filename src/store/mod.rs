@@ -2,7 +2,43 @@
 //! that know a database.
 
 mod embedded;
+mod postgres;
+
+use std::sync::Arc;
+
+use crate::directory::{FirstLoads, PolicyHistory, ProjectIds};
+use crate::discovery::KeyArchive;
+use crate::ledger::{AuditLog, Ledger};
+use crate::project_token::SigningKeyStore;
 
 #[doc(hidden)]
 pub use self::embedded::Step;
 pub use self::embedded::{EmbeddedStore, OpenError, Options};
+pub use self::postgres::{InvalidSettings, PostgresError, PostgresSettings};
+
+/// Everything that a service keeps, wherever it keeps it.
+pub trait Store:
+    Ledger
+    + AuditLog
+    + KeyArchive
+    + SigningKeyStore
+    + ProjectIds
+    + FirstLoads
+    + PolicyHistory
+    + Send
+    + Sync
+    + 'static
+{
+    /// Closes the store: what was accepted is committed, and every later call answers
+    /// [`StoreUnavailable`](crate::ledger::StoreUnavailable). Blocks until that is done.
+    fn close(&self);
+}
+
+/// A store of either kind.
+pub type SharedStore = Arc<dyn Store>;
+
+impl Store for EmbeddedStore {
+    fn close(&self) {
+        Self::close(self);
+    }
+}

@@ -6,7 +6,7 @@ use std::process::Command;
 use countersign::audit::{DecisionId, Happening, PolicyLoaded};
 use countersign::clock::{Clock as _, Seconds, UnixTime};
 use countersign::config::Config;
-use countersign::directory::{OnRecord, PolicyChange, PolicyHistory as _};
+use countersign::directory::{OnRecord, PolicyChange};
 use countersign::http::admin::AdminServer;
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -4,4 +4,5 @@ pub mod issuer;
 pub mod keys;
 pub mod log;
 pub mod merkle;
+pub mod postgres;
 pub mod service;
