@@ -3,6 +3,7 @@
 //! The words are those of the exchange, not of a database. Every implementation passes the same tests.
 
 mod log;
+pub mod pins;
 
 pub use log::{AuditLog, Kept, LARGEST_PAGE, LogFault, Page, TreeHead, newest};
 

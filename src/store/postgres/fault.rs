@@ -3,7 +3,8 @@
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use super::migrate::in_words;
-use crate::audit::Unsealable;
+use crate::audit::{Event, Happening, Sealed, Unsealable};
+use crate::clock::UnixTime;
 use crate::ledger::StoreUnavailable;
 
 /// Why something was not done.
@@ -76,4 +77,30 @@ fn ends_connection(said: &DbError) -> bool {
     );
     let code = said.code().code();
     ended || code.starts_with("08") || code == SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN.code()
+}
+
+/// How many octets one entry may withhold. A batch of the log is one row, which has its limits.
+const LONGEST_WITHHELD: usize = 16 << 20;
+
+/// An entry that can be committed.
+pub(super) fn fitting(sealed: Result<Sealed, Unsealable>) -> Result<Sealed, Fault> {
+    let sealed = sealed?;
+    let length = sealed.withheld.len();
+    if length > LONGEST_WITHHELD {
+        return Err(Fault::Refused(format!(
+            "an entry withholds {length} octets, which is too much to keep"
+        )));
+    }
+    Ok(sealed)
+}
+
+/// Events as entries that can be committed.
+pub(super) fn sealed_events(
+    events: impl IntoIterator<Item = Happening>,
+    now: UnixTime,
+) -> Result<Vec<Sealed>, Fault> {
+    let sealed = events
+        .into_iter()
+        .map(|what| fitting(Sealed::of_event(Event::new(what, now))));
+    sealed.collect()
 }

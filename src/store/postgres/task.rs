@@ -1,18 +1,18 @@
 //! What waits to be committed, and who waits for it.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use super::batch::{Job, Outcome};
+use super::names::Versions;
 use super::status::Place;
 use crate::ledger::StoreUnavailable;
 
 /// How long somebody waits for a commit before they are answered that the store is unavailable, with what
 /// [`super::writer::TICK`] adds.
-pub(super) const PATIENCE: Duration = Duration::from_millis(1400);
+pub(super) const PATIENCE: Duration = Duration::from_millis(1100);
 
 /// What remains to be done for a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,9 +22,6 @@ pub(super) enum Next {
     /// Its job was decided again, and is to be sent.
     Again,
 }
-
-/// Names as they are remembered: the version, and the JSON of what is remembered of them.
-pub(super) type Versions = HashMap<[u8; 32], (i64, Option<String>)>;
 
 /// A wish that takes one commit, or more if it was decided with what is outdated.
 pub(super) trait Task: Send + Sync {

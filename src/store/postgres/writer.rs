@@ -10,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Statement};
 
+use super::Mishap;
 use super::batch::{self, Batch, Job, MOST_JOBS, MOST_OCTETS, Outcome};
 use super::connect::{Connector, Purpose};
 use super::fault::Fault;
@@ -42,6 +43,7 @@ pub(super) struct Writer {
     pub(super) waiting: VecDeque<Box<dyn Task>>,
     pub(super) line: Option<Line>,
     pub(super) closed: bool,
+    pub(super) mishap: Option<Arc<dyn Fn() -> Option<Mishap> + Send + Sync>>,
 }
 
 /// The connection for commits.
@@ -76,6 +78,10 @@ impl Writer {
     /// Serves until the store is closed and nothing waits.
     pub(super) async fn run(mut self) {
         loop {
+            // A connection is made before anybody needs it, and as long as none can be made nobody is let wait for it.
+            if !self.has_line(&Tasks::new()).await {
+                break;
+            }
             if self.waiting.is_empty() {
                 match self.arriving.recv().await {
                     Some(task) => self.waiting.push_back(task),
@@ -179,12 +185,24 @@ impl Writer {
             return Err(Fault::Lost("there is no connection".into()));
         };
         let connector = self.connector.clone();
+        let mishap = self.mishap.as_ref().and_then(|mishap| mishap());
         let asking = async {
+            match mishap {
+                Some(Mishap::LostBefore) => return Err(Fault::Lost("a test says so".into())),
+                Some(Mishap::Aborted) => {
+                    let aborting = "DO $$ BEGIN RAISE EXCEPTION 'a test says so' USING ERRCODE = '40001'; END $$";
+                    line.client.batch_execute(aborting).await?;
+                }
+                Some(Mishap::LostAfter) | None => {}
+            }
             let jobs = batch.iter().map(|task| task.job());
             let put_back = put_back.map(|(sealed, before)| (sealed, *before));
             let unconfirmed = connector.unconfirmed();
             let asked = Batch::of(jobs, put_back);
             let outcomes = asked.send(&line.client, &line.statement).await?;
+            if mishap == Some(Mishap::LostAfter) {
+                return Err(Fault::Lost("a test says so".into()));
+            }
             if unknown && outcomes.contains(&Outcome::DoneBefore) {
                 // It wrote nothing, so it waited for no standby. This does, for all that was committed before it.
                 let confirming = "SELECT pg_logical_emit_message(true, 'countersign', '')";
@@ -238,7 +256,7 @@ impl Writer {
         self.waiting = again;
     }
 
-    async fn names_of(&mut self, job: &Job) -> Result<super::task::Versions, Fault> {
+    async fn names_of(&mut self, job: &Job) -> Result<super::names::Versions, Fault> {
         let Some(line) = self.line.take() else {
             return Err(Fault::Lost("there is no connection".into()));
         };
@@ -278,7 +296,7 @@ impl Writer {
                 Ok(line) => {
                     self.line = Some(line);
                     self.status.up();
-                    return batch.iter().any(|task| task.waits_since().is_some());
+                    return true;
                 }
                 Err(fault) => {
                     self.status.down(&StoreUnavailable::from(fault).0);
