@@ -95,18 +95,14 @@ impl Postgres {
         fixture
     }
 
-    /// A store whose connections break before and after commits, and whose commits are aborted, as often as not.
+    /// A store whose connections break before and after commits, and whose commits are aborted, every third time.
     pub fn failing() -> Self {
         let number = AtomicUsize::new(0);
-        let mishap = move || {
-            let mishaps = [
-                Some(Mishap::LostBefore),
-                None,
-                Some(Mishap::LostAfter),
-                None,
-                Some(Mishap::Aborted),
-            ];
-            mishaps[number.fetch_add(1, Ordering::Relaxed) % mishaps.len()]
+        let mishap = move || match number.fetch_add(1, Ordering::Relaxed) % 9 {
+            0 => Some(Mishap::LostBefore),
+            3 => Some(Mishap::LostAfter),
+            6 => Some(Mishap::Aborted),
+            _ => None,
         };
         Self::with(PostgresOptions {
             mishap: Some(Arc::new(mishap)),

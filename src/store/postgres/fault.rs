@@ -18,13 +18,6 @@ pub(super) enum Fault {
     Lost(String),
 }
 
-impl Fault {
-    /// Whether the server says that it is so.
-    pub(super) fn is(&self, state: &SqlState) -> bool {
-        matches!(self, Self::Said(error) if error.code() == Some(state))
-    }
-}
-
 impl From<tokio_postgres::Error> for Fault {
     fn from(error: tokio_postgres::Error) -> Self {
         match error.as_db_error() {

@@ -396,11 +396,7 @@ impl Task for Waiting {
                 })
             }
             Outcome::Used(used) if used >= self.spending.spend.max_uses => Ok(Spent::Exhausted),
-            Outcome::Used(used) => {
-                let pins = self.spending.job.pins.iter().map(|pin| pin.id);
-                let versions = self.spending.at_hand.of(pins);
-                return self.again(used, &versions);
-            }
+            Outcome::Used(used) => return self.hear(Outcome::Used(used)),
             Outcome::Forgotten => Err(StoreUnavailable(
                 "the clock was put back behind tokens that were forgotten: whether this one was spent is not known"
                     .into(),
@@ -409,6 +405,15 @@ impl Task for Waiting {
         };
         self.answer.give(answer);
         Next::Finished
+    }
+
+    fn hear(&mut self, outcome: Outcome) -> Next {
+        let Outcome::Used(used) = outcome else {
+            return Next::Again;
+        };
+        let pins = self.spending.job.pins.iter().map(|pin| pin.id);
+        let versions = self.spending.at_hand.of(pins);
+        self.again(used, &versions)
     }
 
     fn names_changed(&mut self, now: &Versions) -> Next {
@@ -444,6 +449,13 @@ impl Task for Denying {
             _ => Err(unexpected()),
         });
         Next::Finished
+    }
+
+    fn hear(&mut self, outcome: Outcome) -> Next {
+        match outcome {
+            Outcome::OnRecord(_) => self.settle(outcome),
+            _ => Next::Again,
+        }
     }
 
     fn names_changed(&mut self, _: &Versions) -> Next {

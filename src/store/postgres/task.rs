@@ -31,6 +31,9 @@ pub(super) trait Task: Send + Sync {
     /// Takes what came of it.
     fn settle(&mut self, outcome: Outcome) -> Next;
 
+    /// Takes in what came of another with the same key, so that it need not be asked for what is known.
+    fn hear(&mut self, outcome: Outcome) -> Next;
+
     /// Decides again with what is remembered of its names now.
     fn names_changed(&mut self, now: &Versions) -> Next;
 
@@ -97,6 +100,10 @@ impl Task for Adding {
             _ => Err(unexpected()),
         });
         Next::Finished
+    }
+
+    fn hear(&mut self, _: Outcome) -> Next {
+        Next::Again
     }
 
     fn names_changed(&mut self, _: &Versions) -> Next {

@@ -1,6 +1,6 @@
 //! The one task that commits: it takes what waits, sends it as one batch, and gathers the next meanwhile.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Statement};
 
 use super::Mishap;
-use super::batch::{self, Batch, Job, MOST_JOBS, MOST_OCTETS, Outcome};
+use super::batch::{self, Batch, Deed, Job, MOST_JOBS, MOST_OCTETS, Outcome};
 use super::connect::{Connector, Purpose};
 use super::fault::Fault;
 use super::look_up;
@@ -225,11 +225,15 @@ impl Writer {
     /// Tells everybody what came of it; who must be decided again is, and waits for the next batch.
     async fn settle(&mut self, batch: Tasks, outcomes: Vec<Outcome>) {
         let mut again = VecDeque::new();
+        let mut known = HashMap::new();
         let seen = self.connector.seen_size();
         for (mut task, mut outcome) in batch.into_iter().zip(outcomes) {
             if let (Outcome::Done(Some(first)), Some(last)) = (outcome, task.job().entries.last()) {
                 let size = first + task.job().entries.len() as u64;
                 self.connector.saw(size, last.leaf_hash);
+            }
+            if !self.waiting.is_empty() {
+                known.extend(told_by(task.job(), outcome));
             }
             let next = match outcome {
                 Outcome::NamesChanged => match self.names_of(task.job()).await {
@@ -252,7 +256,12 @@ impl Writer {
                 again.push_back(task);
             }
         }
-        again.append(&mut self.waiting);
+        for mut task in self.waiting.drain(..) {
+            let told = task.job().key().and_then(|key| known.get(key));
+            if told.is_none_or(|told| task.hear(*told) == Next::Again) {
+                again.push_back(task);
+            }
+        }
         self.waiting = again;
     }
 
@@ -355,6 +364,17 @@ impl Writer {
             self.status.down(&why.0);
         }
     }
+}
+
+/// What the outcome of a job says to others with its key.
+fn told_by(job: &Job, outcome: Outcome) -> Option<([u8; 32], Outcome)> {
+    let told = match (job.deed, outcome) {
+        (Deed::Spend { before, .. }, Outcome::Done(_)) => Outcome::Used(before + 1),
+        (Deed::Deny { .. }, Outcome::Done(_)) => Outcome::OnRecord(job.id),
+        (_, Outcome::Used(_) | Outcome::OnRecord(_)) => outcome,
+        _ => return None,
+    };
+    Some((*job.key()?, told))
 }
 
 /// What a batch holds so far.
