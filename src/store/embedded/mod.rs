@@ -38,6 +38,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::ledger::StoreUnavailable;
+use crate::metrics::StoreMetrics;
 use counts::Counts;
 use draft::{Draft, Entry, Fault};
 use folder::Folder;
@@ -72,6 +73,8 @@ pub struct Options {
     /// How long to rest between two blocks of 256 entries when the log is read to see whether it is as it was written,
     /// 250 ms.
     pub scrub: Duration,
+    /// What commits are counted with.
+    pub metrics: StoreMetrics,
     /// Whether hashes are written, for comparison only: without them there is no tree.
     #[doc(hidden)]
     pub tree: bool,
@@ -92,6 +95,7 @@ impl Default for Options {
             cache: 4 << 20,
             checkpoint: Duration::from_secs(2),
             scrub: Duration::from_millis(250),
+            metrics: StoreMetrics::default(),
             tree: true,
             free_space: None,
             at_step: None,
@@ -155,7 +159,7 @@ impl EmbeddedStore {
         let shared = Shared::open(folder, index, &options).map_err(failed)?;
         let shared = Arc::new(shared);
         let number = shared.layers.reached().number;
-        let queue = Arc::new(Queue::new(options.waiting));
+        let queue = Arc::new(Queue::new(options.waiting, options.metrics.clone()));
         let counts = Arc::new(Counts::default());
         let signal = Arc::new(Signal::default());
         let (progress, fault) = (shared.progress.clone(), shared.fault.clone());
