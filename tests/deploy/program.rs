@@ -53,13 +53,14 @@ impl Program {
         self.base.rsplit(':').next().unwrap()
     }
 
-    /// Asks it to stop and waits until everything that was started has ended.
-    pub fn stop(mut self) {
+    /// Asks it to stop and waits until everything that was started has ended; answers what it logged while it served.
+    pub fn stop(mut self) -> String {
         self.signal(Signal::TERM);
         let mut rest = String::new();
         self.log.read_to_string(&mut rest).unwrap();
         let ended = self.child.wait().unwrap();
         assert!(ended.success(), "{rest}");
+        rest
     }
 
     fn signal(&self, signal: Signal) {
