@@ -6,8 +6,10 @@
 //! by, and the hashes of whole subtrees, are packed behind, by whichever instance comes first: both follow from the entries
 //! alone.
 
+mod copy;
 mod migrate;
 mod settings;
 
+pub(super) use copy::{Original, Unfinished};
 pub use migrate::PostgresError;
 pub use settings::{InvalidSettings, PostgresSettings};
