@@ -74,6 +74,9 @@ mod tests {
             relationships: 1 << 63,
         };
         assert_eq!(read(&octets_of(&marks)), Some(marks));
-        assert_eq!(read(&octets_of(&marks)[1..]).map(|read| read.outcome), Some(0));
+        assert_eq!(
+            read(&octets_of(&marks)[1..]).map(|read| read.outcome),
+            Some(0)
+        );
     }
 }

@@ -15,8 +15,7 @@ use futures_util::future::BoxFuture;
 use self::summary::Summing;
 use super::embedded::{OpenError, Original as FolderOriginal, Unfinished as UnfinishedFolder};
 use super::postgres::{
-    Original as DatabaseOriginal, PostgresError, PostgresSettings,
-    Unfinished as UnfinishedDatabase,
+    Original as DatabaseOriginal, PostgresError, PostgresSettings, Unfinished as UnfinishedDatabase,
 };
 use crate::ledger::StoreUnavailable;
 

@@ -184,10 +184,7 @@ fn part(kind: u8, found: &[Entry]) -> Result<Part, String> {
     })
 }
 
-fn each<T>(
-    found: &[Entry],
-    read: impl Fn(&[u8], &[u8]) -> Option<T>,
-) -> Result<Vec<T>, String> {
+fn each<T>(found: &[Entry], read: impl Fn(&[u8], &[u8]) -> Option<T>) -> Result<Vec<T>, String> {
     let read = |(key, value): &Entry| {
         let kind = key.first().copied().map_or('?', char::from);
         read(key, value).ok_or_else(|| format!("an entry of the store is damaged (`{kind}`)"))

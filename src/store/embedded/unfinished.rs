@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::copy::{
-    CopyError, Counted, Original as Copied, Part, State, Unfinished as InTheMaking,
-};
+use super::copy::{CopyError, Counted, Original as Copied, Part, State, Unfinished as InTheMaking};
 use super::draft::{Draft, Fault};
 use super::folder::Folder;
 use super::keys::{self, Denied, Uses};
@@ -56,7 +54,9 @@ impl Unfinished {
 
     async fn put(&self, part: Part) -> Result<(), CopyError> {
         let state = self.state.clone();
-        let put = self.store.ask(Share::Whole, move |draft| put(draft, part, &state));
+        let put = self
+            .store
+            .ask(Share::Whole, move |draft| put(draft, part, &state));
         Ok(put.await?)
     }
 
@@ -133,7 +133,8 @@ fn put(draft: &mut Draft<'_>, part: Part, state: &State) -> Result<(), Fault> {
                 }
                 let length = entry.withheld.len();
                 if length > LONGEST_WITHHELD {
-                    let why = format!("entry {index} withholds {length} octets, too many for this store");
+                    let why =
+                        format!("entry {index} withholds {length} octets, too many for this store");
                     return Err(Fault::Refused(why));
                 }
                 let sealed = Sealed {

@@ -57,7 +57,10 @@ impl Original {
     ) -> Result<Self, CopyError> {
         let client = connect(settings).await?;
         let there = client
-            .query_one("SELECT to_regclass('countersign.log_head') IS NOT NULL", &[])
+            .query_one(
+                "SELECT to_regclass('countersign.log_head') IS NOT NULL",
+                &[],
+            )
             .await
             .map_err(unavailable)?;
         if !there.get::<_, bool>(0) {
@@ -192,7 +195,7 @@ async fn entries(client: &Client, first: u64) -> Result<Vec<CopiedEntry>, StoreU
     let mut entries = Vec::new();
     for row in rows {
         let begins: i64 = row.get(0);
-        if begins != from + entries.len() as i64 {
+        if begins.checked_sub(from) != i64::try_from(entries.len()).ok() {
             // What is missing is missed by who reads on from here.
             break;
         }
@@ -251,7 +254,14 @@ async fn table(
         }
         2 => {
             let what = "hour, issuer, reason, count";
-            let rows = page(client, what, "denial_counts", "(hour, issuer, reason)", after).await?;
+            let rows = page(
+                client,
+                what,
+                "denial_counts",
+                "(hour, issuer, reason)",
+                after,
+            )
+            .await?;
             let last = rows.last();
             let last = last.map(|row| Key::Count(row.get(0), row.get(1), row.get(2)));
             (Part::Counted(each(&rows, counted)?), last, rows.len())
@@ -374,14 +384,15 @@ fn counted(row: &Row) -> Option<Counted> {
 }
 
 /// Names, unless nothing is remembered of them.
-fn names(row: &Row) -> Option<Option<RememberedNames>> {
-    let Some(state) = value::<Option<&str>>(row, 2)? else {
-        return Some(None);
-    };
-    Some(Some(RememberedNames {
-        names: serde_json::from_str(value(row, 1)?).ok()?,
-        state: serde_json::from_str(state).ok()?,
-    }))
+fn names(row: &Row) -> Option<Vec<RememberedNames>> {
+    let state: Option<&str> = value(row, 2)?;
+    let kept = state.map(|state| {
+        Some(RememberedNames {
+            names: serde_json::from_str(value(row, 1)?).ok()?,
+            state: serde_json::from_str(state).ok()?,
+        })
+    });
+    kept.map_or(Some(Vec::new()), |kept| Some(vec![kept?]))
 }
 
 fn issuer_keys(row: &Row) -> Option<IssuerKeys> {

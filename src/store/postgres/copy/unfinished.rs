@@ -13,8 +13,8 @@ use super::super::super::copy::{
     CopiedEntry, CopyError, LARGEST_PART, Original as Copied, Part, State,
     Unfinished as InTheMaking, octets_of,
 };
-use super::super::migrate::migrate;
 use super::super::PostgresSettings;
+use super::super::migrate::migrate;
 use super::original::{DIGEST, Reading};
 use super::{connect, need_nobody, unavailable};
 use crate::digest::{hex, sha256};
@@ -65,7 +65,10 @@ impl Unfinished {
             .map_err(unavailable)?;
         for table in FILLED {
             let filled = client
-                .query_one(&format!("SELECT EXISTS (SELECT FROM countersign.{table})"), &[])
+                .query_one(
+                    &format!("SELECT EXISTS (SELECT FROM countersign.{table})"),
+                    &[],
+                )
                 .await
                 .map_err(unavailable)?;
             if filled.get(0) {
@@ -146,7 +149,8 @@ impl Unfinished {
             Type::BYTEA,
             Type::BYTEA,
         ];
-        let columns = "log_batches (first, count, latest, leaf_ends, withheld_ends, hashes, marks, leaves)";
+        let columns =
+            "log_batches (first, count, latest, leaf_ends, withheld_ends, hashes, marks, leaves)";
         self.send(columns, &types, batches).await?;
         if withheld.is_empty() {
             return Ok(());
@@ -233,20 +237,15 @@ impl Unfinished {
                     row.push(Box::new(1_i64));
                     row
                 });
-                let types = [
-                    Type::BYTEA,
-                    Type::TEXT,
-                    Type::TEXT,
-                    Type::TEXT,
-                    Type::INT8,
-                ];
+                let types = [Type::BYTEA, Type::TEXT, Type::TEXT, Type::TEXT, Type::INT8];
                 let columns = "names (id, project, names, state, version)";
                 self.send(columns, &types, rows.collect()).await
             }
             Part::Projects(all) => {
                 let rows = all.into_iter().map(|(path, id)| row_of(path, id));
                 let types = [Type::TEXT, Type::TEXT];
-                self.send("projects (path, id)", &types, rows.collect()).await
+                self.send("projects (path, id)", &types, rows.collect())
+                    .await
             }
             Part::IssuerKeys(all) => {
                 let rows = all.into_iter().map(|keys| {
@@ -262,7 +261,8 @@ impl Unfinished {
             Part::SigningKeys(all) => {
                 let rows = all.into_iter().map(|key| row_of(key.id, key.sealed));
                 let types = [Type::TEXT, Type::BYTEA];
-                self.send("signing_keys (id, sealed)", &types, rows.collect()).await
+                self.send("signing_keys (id, sealed)", &types, rows.collect())
+                    .await
             }
             Part::Policies(all) => {
                 let rows = all.into_iter().map(|kept| {
@@ -270,7 +270,8 @@ impl Unfinished {
                     row_of(kept.file, on_record)
                 });
                 let types = [Type::TEXT, Type::TEXT];
-                self.send("policies (file, on_record)", &types, rows.collect()).await
+                self.send("policies (file, on_record)", &types, rows.collect())
+                    .await
             }
             Part::PolicyTexts(all) => {
                 let rows = all.into_iter().map(|(digest, text)| row_of(digest, text));
@@ -390,4 +391,3 @@ fn json<T: serde::Serialize>(value: &T) -> String {
     // What was read from JSON can be written as such.
     serde_json::to_string(value).unwrap_or_default()
 }
-
