@@ -11,6 +11,7 @@
 
 mod batch;
 mod connect;
+mod copy;
 mod fault;
 mod keeps;
 mod look_up;
@@ -51,6 +52,7 @@ use tidy::Tidy;
 use time::DatabaseClock;
 use writer::{Line, Writer};
 
+pub(super) use copy::{Original, Unfinished};
 pub use migrate::PostgresError;
 pub use settings::{InvalidSettings, PostgresSettings};
 
