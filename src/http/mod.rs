@@ -34,7 +34,7 @@ use ipnet::IpNet;
 use audit::Places;
 use connections::{Connections, attended};
 
-use crate::directory::PolicyHistory;
+use crate::directory::{Peers, PolicyHistory};
 use crate::exchange::Exchange;
 use crate::ledger::AuditLog;
 use crate::notary::Notary;
@@ -54,6 +54,8 @@ pub struct Service {
     pub audit_access: AuditAccess,
     /// The text of every policy that was in force.
     pub policies: Arc<dyn PolicyHistory>,
+    /// The other instances of this service.
+    pub peers: Arc<Peers>,
     /// Whose forwarded client address is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// How often one address may fail.

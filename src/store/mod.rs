@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::directory::{FirstLoads, PolicyHistory, ProjectIds};
 use crate::discovery::KeyArchive;
-use crate::ledger::{AuditLog, Ledger};
+use crate::ledger::{AuditLog, Changes, Instances, Ledger};
 use crate::project_token::SigningKeyStore;
 
 #[doc(hidden)]
@@ -25,6 +25,8 @@ pub trait Store:
     + ProjectIds
     + FirstLoads
     + PolicyHistory
+    + Changes
+    + Instances
     + Send
     + Sync
     + 'static

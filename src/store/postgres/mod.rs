@@ -10,8 +10,10 @@
 //! `transact`). Both have their connections from `connect`.
 
 mod batch;
+mod changes;
 mod connect;
 mod fault;
+mod instances;
 mod look_up;
 mod migrate;
 mod settings;
@@ -30,10 +32,12 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use crate::audit::Sealed;
 use crate::ledger::StoreUnavailable;
 use batch::Job;
+use changes::Feed;
 use connect::{Connector, ForPool, Purpose};
 use fault::Fault;
 use status::Status;
@@ -69,6 +73,9 @@ struct Running {
     status: Arc<Status>,
     queue: Mutex<Option<UnboundedSender<Box<dyn Task>>>>,
     ended: Mutex<Option<Receiver<()>>>,
+    feed: Arc<Feed>,
+    /// What other instances know this one by.
+    instance: Uuid,
 }
 
 impl PostgresStore {
@@ -120,6 +127,8 @@ impl PostgresStore {
             writer.run().await;
             let _ = ends.send(());
         });
+        let feed = Arc::new(Feed::default());
+        changes::start(&handle, &feed, &pool, &connector);
         Ok(Self(Arc::new(Running {
             runtime: Mutex::new(Some(runtime)),
             handle,
@@ -128,6 +137,8 @@ impl PostgresStore {
             status,
             queue: Mutex::new(Some(queue)),
             ended: Mutex::new(Some(ended)),
+            feed,
+            instance: Uuid::new_v4(),
         })))
     }
 
