@@ -7,16 +7,16 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::super::project_id::random_id;
-use super::PostgresStore;
 use super::fault::{Fault, sealed_events};
 use super::names::{id_of, write_state};
+use super::{PostgresStore, changes};
 use crate::audit::Happening;
 use crate::clock::UnixTime;
 use crate::directory::{FirstLoads, OnRecord, PolicyChange, PolicyHistory, ProjectIds};
 use crate::discovery::{ArchivedKeys, KeyArchive};
 use crate::issuer::Issuer;
-use crate::ledger::StoreUnavailable;
 use crate::ledger::pins::fresh;
+use crate::ledger::{StoreUnavailable, Topic};
 use crate::project_token::{SigningKeyStore, StoredKey};
 use crate::trust::{Names, ProjectPath};
 
@@ -89,13 +89,28 @@ impl SigningKeyStore for PostgresStore {
 
     fn replace_signing_keys(
         &self,
+        known: Vec<String>,
         added: Vec<StoredKey>,
         removed: Vec<String>,
         events: Vec<Happening>,
         now: UnixTime,
-    ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
+    ) -> BoxFuture<'_, Result<bool, StoreUnavailable>> {
         self.change(move |transaction| {
             async move {
+                // An empty table has no row to lock, so the table is. Who reads it need not wait.
+                transaction
+                    .batch_execute(
+                        "LOCK TABLE countersign.signing_keys IN SHARE ROW EXCLUSIVE MODE",
+                    )
+                    .await?;
+                let rows = transaction
+                    .query("SELECT id FROM countersign.signing_keys", &[])
+                    .await?;
+                let kept: Result<BTreeSet<String>, _> =
+                    rows.iter().map(|row| row.try_get(0)).collect();
+                if kept? != known.into_iter().collect() {
+                    return Ok((false, Vec::new()));
+                }
                 transaction
                     .execute(
                         "DELETE FROM countersign.signing_keys WHERE id = ANY ($1)",
@@ -111,7 +126,9 @@ impl SigningKeyStore for PostgresStore {
                         )
                         .await?;
                 }
-                Ok(((), sealed_events(events, now)?))
+                let entries = sealed_events(events, now)?;
+                changes::tell(transaction, Topic::SigningKeys).await?;
+                Ok((true, entries))
             }
             .boxed()
         })

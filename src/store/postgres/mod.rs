@@ -10,9 +10,11 @@
 //! `transact`). Both have their connections from `connect`.
 
 mod batch;
+mod changes;
 mod connect;
 mod copy;
 mod fault;
+mod instances;
 mod keeps;
 mod look_up;
 mod migrate;
@@ -37,12 +39,14 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
 use super::counts::Counts;
 use crate::audit::Sealed;
 use crate::clock::Clock;
 use crate::ledger::StoreUnavailable;
 use batch::Job;
+use changes::Feed;
 use connect::{Connector, ForPool, Purpose};
 use fault::Fault;
 use names::{Asked, AtHand};
@@ -123,6 +127,9 @@ struct Running {
     options: PostgresOptions,
     closing: watch::Sender<bool>,
     ended: Mutex<Option<Receiver<()>>>,
+    feed: Arc<Feed>,
+    /// What other instances know this one by.
+    instance: Uuid,
 }
 
 impl PostgresStore {
@@ -192,6 +199,8 @@ impl PostgresStore {
             tokio::join!(writer.run(), tidying);
             let _ = ends.send(());
         });
+        let feed = Arc::new(Feed::default());
+        changes::start(&handle, &feed, &pool, &connector);
         Ok(Self(Arc::new(Running {
             runtime: Mutex::new(Some(runtime)),
             handle,
@@ -207,6 +216,8 @@ impl PostgresStore {
             options,
             closing,
             ended: Mutex::new(Some(ended)),
+            feed,
+            instance: Uuid::new_v4(),
         })))
     }
 
