@@ -14,7 +14,7 @@ use crate::project_token::SigningKeyStore;
 #[doc(hidden)]
 pub use self::embedded::Step;
 pub use self::embedded::{EmbeddedStore, OpenError, Options};
-pub use self::postgres::{InvalidSettings, PostgresError, PostgresSettings};
+pub use self::postgres::{InvalidSettings, PostgresError, PostgresSettings, PostgresStore};
 
 /// Everything that a service keeps, wherever it keeps it.
 pub trait Store:
