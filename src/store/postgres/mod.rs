@@ -12,6 +12,7 @@
 mod batch;
 mod connect;
 mod fault;
+mod log;
 mod look_up;
 mod migrate;
 mod settings;
@@ -68,6 +69,7 @@ struct Running {
     pool: Pool,
     status: Arc<Status>,
     queue: Mutex<Option<UnboundedSender<Box<dyn Task>>>>,
+    log: Arc<log::Log>,
     ended: Mutex<Option<Receiver<()>>>,
 }
 
@@ -120,7 +122,16 @@ impl PostgresStore {
             writer.run().await;
             let _ = ends.send(());
         });
+        let log = Arc::new(log::Log::default());
+        let keeper = log::Keeper {
+            pool: pool.clone(),
+            connector: connector.clone(),
+            status: status.clone(),
+            log: log.clone(),
+        };
+        keeper.start(&handle);
         Ok(Self(Arc::new(Running {
+            log,
             runtime: Mutex::new(Some(runtime)),
             handle,
             connector,
