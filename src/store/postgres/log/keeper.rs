@@ -115,6 +115,11 @@ impl Keeper {
         }
     }
 
+    async fn look_at_end(&self) -> Result<(), StoreUnavailable> {
+        self.step(|client, log| log.look_at_end(client).boxed())
+            .await
+    }
+
     /// Looks at a block, or at any if none is given, and answers the next one; `None` behind the last.
     pub(super) async fn look_at(
         &self,
@@ -183,6 +188,13 @@ impl PostgresStore {
             }
             Ok(())
         })
+    }
+
+    /// Looks at the end of the log, as it is done when a store is opened, and at the place of a fault that was noted.
+    #[doc(hidden)]
+    pub fn look_at_end(&self) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
+        let keeper = self.keeper();
+        self.run(async move { keeper.look_at_end().await })
     }
 
     fn keeper(&self) -> Keeper {
