@@ -11,6 +11,7 @@
 
 mod batch;
 mod connect;
+mod copy;
 mod fault;
 mod log;
 mod look_up;
@@ -41,6 +42,7 @@ use status::Status;
 use task::{Adding, Answer, Task};
 use writer::{Line, Writer};
 
+pub(super) use copy::{Original, Unfinished};
 pub use migrate::PostgresError;
 pub use settings::{InvalidSettings, PostgresSettings};
 
