@@ -28,6 +28,7 @@ mod policy_record;
 mod process;
 mod reading;
 mod refusals;
+mod several_instances;
 mod subject;
 mod support;
 mod verbs;
