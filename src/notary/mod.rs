@@ -71,6 +71,8 @@ pub struct Notary {
     accused: Mutex<BTreeMap<String, LogFault>>,
     /// What was said last of a log that is not signed.
     said: Mutex<Option<String>>,
+    /// How many entries the last checkpoint covers, and when it was last seen to cover all.
+    whole: Mutex<Option<(u64, Instant)>>,
 }
 
 /// The last checkpoint.
@@ -161,6 +163,7 @@ impl Notary {
             refused: Mutex::default(),
             accused: Mutex::default(),
             said: Mutex::default(),
+            whole: Mutex::default(),
         };
         if let Some(fault) = past.fault {
             notary.refuse(fault);
@@ -183,6 +186,13 @@ impl Notary {
         let refused = locked(&self.refused).clone();
         let accused = || locked(&self.accused).values().next().cloned();
         refused.or_else(accused).or_else(|| self.log.fault())
+    }
+
+    /// How many entries the last checkpoint covers, and how long ago it was seen to cover all. None before the first one
+    /// since the start.
+    pub fn covers(&self) -> Option<(u64, Duration)> {
+        let whole = *locked(&self.whole);
+        whole.map(|(size, at)| (size, at.elapsed()))
     }
 
     /// A signed checkpoint over every entry that was acknowledged before this call. It is on disk, and in its copy, before
@@ -213,6 +223,7 @@ impl Notary {
         let head = self.log.tree().await?;
         if last.head == Some(head) && !last.note.is_empty() {
             last.asked = asked;
+            *locked(&self.whole) = Some((head.size, Instant::now()));
             return Ok(last.note.clone());
         }
         for earlier in last.head.into_iter().chain(signed) {
@@ -229,6 +240,7 @@ impl Notary {
             asked,
             at: Some(Instant::now()),
         };
+        *locked(&self.whole) = Some((head.size, Instant::now()));
         Ok(note)
     }
 

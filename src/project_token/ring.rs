@@ -240,6 +240,14 @@ impl KeyRing {
         json!({"keys": keys.iter().map(|key| key.key.public_jwk()).collect::<Vec<_>>()})
     }
 
+    /// How many keys are published, and how long the one that signs at `now` has been signing, in milliseconds.
+    pub fn ages(&self, now: UnixTime) -> (usize, Option<i64>) {
+        let keys = self.keys.load();
+        let signing = signing(&keys, now);
+        let age = signing.map(|key| now.millis() - key.signs_from.millis());
+        (keys.len(), age)
+    }
+
     /// The algorithms of the published keys, for metadata.
     pub fn algorithms(&self) -> Vec<&'static str> {
         let keys = self.keys.load();

@@ -18,12 +18,14 @@ mod keys;
 mod layers;
 mod log;
 mod names;
+mod original;
 mod progress;
 mod promises;
 mod queue;
 mod reached;
 mod reader;
 mod shared;
+mod unfinished;
 mod writer;
 
 use std::io;
@@ -36,8 +38,10 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
+use super::copy;
 use crate::clock::Clock;
 use crate::ledger::StoreUnavailable;
+use crate::metrics::StoreMetrics;
 use counts::Counts;
 use draft::{Draft, Entry, Fault};
 use folder::Folder;
@@ -52,6 +56,8 @@ use shared::Shared;
 use writer::Writer;
 
 pub use folder::OpenError;
+pub(super) use original::Original;
+pub(super) use unfinished::Unfinished;
 pub use writer::Step;
 
 /// How an embedded store is run. The defaults are meant for everybody.
@@ -72,6 +78,8 @@ pub struct Options {
     /// How long to rest between two blocks of 256 entries when the log is read to see whether it is as it was written,
     /// 250 ms.
     pub scrub: Duration,
+    /// What commits are counted with.
+    pub metrics: StoreMetrics,
     /// Whether hashes are written, for comparison only: without them there is no tree.
     #[doc(hidden)]
     pub tree: bool,
@@ -92,6 +100,7 @@ impl Default for Options {
             cache: 4 << 20,
             checkpoint: Duration::from_secs(2),
             scrub: Duration::from_millis(250),
+            metrics: StoreMetrics::default(),
             tree: true,
             free_space: None,
             at_step: None,
@@ -148,6 +157,18 @@ impl EmbeddedStore {
     /// Opens the store in the folder `path`, which is made if it is not there, for this user only. Expired keys are
     /// forgotten by the time of `clock`. Blocks while the database finds its end; its entries are not read.
     pub fn open(path: &Path, clock: Arc<dyn Clock>, options: Options) -> Result<Self, OpenError> {
+        if Folder::is_unfinished(path) {
+            return Err(OpenError::Unfinished(path.to_owned()));
+        }
+        Self::open_unfinished(path, clock, options)
+    }
+
+    /// The same, also of a copy that is not finished.
+    fn open_unfinished(
+        path: &Path,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Result<Self, OpenError> {
         let failed = |what: String| OpenError::Failed(path.to_owned(), what);
         let folder = Folder::occupy(path)?;
         let index = Index::open(&folder, options.cache).map_err(failed)?;
@@ -155,7 +176,7 @@ impl EmbeddedStore {
         let shared = Shared::open(folder, index, &options).map_err(failed)?;
         let shared = Arc::new(shared);
         let number = shared.layers.reached().number;
-        let queue = Arc::new(Queue::new(options.waiting));
+        let queue = Arc::new(Queue::new(options.waiting, options.metrics.clone()));
         let counts = Arc::new(Counts::default());
         let signal = Arc::new(Signal::default());
         let (progress, fault) = (shared.progress.clone(), shared.fault.clone());

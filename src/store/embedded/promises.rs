@@ -287,12 +287,12 @@ fn read_signing_keys(draft: &Draft<'_>) -> Result<Vec<StoredKey>, Fault> {
     texts.iter().map(read).collect()
 }
 
-fn write_signing_key(key: &StoredKey) -> Vec<u8> {
+pub(super) fn write_signing_key(key: &StoredKey) -> Vec<u8> {
     let length = u16::try_from(key.id.len()).unwrap_or(u16::MAX);
     keys::join(&[&length.to_be_bytes(), key.id.as_bytes(), &key.sealed])
 }
 
-fn read_signing_key(text: &[u8]) -> Option<StoredKey> {
+pub(super) fn read_signing_key(text: &[u8]) -> Option<StoredKey> {
     let (length, rest) = text.split_first_chunk::<2>()?;
     let (id, sealed) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
     Some(StoredKey {

@@ -12,6 +12,7 @@
 mod batch;
 mod changes;
 mod connect;
+mod copy;
 mod fault;
 mod instances;
 mod look_up;
@@ -44,6 +45,7 @@ use status::Status;
 use task::{Adding, Answer, Task};
 use writer::{Line, Writer};
 
+pub(super) use copy::{Original, Unfinished};
 pub use migrate::PostgresError;
 pub use settings::{InvalidSettings, PostgresSettings};
 
