@@ -30,6 +30,7 @@ mod policy_record;
 mod process;
 mod reading;
 mod refusals;
+mod several_instances;
 mod store_copy;
 mod subject;
 mod support;

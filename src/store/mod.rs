@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::directory::{FirstLoads, PolicyHistory, ProjectIds};
 use crate::discovery::KeyArchive;
-use crate::ledger::{AuditLog, Ledger};
+use crate::ledger::{AuditLog, Changes, Instances, Ledger};
 use crate::project_token::SigningKeyStore;
 
 pub use self::copy::{CopyError, Copying, StorePlace, Summary, copy_store};
@@ -27,6 +27,8 @@ pub trait Store:
     + ProjectIds
     + FirstLoads
     + PolicyHistory
+    + Changes
+    + Instances
     + Send
     + Sync
     + 'static

@@ -10,10 +10,12 @@
 //! `transact`). Both have their connections from `connect`.
 
 mod batch;
+mod changes;
 mod connect;
 mod copy;
 mod fault;
 mod log;
+mod instances;
 mod look_up;
 mod migrate;
 mod settings;
@@ -32,10 +34,12 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use crate::audit::Sealed;
 use crate::ledger::StoreUnavailable;
 use batch::Job;
+use changes::Feed;
 use connect::{Connector, ForPool, Purpose};
 use fault::Fault;
 use status::Status;
@@ -73,6 +77,9 @@ struct Running {
     queue: Mutex<Option<UnboundedSender<Box<dyn Task>>>>,
     log: Arc<log::Log>,
     ended: Mutex<Option<Receiver<()>>>,
+    feed: Arc<Feed>,
+    /// What other instances know this one by.
+    instance: Uuid,
 }
 
 impl PostgresStore {
@@ -132,6 +139,8 @@ impl PostgresStore {
             log: log.clone(),
         };
         keeper.start(&handle);
+        let feed = Arc::new(Feed::default());
+        changes::start(&handle, &feed, &pool, &connector);
         Ok(Self(Arc::new(Running {
             log,
             runtime: Mutex::new(Some(runtime)),
@@ -141,6 +150,8 @@ impl PostgresStore {
             status,
             queue: Mutex::new(Some(queue)),
             ended: Mutex::new(Some(ended)),
+            feed,
+            instance: Uuid::new_v4(),
         })))
     }
 
