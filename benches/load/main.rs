@@ -36,6 +36,8 @@ mod wrk;
 mod support {
     #[expect(dead_code, reason = "the tests make keys of other kinds too")]
     pub mod keys;
+    #[expect(dead_code, reason = "the tests share a server too")]
+    pub mod postgres;
 }
 
 use std::path::PathBuf;
