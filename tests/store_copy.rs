@@ -142,11 +142,17 @@ async fn fill(path: &Path) {
         key_id: "an older one".into(),
     };
     store
-        .replace_signing_keys(vec![signing_key], Vec::new(), vec![made.clone()], day(3))
+        .replace_signing_keys(
+            Vec::new(),
+            vec![signing_key],
+            Vec::new(),
+            vec![made.clone()],
+            day(3),
+        )
         .await
         .unwrap();
     store
-        .keep_checkpoint_key(vec![9; 40], made, day(3))
+        .keep_checkpoint_key(None, vec![9; 40], made, day(3))
         .await
         .unwrap();
     let loaded = Happening::PolicyRemoved {

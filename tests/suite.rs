@@ -13,6 +13,7 @@ mod audit_http;
 mod calm;
 mod claims;
 mod claims_page;
+mod deploy;
 mod discovery;
 mod docs;
 mod exchange;

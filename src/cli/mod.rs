@@ -5,6 +5,7 @@ mod audit;
 mod demo;
 mod descriptors;
 mod fake_ci;
+mod healthcheck;
 pub mod ledger_access;
 mod logging;
 mod policy;
@@ -39,6 +40,8 @@ struct Arguments {
 enum Verb {
     /// Run the service.
     Serve(serve::ServeArgs),
+    /// Ask the service that runs on this machine how it is.
+    Healthcheck(healthcheck::HealthcheckArgs),
     // What it is stands at its arguments, since it takes a paragraph.
     FakeCi(fake_ci::FakeCiArgs),
     /// Check, test and explain trust policies.
@@ -64,6 +67,7 @@ pub async fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let code = match arguments.verb {
         Verb::Serve(arguments) => serve::run(&arguments).await,
+        Verb::Healthcheck(arguments) => healthcheck::run(&arguments).await,
         Verb::Policy(arguments) => policy::run(&arguments).await,
         Verb::Audit(arguments) => audit::run(*arguments).await,
         Verb::Store(arguments) => store::run(&arguments).await,

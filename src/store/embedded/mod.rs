@@ -6,6 +6,7 @@
 //! then they are seen over it (`layers`). Both are synced now and then, after which the journal may forget what they have
 //! (`follower`, `shared`). A crash costs nothing: what they lack is made again from the journal.
 
+mod alone;
 mod counts;
 mod draft;
 mod folder;
@@ -40,6 +41,7 @@ use tokio::sync::oneshot;
 use super::copy;
 use crate::clock::Clock;
 use crate::ledger::StoreUnavailable;
+use crate::metrics::StoreMetrics;
 use counts::Counts;
 use draft::{Draft, Entry, Fault};
 use folder::Folder;
@@ -76,6 +78,8 @@ pub struct Options {
     /// How long to rest between two blocks of 256 entries when the log is read to see whether it is as it was written,
     /// 250 ms.
     pub scrub: Duration,
+    /// What commits are counted with.
+    pub metrics: StoreMetrics,
     /// Whether hashes are written, for comparison only: without them there is no tree.
     #[doc(hidden)]
     pub tree: bool,
@@ -96,6 +100,7 @@ impl Default for Options {
             cache: 4 << 20,
             checkpoint: Duration::from_secs(2),
             scrub: Duration::from_millis(250),
+            metrics: StoreMetrics::default(),
             tree: true,
             free_space: None,
             at_step: None,
@@ -114,7 +119,8 @@ impl Options {
 /// A store in a folder of this machine. It keeps the promises of [`Ledger`](crate::ledger::Ledger),
 /// [`KeyArchive`](crate::discovery::KeyArchive), [`SigningKeyStore`](crate::project_token::SigningKeyStore),
 /// [`ProjectIds`](crate::directory::ProjectIds), [`FirstLoads`](crate::directory::FirstLoads),
-/// [`AuditLog`](crate::ledger::AuditLog) and [`PolicyHistory`](crate::directory::PolicyHistory).
+/// [`AuditLog`](crate::ledger::AuditLog) and [`PolicyHistory`](crate::directory::PolicyHistory). No other instance can use
+/// it: nothing is ever heard of one.
 ///
 /// No call blocks: writes are done by one thread and reads by others, and the futures only wait for them. They need no
 /// particular runtime. What was asked for happens also if its future is dropped after it was first polled.
@@ -170,7 +176,7 @@ impl EmbeddedStore {
         let shared = Shared::open(folder, index, &options).map_err(failed)?;
         let shared = Arc::new(shared);
         let number = shared.layers.reached().number;
-        let queue = Arc::new(Queue::new(options.waiting));
+        let queue = Arc::new(Queue::new(options.waiting, options.metrics.clone()));
         let counts = Arc::new(Counts::default());
         let signal = Arc::new(Signal::default());
         let (progress, fault) = (shared.progress.clone(), shared.fault.clone());
