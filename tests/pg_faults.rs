@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::kills::drive::fleet::{Berth, Fleet, until};
 use crate::kills::drive::hammer::{Hammer, judge};
 use crate::kills::drive::proxy::{Proxy, Weather};
-use crate::kills::drive::standby::Pair;
+use crate::kills::drive::standby::{Pair, either};
 use crate::kills::drive::wires::Apart;
 use crate::support::postgres::{Cluster, Server};
 
@@ -180,7 +180,7 @@ fn a_slow_server_makes_exchanges_slow_and_none_of_them_wrong() {
 fn a_fail_over_to_a_synchronous_standby_costs_nothing_that_was_acknowledged() {
     let mut pair = Pair::synchronous(DURABLE);
     let database = pair.primary.database();
-    let url = pair.url(
+    let url = either(
         name_of(&database),
         (pair.primary.port(), pair.standby.port()),
     );
@@ -203,7 +203,7 @@ fn a_primary_that_was_fenced_off_acknowledges_nothing_that_the_new_one_has_not()
         Proxy::to(pair.standby.port()),
     );
     new.set(Weather::Refusing);
-    let url = pair.url(name_of(&database), (old.port(), new.port()));
+    let url = either(name_of(&database), (old.port(), new.port()));
     let fleet = Fleet::start(&[Berth::at(&*url), Berth::at(&*url)]);
     let hammer = Hammer::start(&fleet, CLIENTS);
     hammer.until_more(SOME);
@@ -225,7 +225,7 @@ fn a_primary_that_was_fenced_off_acknowledges_nothing_that_the_new_one_has_not()
 fn a_standby_that_lacks_what_was_acknowledged_serves_nobody_until_somebody_says_so() {
     let mut pair = Pair::asynchronous(DURABLE);
     let database = pair.primary.database();
-    let url = pair.url(
+    let url = either(
         name_of(&database),
         (pair.primary.port(), pair.standby.port()),
     );

@@ -26,6 +26,7 @@ mod measure;
 mod outage;
 mod reference;
 mod slices;
+mod soak;
 mod stage;
 mod storeless;
 mod target;
@@ -100,6 +101,12 @@ enum Run {
         #[arg(long, default_value_t = 100)]
         times: usize,
     },
+    /// Three instances on PostgreSQL with a standby, and a fault every twenty seconds. Needs root, for a network of its own.
+    Soak {
+        /// How many minutes.
+        #[arg(default_value_t = 10)]
+        minutes: u64,
+    },
     /// The service beside itself without the tree of the log.
     Tree,
     /// A log of many entries: its start, the first page of each filter, its verification.
@@ -148,6 +155,7 @@ fn main() -> ExitCode {
         Run::Kids => outage::unknown_keys(options),
         Run::Floods => floods::run(options),
         Run::Kills { times } => return kills(times),
+        Run::Soak { minutes } => return soak::run(minutes),
         Run::Tree => log::tree(options),
         Run::Reading { entries } => log::reading(entries),
         Run::Audited {

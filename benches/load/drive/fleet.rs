@@ -49,7 +49,7 @@ pub struct Berth<'a> {
     pub apart: Option<&'a Apart>,
 }
 
-impl<'a> Berth<'a> {
+impl Berth<'_> {
     /// An instance on this machine with this store.
     pub fn at(url: impl Into<String>) -> Self {
         Self {

@@ -28,12 +28,12 @@ pub struct Proxy {
 }
 
 struct State {
-    server: SocketAddr,
     now: Mutex<Now>,
     changed: Condvar,
 }
 
 struct Now {
+    server: SocketAddr,
     weather: Weather,
     open: Vec<TcpStream>,
     /// How often something that the server said was lost.
@@ -57,8 +57,8 @@ impl Proxy {
         let listener = TcpListener::bind((here, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
-            server: SocketAddr::from(([127, 0, 0, 1], server)),
             now: Mutex::new(Now {
+                server: loopback(server),
                 weather: Weather::Fair,
                 open: Vec::new(),
                 lost: 0,
@@ -76,6 +76,11 @@ impl Proxy {
 
     pub fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// From now on it leads to another port.
+    pub fn aim(&self, server: u16) {
+        self.state.now().server = loopback(server);
     }
 
     /// From now on it is like this, for open connections too.
@@ -101,16 +106,24 @@ impl Proxy {
     }
 }
 
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
 impl State {
     fn now(&self) -> MutexGuard<'_, Now> {
         self.now.lock().unwrap()
     }
 
     fn admit(self: &Arc<Self>, client: TcpStream) {
-        if self.now().weather == Weather::Refusing {
+        let (weather, server) = {
+            let now = self.now();
+            (now.weather, now.server)
+        };
+        if weather == Weather::Refusing {
             return;
         }
-        let Ok(server) = TcpStream::connect(self.server) else {
+        let Ok(server) = TcpStream::connect(server) else {
             return;
         };
         let streams = [&client, &server].map(|stream| {

@@ -19,13 +19,13 @@ impl Apart {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("cs{}n{number}", std::process::id() % 100_000);
         let apart = Self { name, number };
-        apart.ip(&["netns", "add", &apart.name]);
+        ip(&["netns", "add", &apart.name]);
         for (wire, here, there) in [
             ("d", apart.database_side(), apart.address(0, 2)),
             ("c", apart.address(1, 1), apart.client_side()),
         ] {
             let [outer, inner] = apart.ends(wire);
-            apart.ip(&[
+            ip(&[
                 "link",
                 "add",
                 &outer,
@@ -37,13 +37,13 @@ impl Apart {
                 "netns",
                 &apart.name,
             ]);
-            apart.ip(&["addr", "add", &format!("{here}/30"), "dev", &outer]);
-            apart.ip(&["link", "set", &outer, "up"]);
+            ip(&["addr", "add", &format!("{here}/30"), "dev", &outer]);
+            ip(&["link", "set", &outer, "up"]);
             let there = format!("{there}/30");
-            apart.ip(&["-n", &apart.name, "addr", "add", &there, "dev", &inner]);
-            apart.ip(&["-n", &apart.name, "link", "set", &inner, "up"]);
+            ip(&["-n", &apart.name, "addr", "add", &there, "dev", &inner]);
+            ip(&["-n", &apart.name, "link", "set", &inner, "up"]);
         }
-        apart.ip(&["-n", &apart.name, "link", "set", "lo", "up"]);
+        ip(&["-n", &apart.name, "link", "set", "lo", "up"]);
         apart
     }
 
@@ -67,13 +67,13 @@ impl Apart {
     /// Cuts the wire to the database: what is sent is lost, and nobody is told so.
     pub fn cut(&self) {
         let [outer, _] = self.ends("d");
-        self.ip(&["link", "set", &outer, "down"]);
+        ip(&["link", "set", &outer, "down"]);
     }
 
     /// Mends it.
     pub fn mend(&self) {
         let [outer, _] = self.ends("d");
-        self.ip(&["link", "set", &outer, "up"]);
+        ip(&["link", "set", &outer, "up"]);
     }
 
     fn ends(&self, wire: &str) -> [String; 2] {
@@ -82,17 +82,17 @@ impl Apart {
 
     /// An address of a wire that no other network is likely to have (RFC 2544, section C.2.2).
     fn address(&self, wire: u8, end: u8) -> String {
-        let process = (std::process::id() % 64) as u8;
+        let process = u8::try_from(std::process::id() % 64).unwrap();
         format!(
             "198.19.{}.{}",
             process * 4 + self.number % 4,
             wire * 4 + end
         )
     }
+}
 
-    fn ip(&self, arguments: &[&str]) {
-        run(Command::new("ip").args(arguments));
-    }
+fn ip(arguments: &[&str]) {
+    run(Command::new("ip").args(arguments));
 }
 
 impl Drop for Apart {
