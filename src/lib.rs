@@ -27,6 +27,7 @@
 //! | room | what lives there |
 //! |---|---|
 //! | [`clock`] | the one source of time |
+//! | [`metrics`] | what is counted, and how it is told to who watches |
 //! | [`issuer`] | issuers: their addresses and public keys as data, and profiles, what we know of each CI system |
 //! | [`subject`] | the subject token, from text to claims that were verified |
 //! | [`trust`] | the policy language: read a file, decide and say why, warn of what is too wide |
@@ -63,6 +64,7 @@ pub mod fake_ci;
 pub mod http;
 pub mod issuer;
 pub mod ledger;
+pub mod metrics;
 pub mod notary;
 pub mod project_token;
 pub mod reading;

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms it may know.
-const ROOMS: [(&str, &[&str]); 25] = [
+const ROOMS: [(&str, &[&str]); 26] = [
     ("digest", &[]),
     ("seal", &[]),
     ("excerpt", &[]),
     ("text", &[]),
+    ("metrics", &[]),
     ("clock", &[]),
     ("issuer", &[]),
     ("subject", &["clock", "issuer"]),
@@ -16,7 +17,10 @@ const ROOMS: [(&str, &[&str]); 25] = [
     ("audit", &["clock", "trust"]),
     ("notary", &["audit", "clock", "ledger"]),
     ("ledger", &["audit", "clock", "subject", "trust"]),
-    ("discovery", &["audit", "clock", "issuer", "ledger"]),
+    (
+        "discovery",
+        &["audit", "clock", "issuer", "ledger", "metrics"],
+    ),
     (
         "project_token",
         &["audit", "clock", "ledger", "subject", "trust"],
@@ -52,6 +56,7 @@ const ROOMS: [(&str, &[&str]); 25] = [
             "discovery",
             "issuer",
             "ledger",
+            "metrics",
             "project_token",
             "subject",
             "trust",
@@ -68,6 +73,7 @@ const ROOMS: [(&str, &[&str]); 25] = [
             "fake_ci",
             "issuer",
             "ledger",
+            "metrics",
             "notary",
             "reading",
             "subject",
@@ -101,6 +107,7 @@ const ROOMS: [(&str, &[&str]); 25] = [
             "http",
             "issuer",
             "ledger",
+            "metrics",
             "notary",
             "project_token",
             "reading",
@@ -118,7 +125,7 @@ const ROOMS: [(&str, &[&str]); 25] = [
 const TOOLS: [&str; 4] = ["digest", "excerpt", "seal", "text"];
 
 /// Libraries that one room alone may know, so that replacing one touches one place.
-const LIBRARIES: [(&str, &[&str]); 22] = [
+const LIBRARIES: [(&str, &[&str]); 23] = [
     ("annotate_snippets", &["excerpt"]),
     ("actix_web", &["http"]),
     ("pulldown_cmark", &["http"]),
@@ -135,6 +142,7 @@ const LIBRARIES: [(&str, &[&str]); 22] = [
     ("indicatif", &["cli"]),
     ("csv", &["reading"]),
     ("notify", &["directory"]),
+    ("prometheus_client", &["metrics"]),
     ("regex_automata", &["trust"]),
     ("regex_syntax", &["trust"]),
     ("rustix", &["cli", "store"]),
