@@ -12,9 +12,9 @@ use countersign::audit::{
     DecisionId, Entry, Facts, Filter, Happening, LoggedEntry, Marks, Outcome, Record,
     RecordedClaims, Sealed,
 };
-use countersign::clock::{Seconds, UnixTime};
+use countersign::clock::{Seconds, SystemClock, UnixTime};
 use countersign::ledger::{AuditLog, Kept};
-use countersign::store::{PostgresSettings, PostgresStore};
+use countersign::store::{PostgresOptions, PostgresSettings, PostgresStore};
 use fill::Filler;
 use futures_util::future::join_all;
 use serde_json::json;
@@ -64,7 +64,7 @@ impl Database {
         let mut filler = Filler::new(&self.client).await;
         let mut rest = entries;
         for length in (0..).map(|turn| [1, 300, 7, 512, 64, 2][turn % 6]) {
-            let (batch, left) = rest.split_at(rest.len().min(length));
+            let (batch, left) = rest.split_at(together(rest, length));
             if batch.is_empty() {
                 break;
             }
@@ -75,8 +75,23 @@ impl Database {
     }
 }
 
+/// How many of these entries, `most` at most, may be in one batch: none is far behind another.
+fn together(entries: &[Sealed], most: usize) -> usize {
+    let (mut oldest, mut newest) = (i64::MAX, i64::MIN);
+    let each = entries
+        .iter()
+        .take(most)
+        .map(|sealed| sealed.marks.at_millis);
+    let fit = each.take_while(|at| {
+        (oldest, newest) = (oldest.min(*at), newest.max(*at));
+        newest - oldest <= 60_000
+    });
+    fit.count()
+}
+
 fn open(url: &str) -> PostgresStore {
-    PostgresStore::open(PostgresSettings::parse(url).unwrap()).unwrap()
+    let settings = PostgresSettings::parse(url).unwrap();
+    PostgresStore::open(settings, Arc::new(SystemClock), PostgresOptions::default()).unwrap()
 }
 
 /// Closes a store from where others go on.
@@ -117,6 +132,9 @@ fn any_entry(dice: &mut Dice, at: UnixTime) -> Sealed {
         let key_id = format!("key {}", dice.roll(9));
         let event = Happening::SigningKeyRetired { key_id };
         return Sealed::of_event(countersign::audit::Event::new(event, at)).unwrap();
+    }
+    if dice.roll(50) == 0 {
+        return personal(at);
     }
     let mut record = Record::new(Outcome::Allowed, at);
     record.project = dice
@@ -203,7 +221,7 @@ fn any_entries(dice: &mut Dice) -> Vec<Sealed> {
         at = match number {
             5000 => noon().minus(Seconds(400)),
             9000 => noon().plus(Seconds(30_000)),
-            _ if dice.roll(4) == 0 => at.plus(Seconds(1)),
+            _ if dice.roll(9) == 0 => at.plus(Seconds(1)),
             _ => at,
         };
         let now = at.minus(Seconds(u32::try_from(dice.roll(50)).unwrap()));
@@ -237,9 +255,7 @@ async fn every_filter_finds_what_a_plain_scan_finds_in_what_is_packed_and_what_i
         for entry in entries.iter().step_by(97) {
             if let Entry::Decision(record) = entry {
                 let id = record.decision_id;
-                let found = countersign::ledger::Ledger::decision(&store, id)
-                    .await
-                    .unwrap();
+                let found = store.recorded(id).await.unwrap();
                 assert_eq!(found.unwrap().decision_id, id);
             }
         }
@@ -311,7 +327,7 @@ async fn the_tree_is_the_same_before_and_after_it_is_packed_and_on_every_instanc
             assert_eq!(store.tile_hashes(1, 0..999).await.unwrap(), tiles);
             let top = store.tile_hashes(2, 0..9).await.unwrap();
             assert_eq!(top, [slice(&(0..65_536))]);
-            assert_eq!(store.tile_hashes(3, 0..9).await.unwrap(), []);
+            assert!(store.tile_hashes(3, 0..9).await.unwrap().is_empty());
             let lowest = store.tile_hashes(0, 4000..4200).await.unwrap();
             assert_eq!(lowest, leaves[4000..4200]);
         }
@@ -498,7 +514,6 @@ async fn damage_anywhere_is_told_to_every_instance_until_it_is_mended() {
         assert!(fault.what.contains(told), "{damage}: {}", fault.what);
         assert!(fault.what.contains("table `countersign."), "{}", fault.what);
         assert!(fault.mend.contains("stop all instances"), "{}", fault.mend);
-        assert_eq!(two.fault(), None);
         two.tree().await.unwrap();
         assert_eq!(two.fault(), Some(fault.clone()));
         close(one).await;
@@ -583,12 +598,22 @@ async fn no_statement_reads_a_whole_table() {
     let made: Vec<Sealed> = any_entries(&mut dice);
     // Batches as they are when there is little to do: that is where tables have most rows.
     let mut filler = Filler::new(&database.client).await;
-    for batch in made.chunks(3) {
+    let mut rest = made.as_slice();
+    while !rest.is_empty() {
+        let (batch, left) = rest.split_at(together(rest, 3));
         filler.add(batch).await;
+        rest = left;
     }
     filler.finish().await;
     let store = database.store();
     store.pack().await.unwrap();
+    // As many chunks as ten million entries have; nobody asks for these.
+    database
+        .run(
+            "INSERT INTO countersign.log_chunks SELECT n, '', '' FROM generate_series(1000, 3440) n;
+             INSERT INTO countersign.log_nodes SELECT 1, n, '' FROM generate_series(16000, 50000) n",
+        )
+        .await;
     database.run("VACUUM ANALYZE").await;
     close(store).await;
     let log = cluster.path().join("log");
