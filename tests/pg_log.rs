@@ -59,12 +59,20 @@ impl Database {
         self.client.query_one(query, &[]).await.unwrap().get(0)
     }
 
+    /// Packs until so many chunks are: every instance does it, whoever comes first.
+    async fn pack(&self, store: &PostgresStore, chunks: i64) {
+        let packed = "SELECT packed FROM countersign.log_progress";
+        while self.number(packed).await < chunks {
+            store.pack().await.unwrap();
+        }
+    }
+
     /// Adds entries in batches of different lengths.
     async fn fill(&self, entries: &[Sealed]) -> u64 {
         let mut filler = Filler::new(&self.client).await;
         let mut rest = entries;
         for length in (0..).map(|turn| [1, 300, 7, 512, 64, 2][turn % 6]) {
-            let (batch, left) = rest.split_at(rest.len().min(length));
+            let (batch, left) = rest.split_at(together(rest, length));
             if batch.is_empty() {
                 break;
             }
@@ -73,6 +81,20 @@ impl Database {
         }
         filler.finish().await
     }
+}
+
+/// How many of these entries, `most` at most, may be in one batch: none is far behind another.
+fn together(entries: &[Sealed], most: usize) -> usize {
+    let (mut oldest, mut newest) = (i64::MAX, i64::MIN);
+    let each = entries
+        .iter()
+        .take(most)
+        .map(|sealed| sealed.marks.at_millis);
+    let fit = each.take_while(|at| {
+        (oldest, newest) = (oldest.min(*at), newest.max(*at));
+        newest - oldest <= 60_000
+    });
+    fit.count()
 }
 
 fn open(url: &str) -> PostgresStore {
@@ -117,6 +139,9 @@ fn any_entry(dice: &mut Dice, at: UnixTime) -> Sealed {
         let key_id = format!("key {}", dice.roll(9));
         let event = Happening::SigningKeyRetired { key_id };
         return Sealed::of_event(countersign::audit::Event::new(event, at)).unwrap();
+    }
+    if dice.roll(50) == 0 {
+        return personal(at);
     }
     let mut record = Record::new(Outcome::Allowed, at);
     record.project = dice
@@ -203,7 +228,7 @@ fn any_entries(dice: &mut Dice) -> Vec<Sealed> {
         at = match number {
             5000 => noon().minus(Seconds(400)),
             9000 => noon().plus(Seconds(30_000)),
-            _ if dice.roll(4) == 0 => at.plus(Seconds(1)),
+            _ if dice.roll(9) == 0 => at.plus(Seconds(1)),
             _ => at,
         };
         let now = at.minus(Seconds(u32::try_from(dice.roll(50)).unwrap()));
@@ -216,11 +241,10 @@ fn any_entries(dice: &mut Dice) -> Vec<Sealed> {
 async fn every_filter_finds_what_a_plain_scan_finds_in_what_is_packed_and_what_is_not() {
     let database = Database::new().await;
     let mut dice = Dice(7);
-    let size = database.fill(&any_entries(&mut dice)).await;
+    database.fill(&any_entries(&mut dice)).await;
     let store = database.store();
     let all = everything(&store).await;
     let entries: Vec<Entry> = all.iter().map(|logged| logged.entry().unwrap()).collect();
-    let mut packed = 0;
     for is_packed in [false, true] {
         for _ in 0..150 {
             let filter = any_filter(&mut dice, &entries);
@@ -237,21 +261,14 @@ async fn every_filter_finds_what_a_plain_scan_finds_in_what_is_packed_and_what_i
         for entry in entries.iter().step_by(97) {
             if let Entry::Decision(record) = entry {
                 let id = record.decision_id;
-                let found = countersign::ledger::Ledger::decision(&store, id)
-                    .await
-                    .unwrap();
+                let found = store.recorded(id).await.unwrap();
                 assert_eq!(found.unwrap().decision_id, id);
             }
         }
-        packed += store.pack().await.unwrap();
+        if !is_packed {
+            database.pack(&store, 3).await;
+        }
     }
-    assert_eq!(
-        database
-            .number("SELECT packed FROM countersign.log_progress")
-            .await,
-        3
-    );
-    assert!(packed <= size / CHUNK);
     store.look_through().await.unwrap();
     assert_eq!(store.fault(), None);
     close(store).await;
@@ -311,7 +328,7 @@ async fn the_tree_is_the_same_before_and_after_it_is_packed_and_on_every_instanc
             assert_eq!(store.tile_hashes(1, 0..999).await.unwrap(), tiles);
             let top = store.tile_hashes(2, 0..9).await.unwrap();
             assert_eq!(top, [slice(&(0..65_536))]);
-            assert_eq!(store.tile_hashes(3, 0..9).await.unwrap(), []);
+            assert!(store.tile_hashes(3, 0..9).await.unwrap().is_empty());
             let lowest = store.tile_hashes(0, 4000..4200).await.unwrap();
             assert_eq!(lowest, leaves[4000..4200]);
         }
@@ -324,7 +341,7 @@ async fn the_tree_is_the_same_before_and_after_it_is_packed_and_on_every_instanc
             }
         }))
         .await;
-        while store.pack().await.unwrap() > 0 {}
+        database.pack(&store, 16).await;
         assert_eq!(
             database
                 .number("SELECT count(*) FROM countersign.log_nodes")
@@ -379,7 +396,7 @@ async fn what_tells_of_deleted_values_is_gone_from_what_is_packed_too_and_said_o
         database.fill(&made.collect::<Vec<_>>()).await;
     }
     let (one, two) = (database.store(), database.store());
-    while one.pack().await.unwrap() > 0 {}
+    database.pack(&one, 4).await;
     let of_person = Filter {
         subject: Some(PERSON.into()),
         ..Filter::default()
@@ -409,7 +426,11 @@ async fn what_tells_of_deleted_values_is_gone_from_what_is_packed_too_and_said_o
         assert_eq!(store.fault(), None);
     }
     // What was not packed when it was erased is not packed later.
-    while one.pack().await.unwrap() > 0 {}
+    database
+        .fill(&(0..CHUNK).map(|_| small_at(day(3))).collect::<Vec<_>>())
+        .await;
+    database.pack(&one, 5).await;
+    assert_eq!(numbers(&two, &of_person, 99).await.len(), found.len());
     assert!(one.remove_personal_values(day(9), day(9)).await.unwrap());
     assert_eq!(
         database
@@ -441,7 +462,7 @@ async fn damage_anywhere_is_told_to_every_instance_until_it_is_mended() {
     });
     database.fill(&made.collect::<Vec<_>>()).await;
     let store = database.store();
-    while store.pack().await.unwrap() > 0 {}
+    database.pack(&store, 2).await;
     close(store).await;
     let flip = |column: &str, octet: u32| {
         format!("{column} = set_byte({column}, {octet}, get_byte({column}, {octet}) # 1)")
@@ -498,7 +519,6 @@ async fn damage_anywhere_is_told_to_every_instance_until_it_is_mended() {
         assert!(fault.what.contains(told), "{damage}: {}", fault.what);
         assert!(fault.what.contains("table `countersign."), "{}", fault.what);
         assert!(fault.mend.contains("stop all instances"), "{}", fault.mend);
-        assert_eq!(two.fault(), None);
         two.tree().await.unwrap();
         assert_eq!(two.fault(), Some(fault.clone()));
         close(one).await;
@@ -549,7 +569,7 @@ async fn what_only_a_later_version_knows_is_found_by_what_it_says_and_is_no_dama
             let filter: Filter = serde_json::from_value(filter).unwrap();
             assert_eq!(numbers(&store, &filter, 9).await, [0], "{filter:?}");
         }
-        store.pack().await.unwrap();
+        database.pack(&store, 1).await;
     }
     store.look_through().await.unwrap();
     assert_eq!(store.fault(), None);
@@ -583,12 +603,25 @@ async fn no_statement_reads_a_whole_table() {
     let made: Vec<Sealed> = any_entries(&mut dice);
     // Batches as they are when there is little to do: that is where tables have most rows.
     let mut filler = Filler::new(&database.client).await;
-    for batch in made.chunks(3) {
+    let mut rest = made.as_slice();
+    while !rest.is_empty() {
+        let (batch, left) = rest.split_at(together(rest, 3));
         filler.add(batch).await;
+        rest = left;
     }
     filler.finish().await;
     let store = database.store();
-    store.pack().await.unwrap();
+    database.pack(&store, 3).await;
+    // As many chunks as ten million entries have; nobody asks for these.
+    database
+        .run(
+            "INSERT INTO countersign.log_chunks SELECT n, '', '' FROM generate_series(1000, 3440) n;
+             INSERT INTO countersign.log_nodes SELECT 1, n, '' FROM generate_series(16000, 50000) n;
+             INSERT INTO countersign.log_withheld SELECT n, '' FROM generate_series(1000000, 1100000) n;
+             INSERT INTO countersign.log_postings SELECT t, c, ''
+                 FROM generate_series(1, 200) t, generate_series(1000, 2000) c",
+        )
+        .await;
     database.run("VACUUM ANALYZE").await;
     close(store).await;
     let log = cluster.path().join("log");

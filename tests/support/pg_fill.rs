@@ -3,6 +3,7 @@
 use countersign::audit::{Event, Happening, Sealed};
 use countersign::clock::UnixTime;
 use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 
 /// Where the log ends.
 pub struct Filler<'a> {
@@ -51,24 +52,21 @@ impl Batch {
             &[],
         );
         let insert = insert.await.unwrap();
-        let written = client.execute(
-            &insert,
-            &[
-                &first,
-                &count,
-                &latest,
-                &self.leaf_ends,
-                &self.withheld_ends,
-                &self.hashes,
-                &self.marks,
-                &self.leaves,
-            ],
-        );
-        written.await.unwrap();
+        let values: [&(dyn ToSql + Sync); 8] = [
+            &first,
+            &count,
+            &latest,
+            &self.leaf_ends,
+            &self.withheld_ends,
+            &self.hashes,
+            &self.marks,
+            &self.leaves,
+        ];
+        client.execute(&insert, &values).await.unwrap();
         if !self.withheld.is_empty() {
             let insert = "INSERT INTO countersign.log_withheld (first, withheld) VALUES ($1, $2)";
-            let written = client.execute(insert, &[&first, &self.withheld]);
-            written.await.unwrap();
+            let values: [&(dyn ToSql + Sync); 2] = [&first, &self.withheld];
+            client.execute(insert, &values).await.unwrap();
         }
     }
 }
@@ -103,6 +101,10 @@ impl<'a> Filler<'a> {
         entries.iter().for_each(|sealed| batch.add(sealed));
         self.latest = self.latest.max(newest);
         self.latest_since = self.latest_since.max(newest);
+        assert!(
+            oldest >= self.latest_since - 60_000,
+            "no commit has such entries"
+        );
         batch.write(self.client, self.size, self.latest).await;
         self.size += i64::try_from(batch.len()).unwrap();
     }
@@ -110,7 +112,7 @@ impl<'a> Filler<'a> {
     /// Says where the log ends now. Answers how many entries it has.
     pub async fn finish(self) -> u64 {
         let head = "UPDATE countersign.log_head SET size = $1, latest = $2, latest_since = $3, put_back = $4";
-        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+        let values: [&(dyn ToSql + Sync); 4] =
             [&self.size, &self.latest, &self.latest_since, &self.put_back];
         self.client.execute(head, &values).await.unwrap();
         u64::try_from(self.size).unwrap()

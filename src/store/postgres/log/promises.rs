@@ -5,6 +5,7 @@ use std::ops::Range;
 use deadpool_postgres::{GenericClient, Object};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio_postgres::types::ToSql;
 
 use super::super::PostgresStore;
 use super::super::fault::Fault;
@@ -13,7 +14,9 @@ use super::{Log, fault, retention, sealed_events, search, tree};
 use crate::audit::tree::Hash;
 use crate::audit::{DecisionId, Filter, Happening, LoggedEntry, Record};
 use crate::clock::UnixTime;
-use crate::ledger::{AuditLog, Kept, LogFault, Page, StoreUnavailable, TreeHead};
+use crate::ledger::{
+    AuditLog, Kept, LogFault, Page, StoreUnavailable, TreeHead, size_of_checkpoint,
+};
 
 /// Where the log ends, and what was noted of its damage.
 const HEAD: &str = "
@@ -22,8 +25,9 @@ FROM countersign.log_head h CROSS JOIN countersign.log_progress p
 LEFT JOIN countersign.log_fault f ON true";
 
 const CHECKPOINT_KEY: &str = "SELECT k.sealed FROM countersign.checkpoint_key k";
-const KEEP_CHECKPOINT_KEY: &str = "
-INSERT INTO countersign.checkpoint_key (sealed) VALUES ($1) ON CONFLICT (one) DO UPDATE SET sealed = excluded.sealed";
+const KEEP_FIRST_KEY: &str =
+    "INSERT INTO countersign.checkpoint_key (sealed) VALUES ($1) ON CONFLICT DO NOTHING";
+const KEEP_NEXT_KEY: &str = "UPDATE countersign.checkpoint_key SET sealed = $1 WHERE sealed = $2";
 
 const CHECKPOINT: &str = "SELECT c.note FROM countersign.checkpoints c WHERE c.which = $1";
 /// Instances sign at the same time; the larger one stays.
@@ -124,20 +128,28 @@ impl AuditLog for PostgresStore {
 
     fn keep_checkpoint_key(
         &self,
+        before: Option<Vec<u8>>,
         sealed: Vec<u8>,
         event: Happening,
         now: UnixTime,
-    ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
+    ) -> BoxFuture<'_, Result<bool, StoreUnavailable>> {
         async move {
             let events = sealed_events([event], now)?;
             let kept = self.transact(move |transaction| {
                 async move {
-                    transaction.execute(KEEP_CHECKPOINT_KEY, &[&sealed]).await?;
-                    Ok(((), events))
+                    let kept = match before {
+                        None => transaction.execute(KEEP_FIRST_KEY, &[&sealed]).await?,
+                        Some(before) => {
+                            let parameters: [&(dyn ToSql + Sync); 2] = [&sealed, &before];
+                            transaction.execute(KEEP_NEXT_KEY, &parameters).await?
+                        }
+                    };
+                    let events = if kept > 0 { events } else { Vec::new() };
+                    Ok((kept > 0, events))
                 }
                 .boxed()
             });
-            kept.await.map(|_| ())
+            kept.await.map(|(kept, _)| kept)
         }
         .boxed()
     }
@@ -158,22 +170,27 @@ impl AuditLog for PostgresStore {
         which: Kept,
         note: String,
     ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
-        self.in_log(move |client, _| {
-            async move {
-                let statement = client.prepare_cached(KEEP_CHECKPOINT).await?;
-                let parameters = (&name(which), &size_in(&note), &note);
-                let (name, size, note) = parameters;
-                client.execute(&statement, &[name, size, note]).await?;
-                Ok(())
-            }
-            .boxed()
-        })
+        async move {
+            let kept = self.transact(move |transaction| {
+                async move {
+                    let statement = transaction.prepare_cached(KEEP_CHECKPOINT).await?;
+                    let size = batches::signed(size_of_checkpoint(&note));
+                    let parameters: [&(dyn ToSql + Sync); 3] = [&name(which), &size, &note];
+                    transaction.execute(&statement, &parameters).await?;
+                    Ok(((), Vec::new()))
+                }
+                .boxed()
+            });
+            kept.await.map(|_| ())
+        }
+        .boxed()
     }
 }
 
 impl PostgresStore {
     /// The record of a decision.
-    pub(in super::super) fn recorded(
+    #[doc(hidden)]
+    pub fn recorded(
         &self,
         id: DecisionId,
     ) -> BoxFuture<'_, Result<Option<Record>, StoreUnavailable>> {
@@ -256,26 +273,5 @@ fn name(which: Kept) -> &'static str {
     match which {
         Kept::Signed => "signed",
         Kept::Cosigned => "cosigned",
-    }
-}
-
-/// How many entries a checkpoint is about: its second line (C2SP tlog-checkpoint).
-fn size_in(note: &str) -> i64 {
-    let line = note.lines().nth(1);
-    line.and_then(|line| line.parse().ok()).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_second_line_of_a_checkpoint_is_its_size() {
-        assert_eq!(
-            size_in("sts.example.com/audit\n17\nroot\n\n— name AQ==\n"),
-            17
-        );
-        assert_eq!(size_in("sts.example.com/audit\nmany\n"), 0);
-        assert_eq!(size_in(""), 0);
     }
 }
