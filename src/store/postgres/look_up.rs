@@ -4,7 +4,7 @@ use tokio_postgres::Client;
 
 use super::batch::Job;
 use super::fault::Fault;
-use super::task::Versions;
+use super::names::Versions;
 
 /// What is remembered of names.
 pub(super) async fn names(client: &Client, ids: &[[u8; 32]]) -> Result<Versions, Fault> {

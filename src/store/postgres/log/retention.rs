@@ -18,11 +18,10 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::super::PostgresStore;
-use super::super::fault::Fault;
+use super::super::fault::{Fault, sealed_events};
 use super::batches::{Found, Unreadable, end, range, signed, unsigned};
 use super::pack::await_turn;
 use super::places::{CHUNK, Places};
-use super::sealed_events;
 use super::search::strange_postings;
 use super::terms::{Term, repository, subject};
 use crate::audit::{Happening, LoggedEntry, MARKS, Marks};
