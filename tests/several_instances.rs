@@ -1,9 +1,11 @@
 //! Several instances of the service on one PostgreSQL: what they share, and what they hear of each other.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use countersign::clock::SystemClock;
 use countersign::ledger::{Changes as _, Following, Instances as _, Presence, Topic};
-use countersign::store::{PostgresSettings, PostgresStore};
+use countersign::store::{PostgresOptions, PostgresSettings, PostgresStore};
 
 use crate::support::postgres::shared;
 
@@ -26,7 +28,9 @@ impl Database {
     /// One more instance's store.
     async fn open(&self) -> PostgresStore {
         let settings = PostgresSettings::parse(&self.url).unwrap();
-        let opening = tokio::task::spawn_blocking(|| PostgresStore::open(settings));
+        let opening = tokio::task::spawn_blocking(|| {
+            PostgresStore::open(settings, Arc::new(SystemClock), PostgresOptions::default())
+        });
         opening.await.unwrap().unwrap()
     }
 

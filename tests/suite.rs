@@ -24,6 +24,8 @@ mod ledger;
 mod lint;
 mod long_log;
 mod notary;
+mod pg_faults;
+mod pg_log;
 mod pins;
 mod policy_record;
 mod process;

@@ -2,8 +2,10 @@
 //! that know a database.
 
 mod copy;
+mod counts;
 mod embedded;
 mod postgres;
+mod project_id;
 
 use std::sync::Arc;
 
@@ -16,7 +18,11 @@ pub use self::copy::{CopyError, Copying, StorePlace, Summary, copy_store};
 #[doc(hidden)]
 pub use self::embedded::Step;
 pub use self::embedded::{EmbeddedStore, OpenError, Options};
-pub use self::postgres::{InvalidSettings, PostgresError, PostgresSettings, PostgresStore};
+#[doc(hidden)]
+pub use self::postgres::Mishap;
+pub use self::postgres::{
+    InvalidSettings, PostgresError, PostgresOptions, PostgresSettings, PostgresStore,
+};
 
 /// Everything that a service keeps, wherever it keeps it.
 pub trait Store:
