@@ -48,6 +48,7 @@ mod the_store_on_postgresql {
     crate::ledger::conformance::every_store_keeps_its_promises!(
         crate::ledger::fixture::Postgres::new()
     );
+    crate::ledger::instances::every_store_can_be_shared!(crate::ledger::fixture::Postgres::new());
     crate::ledger::conformance::keeps_every_promise! {
         crate::ledger::fixture::Postgres::new(); pins;
         a_pin_holds_across_a_restart_and_a_differing_use_writes_nothing

@@ -3,8 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use countersign::clock::{Seconds, SystemClock, UnixTime};
-use countersign::ledger::{Changes as _, Following, Instances as _, Presence, Topic};
+use countersign::audit::Happening;
+use countersign::clock::{Clock as _, Seconds, SystemClock, UnixTime};
+use countersign::ledger::{
+    AuditLog as _, Changes as _, Following, Instances as _, Kept, Presence, Topic,
+};
+use countersign::notary::{Checkpoint, KeptIn, Notary, Note, Settings, VerifierKey};
 use countersign::project_token::{KeyEncryptionKey, KeyRing, TokenAlgorithm};
 use countersign::store::{PostgresOptions, PostgresSettings, PostgresStore};
 use futures_util::future::join_all;
@@ -221,5 +225,66 @@ async fn of_instances_that_renew_at_once_one_makes_the_next_key() {
         assert_eq!(kids(other), kids(&rings[0]));
     }
     assert_eq!(kids(&rings[0]).len(), 3);
+    close(stores).await;
+}
+
+async fn notary(store: &PostgresStore) -> Arc<Notary> {
+    let settings = Settings {
+        kept_in: KeptIn::Database,
+        public_url: "https://sts.example.com".into(),
+        encryption: Some(KeyEncryptionKey::derive(&[7; 32]).unwrap()),
+        copy: None,
+        witnesses: Vec::new(),
+    };
+    let opening = Notary::open(Arc::new(store.clone()), &SystemClock, settings);
+    opening.await.unwrap()
+}
+
+/// What a checkpoint says, once its signature is checked.
+fn read(note: &str, key: &str) -> Checkpoint {
+    let note = Note::parse(note).unwrap();
+    assert!(VerifierKey::parse(key).unwrap().has_signed(&note));
+    Checkpoint::parse(&note.text).unwrap()
+}
+
+/// Adds an entry, and answers how many there are with it.
+async fn grow(store: &PostgresStore) -> u64 {
+    let event = Happening::SigningKeyRetired {
+        key_id: "key".into(),
+    };
+    store.append(vec![event], SystemClock.now()).await.unwrap() + 1
+}
+
+#[tokio::test]
+async fn notaries_of_several_instances_sign_one_log_with_one_key_and_none_goes_back() {
+    let database = Database::new();
+    let stores = join_all((0..3).map(|_| database.open())).await;
+    let notaries = join_all(stores.iter().map(notary)).await;
+    let key = notaries[0].key();
+    assert!(notaries.iter().all(|notary| notary.key() == key));
+    let named = database.sql("SELECT size FROM countersign.log_head").await;
+    assert_eq!(named, "1", "one made the key, and said so");
+    for turn in 0..2 {
+        for (store, notary) in stores.iter().zip(&notaries) {
+            let size = grow(store).await;
+            let signed = read(&notary.checkpoint().await.unwrap(), key);
+            assert_eq!(signed.size, size, "turn {turn}");
+            let whole = std::iter::once(0..size).collect();
+            assert_eq!(store.hashes(whole).await.unwrap(), [signed.root]);
+        }
+    }
+    // All at once, while the log grows.
+    let signing = async |number: usize| {
+        let size = grow(&stores[number % 3]).await;
+        let note = notaries[(number + 1) % 3].checkpoint().await.unwrap();
+        assert!(read(&note, key).size >= size);
+    };
+    join_all((0..12).map(signing)).await;
+    let kept = stores[0].checkpoint(Kept::Signed).await.unwrap().unwrap();
+    for notary in &notaries {
+        let last = notary.checkpoint().await.unwrap();
+        assert_eq!(read(&last, key), read(&kept, key));
+    }
+    drop(notaries);
     close(stores).await;
 }
