@@ -7,4 +7,5 @@ mod containers;
 mod nginx;
 mod program;
 mod python;
+mod scale;
 mod unit;
