@@ -82,6 +82,8 @@ pub struct Issued {
     pub expires_in: i64,
     /// Its scopes, separated by spaces.
     pub scope: String,
+    /// The name of the issuer in the configuration.
+    pub issuer: Arc<str>,
     /// The name of the decision.
     pub decision_id: DecisionId,
     /// The number of its entry in the log, from 0.
@@ -131,6 +133,7 @@ impl Exchange {
                     token: self.ring.sign(&token, now)?,
                     expires_in: token.expires_in(),
                     scope: token.scope().to_owned(),
+                    issuer: claims.trusted().name.clone(),
                     decision_id,
                     audit_index,
                 });

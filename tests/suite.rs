@@ -29,6 +29,7 @@ mod policy_record;
 mod process;
 mod reading;
 mod refusals;
+mod store_copy;
 mod subject;
 mod support;
 mod verbs;

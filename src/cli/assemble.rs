@@ -8,13 +8,14 @@ use super::descriptors;
 use super::record_configuration::record_configuration;
 use crate::client::WitnessClient;
 use crate::clock::{Clock, Seconds};
-use crate::config::{Config, InvalidAuditToken, StoreLocation, Tiles};
+use crate::config::{Config, InvalidAuditToken, MetricsPlace, StoreLocation, Tiles};
 use crate::directory::{Directory, DirectoryError, follow};
 use crate::discovery::{FetchSettings, KeyDirectory, SetupFault};
 use crate::exchange::Exchange;
-use crate::http::{AuditAccess, FailureLimit, Patience, Service};
+use crate::http::{AuditAccess, FailureLimit, MetricsAccess, Patience, Service};
 use crate::issuer::Registry;
 use crate::ledger::{DenialAllowance, StoreUnavailable};
+use crate::metrics::Metrics;
 use crate::notary::{self, Notary, NotaryError, Witness};
 use crate::project_token::{KeyEncryptionKey, KeyRing, RingError, SealError};
 use crate::store::{EmbeddedStore, OpenError, Options, SharedStore};
@@ -100,6 +101,12 @@ pub async fn assemble_with(
     clock: Arc<dyn Clock>,
     options: Options,
 ) -> Result<Parts, AssembleError> {
+    let names = config.issuers.iter().map(|issuer| issuer.name.clone());
+    let metrics = Arc::new(Metrics::new(names));
+    let options = Options {
+        metrics: metrics.store.clone(),
+        ..options
+    };
     let encryption = key_encryption(config)?;
     let audit_access = audit_access(config)?;
     let StoreLocation::Embedded(folder) = &config.store;
@@ -121,6 +128,7 @@ pub async fn assemble_with(
     let registry = Arc::new(Registry::new(config.issuers.iter().cloned()));
     let settings = FetchSettings {
         loopback_http: config.allow_loopback_http,
+        metrics: metrics.issuers.clone(),
         ..FetchSettings::default()
     };
     let keys = KeyDirectory::new(registry.clone(), clock.clone(), store.clone(), settings)?;
@@ -155,6 +163,11 @@ pub async fn assemble_with(
         notary,
         audit_access,
         policies: store.clone(),
+        metrics,
+        metrics_access: match &config.metrics {
+            MetricsPlace::Here(readers) => MetricsAccess::From(readers.clone()),
+            MetricsPlace::Listener(_) => MetricsAccess::Elsewhere,
+        },
         trusted_proxies: config.trusted_proxies.clone(),
         failures: FailureLimit::new(rate.failures_per_minute, rate.burst, clock.clone()),
         patience: Patience {

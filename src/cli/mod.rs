@@ -11,6 +11,7 @@ mod logging;
 mod policy;
 pub mod record_configuration;
 mod serve;
+mod store;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -47,6 +48,8 @@ enum Verb {
     Policy(policy::PolicyArgs),
     /// Verify the audit log, read it, and ask what a reviewer asks.
     Audit(Box<audit::AuditArgs>),
+    /// Copy what a service keeps into another store.
+    Store(store::StoreArgs),
     /// Show an exchange of each CI system, and a denial, on this machine alone.
     Demo(demo::DemoArgs),
 }
@@ -67,6 +70,7 @@ pub async fn run() -> ExitCode {
         Verb::Healthcheck(arguments) => healthcheck::run(&arguments).await,
         Verb::Policy(arguments) => policy::run(&arguments).await,
         Verb::Audit(arguments) => audit::run(*arguments).await,
+        Verb::Store(arguments) => store::run(&arguments).await,
         Verb::Demo(arguments) => demo::run(&arguments).await,
         Verb::FakeCi(arguments) => fake_ci::run(&arguments).await,
     };

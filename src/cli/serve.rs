@@ -13,9 +13,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::assemble::{AssembleError, Parts, assemble};
 use super::{DONE, UNAVAILABLE, USAGE, descriptors, environment, logging};
 use crate::clock::SystemClock;
-use crate::config::Config;
-use crate::http;
+use crate::config::{Config, MetricsPlace};
 use crate::http::admin::AdminServer;
+use crate::http::{self, ServerHandle};
 
 /// The arguments of `serve`.
 #[derive(Args)]
@@ -76,6 +76,7 @@ async fn listen(config: &Config, parts: &Parts) -> std::io::Result<()> {
     let server = http::serve(listener, parts.service.clone())?;
     let handle = server.handle();
     let running = tokio::spawn(server);
+    let metrics = tell_metrics(config, parts)?;
     let admin = administer(config, parts);
     tracing::info!(
         url = format!("http://{address}"),
@@ -94,7 +95,27 @@ async fn listen(config: &Config, parts: &Parts) -> std::io::Result<()> {
     if let Some(admin) = admin {
         admin.stop().await;
     }
+    if let Some(metrics) = metrics {
+        metrics.stop(false).await;
+    }
     running.await.map_err(std::io::Error::other)?
+}
+
+/// Tells metrics on a listener of their own, where the configuration says so.
+fn tell_metrics(config: &Config, parts: &Parts) -> std::io::Result<Option<ServerHandle>> {
+    let MetricsPlace::Listener(address) = &config.metrics else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(address).map_err(|fault| {
+        let said = format!("metrics cannot be told on {address}: {fault}");
+        std::io::Error::new(fault.kind(), said)
+    })?;
+    let address = listener.local_addr()?;
+    let server = http::serve_metrics(listener, parts.service.clone())?;
+    let handle = server.handle();
+    tokio::spawn(server);
+    tracing::info!(url = format!("http://{address}/metrics"), "telling metrics");
+    Ok(Some(handle))
 }
 
 /// Listens for commands of this machine. The service serves without, if it must.

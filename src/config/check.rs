@@ -13,6 +13,7 @@ use url::Url;
 
 use super::audit::{Around, audit};
 use super::issuers::{default_issuers, issuers};
+use super::operations;
 use super::raw::{RawConfig, RawRateLimit, RawToken};
 use super::{Config, ConfigProblem, RateLimit, StoreLocation, TokenSettings};
 use crate::clock::Seconds;
@@ -78,7 +79,7 @@ pub(super) fn check(
     let token = token(&raw.token, listen, folder, &mut problems);
     let proxies = raw.trusted_proxies.iter();
     let trusted_proxies = proxies
-        .filter_map(|proxy| network(proxy, &mut problems))
+        .filter_map(|proxy| network(proxy, "trusted-proxies", &mut problems))
         .collect();
     let store = store(raw.store.url.as_ref(), folder, &mut problems);
     let StoreLocation::Embedded(data) = &store;
@@ -97,6 +98,9 @@ pub(super) fn check(
         let most = number(raw, "max-connections", 2, MOST_CONNECTIONS, &mut problems);
         NonZeroUsize::new(most)
     });
+    let metrics = operations::metrics(&raw.metrics, listen, &mut problems);
+    let telemetry = operations::telemetry(&raw.telemetry, folder, &mut problems);
+    let tls = operations::tls(&raw.tls, folder, &mut problems);
     let issuers = if no_file && raw.issuer.is_empty() {
         default_issuers(&public_url)
     } else {
@@ -121,6 +125,9 @@ pub(super) fn check(
         token,
         audit,
         rate_limit,
+        metrics,
+        telemetry,
+        tls,
         max_connections,
         pin_window,
         issuers,
@@ -314,7 +321,8 @@ pub(super) fn span_between(
     }
 }
 
-fn network(raw: &Spanned<String>, problems: &mut Problems) -> Option<IpNet> {
+/// An address or a network of them, in the list `key`.
+pub(super) fn network(raw: &Spanned<String>, key: &str, problems: &mut Problems) -> Option<IpNet> {
     let text = raw.get_ref();
     let network = text
         .parse::<IpNet>()
@@ -323,7 +331,7 @@ fn network(raw: &Spanned<String>, problems: &mut Problems) -> Option<IpNet> {
     if network.is_none() {
         problems.add(
             raw.span(),
-            format!("`trusted-proxies` holds `{text}`, which is no address or network"),
+            format!("`{key}` holds `{text}`, which is no address or network"),
             "write `10.0.0.7` or `10.0.0.0/24`",
         );
     }

@@ -14,7 +14,7 @@ const PREFIX: &str = "COUNTERSIGN_";
 
 /// The first words of the keys that exist. Other variables with our prefix are somebody else's: Kubernetes, for one,
 /// sets `COUNTERSIGN_SERVICE_HOST` for a service that is called so.
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 15] = [
     "listen",
     "public-url",
     "trust-policies",
@@ -26,11 +26,23 @@ const SECTIONS: [&str; 12] = [
     "token",
     "audit",
     "rate-limit",
+    "metrics",
+    "telemetry",
+    "tls",
     "issuer",
 ];
 
 /// Those of them that hold keys of their own.
-const TABLES: [&str; 5] = ["store", "token", "audit", "rate-limit", "issuer"];
+const TABLES: [&str; 8] = [
+    "store",
+    "token",
+    "audit",
+    "rate-limit",
+    "metrics",
+    "telemetry",
+    "tls",
+    "issuer",
+];
 
 /// Problems, with the names of the variables that were laid over the file.
 type Faults = (Vec<ConfigProblem>, Vec<String>);

@@ -7,6 +7,7 @@ mod audit;
 mod check;
 mod environment;
 mod issuers;
+mod operations;
 mod raw;
 mod summary;
 
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 pub use audit::{AuditSettings, InvalidAuditToken, Tiles, TokenDigest, TokenSource, Witness};
 use ipnet::IpNet;
+pub use operations::{MetricsPlace, TelemetrySettings, TlsFiles};
 
 use crate::clock::Seconds;
 use crate::excerpt::{self, Complaint, Weight};
@@ -45,6 +47,12 @@ pub struct Config {
     pub audit: AuditSettings,
     /// How often one address may fail.
     pub rate_limit: RateLimit,
+    /// Where metrics are told.
+    pub metrics: MetricsPlace,
+    /// Where traces are sent, if they are.
+    pub telemetry: Option<TelemetrySettings>,
+    /// What TLS is spoken with, if it is.
+    pub tls: Option<TlsFiles>,
     /// How many connections may be open, at least 2; `None` is as many as the machine's limits allow.
     pub max_connections: Option<NonZeroUsize>,
     /// How long names without ids may go unused after their first load.

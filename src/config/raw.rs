@@ -5,6 +5,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::ConfigProblem;
+use super::operations::{RawMetrics, RawTelemetry, RawTls};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -26,6 +27,12 @@ pub(super) struct RawConfig {
     pub audit: RawAudit,
     #[serde(default)]
     pub rate_limit: RawRateLimit,
+    #[serde(default)]
+    pub metrics: RawMetrics,
+    #[serde(default)]
+    pub telemetry: RawTelemetry,
+    #[serde(default)]
+    pub tls: RawTls,
     #[serde(default)]
     pub issuer: Vec<Spanned<RawIssuer>>,
 }

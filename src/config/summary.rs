@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::audit::{AuditSettings, Tiles, TokenSource, Witness};
+use super::operations::{TelemetrySettings, TlsFiles};
 use super::{Config, RateLimit, StoreLocation, TokenSettings};
 use crate::issuer::TrustedIssuer;
 
@@ -26,6 +27,9 @@ impl Config {
                     failures_per_minute,
                     burst,
                 },
+            metrics,
+            telemetry,
+            tls,
             max_connections,
             pin_window,
             issuers,
@@ -56,6 +60,9 @@ impl Config {
             },
             "audit": of_the_log(audit),
             "rate-limit": {"failures-per-minute": failures_per_minute, "burst": burst},
+            "metrics": metrics.on_record(),
+            "telemetry": telemetry.as_ref().map(TelemetrySettings::on_record),
+            "tls": tls.as_ref().map(TlsFiles::on_record),
             "issuer": issuers.into_iter().map(issuer).collect::<Vec<_>>(),
         })
     }

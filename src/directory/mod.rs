@@ -89,7 +89,7 @@ pub trait PolicyHistory: Send + Sync {
     ) -> BoxFuture<'_, Result<HashMap<String, OnRecord>, StoreUnavailable>>;
 
     /// Puts changes on record: an entry of the log for each, in one commit with what is remembered. Durable when this
-    /// returns.
+    /// returns. A change after which the log would say what it says already is none: another instance was first.
     fn record_policies(
         &self,
         changes: Vec<PolicyChange>,

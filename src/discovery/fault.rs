@@ -130,3 +130,21 @@ pub(super) enum FetchFault {
     #[error("the file `{}` cannot be used: {fault}", .path.display())]
     FileNotKeys { path: PathBuf, fault: SetFault },
 }
+
+impl FetchFault {
+    /// A name for dashboards. Codes are never renamed.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::NotReached { .. } => "not-reached",
+            Self::TooSlow(_) => "too-slow",
+            Self::Redirected { .. } => "redirected",
+            Self::Status { .. } => "status",
+            Self::TooLong { .. } => "too-long",
+            Self::NotKeys { .. } => "not-keys",
+            Self::NotADocument { .. } | Self::OtherIssuer { .. } | Self::OtherOrigin { .. } => {
+                "discovery"
+            }
+            Self::File { .. } | Self::FileNotKeys { .. } => "file",
+        }
+    }
+}

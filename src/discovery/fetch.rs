@@ -10,6 +10,7 @@ use reqwest::{Certificate, Client, ClientBuilder, Proxy, Response, StatusCode};
 
 use super::fault::{FetchFault, SetupFault};
 use crate::issuer::TrustedIssuer;
+use crate::metrics::IssuerMetrics;
 use crate::text::on_one_line;
 
 /// The longest key set or discovery document that is read, in bytes.
@@ -19,7 +20,7 @@ pub(super) const LONGEST_ANSWER: usize = 256 * 1024;
 const USER_AGENT: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
 
 /// How long issuers are waited for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct FetchSettings {
     /// How long one try may take in all, the discovery document included where the key set's address stands in it.
     pub limit: Duration,
@@ -29,6 +30,8 @@ pub struct FetchSettings {
     pub refresh_every: Duration,
     /// Whether a `jwks-url` may be `http://` on a loopback address.
     pub loopback_http: bool,
+    /// What tries are counted with.
+    pub metrics: IssuerMetrics,
 }
 
 impl Default for FetchSettings {
@@ -38,6 +41,7 @@ impl Default for FetchSettings {
             longest_wait: Duration::from_secs(2),
             refresh_every: Duration::from_secs(15 * 60),
             loopback_http: false,
+            metrics: IssuerMetrics::default(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One try to get an issuer's keys, from the archive to the comparison with the discovery document.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -38,14 +39,26 @@ pub(super) async fn run(
     phase.send_replace(Phase::Restored);
 
     if let Errand::Record(fetched, at) = errand {
-        return believe(&entry, &phase, fetched, at).await;
+        believe(&entry, &phase, fetched, at).await;
+        return;
     }
     let limit = entry.shared.settings.limit;
+    let began = Instant::now();
     let fetched = timeout(limit, entry.source.fetch(entry.issuer(), &entry.fetcher)).await;
-    match fetched.unwrap_or(Err(FetchFault::TooSlow(limit))) {
-        Ok(fetched) => believe(&entry, &phase, fetched, now).await,
-        Err(fault) => fail(&entry, &phase, now, &fault.to_string()),
-    }
+    let fetched = fetched.unwrap_or(Err(FetchFault::TooSlow(limit)));
+    let took = began.elapsed();
+    let result = match fetched {
+        Ok(fetched) => {
+            let taken = believe(&entry, &phase, fetched, now).await;
+            if taken { "succeeded" } else { "not-recorded" }
+        }
+        Err(fault) => {
+            fail(&entry, &phase, now, &fault.to_string());
+            fault.code()
+        }
+    };
+    let metrics = &entry.shared.settings.metrics;
+    metrics.fetched(entry.name(), result, took);
 }
 
 /// Ends a try that brought no keys.
@@ -58,14 +71,20 @@ fn fail(entry: &Entry, phase: &watch::Sender<Phase>, now: UnixTime, why: &str) {
 
 /// Takes the keys that a try brought which began at `at`. No change of what is believed has an effect before it is on
 /// record: a set that cannot be put there is not used, but kept, so that the issuer need not be asked again; the one before
-/// grows old. A set that changes nothing needs no store.
-async fn believe(entry: &Entry, phase: &watch::Sender<Phase>, found: Fetched, at: UnixTime) {
+/// grows old. A set that changes nothing needs no store. Answers whether they are taken.
+async fn believe(
+    entry: &Entry,
+    phase: &watch::Sender<Phase>,
+    found: Fetched,
+    at: UnixTime,
+) -> bool {
     let believed = prints(&found.keys);
     let changes = entry.changes(&believed);
     if changes && let Err(why) = archive(entry, &found.body, at, &believed).await {
         entry.set_unrecorded(Some((found, at)));
         let why = format!("its keys changed, and are not used until that is on record: {why}");
-        return fail(entry, phase, at, &why);
+        fail(entry, phase, at, &why);
+        return false;
     }
     let Fetched {
         keys,
@@ -85,6 +104,7 @@ async fn believe(entry: &Entry, phase: &watch::Sender<Phase>, found: Fetched, at
         let _kept = archive(entry, &body, at, &believed).await;
     }
     compare(entry).await;
+    true
 }
 
 /// Waits until a try is over.

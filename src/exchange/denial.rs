@@ -1,5 +1,7 @@
 //! An exchange that was refused: why, and how that is recorded.
 
+use std::sync::Arc;
+
 use super::Exchange;
 use super::trail::Trail;
 use crate::audit::DecisionId;
@@ -107,6 +109,8 @@ pub struct Refused {
     pub error: ExchangeError,
     /// The name of the record.
     pub decision_id: Option<DecisionId>,
+    /// The name in the configuration of the issuer that the token names, if it names one.
+    pub issuer: Option<Arc<str>>,
 }
 
 impl Exchange {
@@ -118,6 +122,7 @@ impl Exchange {
         trail: Trail<'_>,
         now: UnixTime,
     ) -> Refused {
+        let issuer = trail.issuer();
         let decision_id = match &error {
             // These are faults of ours or of the issuer, and say nothing about the job.
             ExchangeError::IssuerUnreachable { .. }
@@ -141,7 +146,11 @@ impl Exchange {
                     None
                 }),
         };
-        Refused { error, decision_id }
+        Refused {
+            error,
+            decision_id,
+            issuer,
+        }
     }
 
     /// The name of the record of a denial: a new one, that of an earlier denial like it, or none where only the number of

@@ -209,6 +209,11 @@ impl<'a> Trail<'a> {
         (key, remember_until(expires))
     }
 
+    /// The name in the configuration of the issuer that the token names, also before anybody has vouched for that.
+    pub(super) fn issuer(&self) -> Option<Arc<str>> {
+        self.stage.trusted().map(|trusted| trusted.name.clone())
+    }
+
     /// The issuer and its tenant, for limits: only what is to be believed counts.
     pub(super) fn issuer_and_tenant(&self) -> (String, String) {
         let tenant = match &self.stage {

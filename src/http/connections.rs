@@ -29,6 +29,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::failures::Network;
 use super::{Service, log};
+use crate::metrics::HttpMetrics;
 
 /// How often a connection is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -48,6 +49,7 @@ pub(super) struct Connections {
     turned_away: Mutex<TurnedAway>,
     trusted_proxies: Vec<IpNet>,
     between_requests: Duration,
+    metrics: HttpMetrics,
 }
 
 impl Connections {
@@ -59,26 +61,35 @@ impl Connections {
             turned_away: Mutex::default(),
             trusted_proxies: service.trusted_proxies.clone(),
             between_requests: service.patience.between_requests(),
+            metrics: service.metrics.http.clone(),
         }
     }
 
     /// Watches a connection from its beginning, or ends it if its peer has too many.
     pub(super) fn watch(self: &Arc<Self>, io: &dyn Any, extensions: &mut Extensions) {
-        let Some(stream) = io.downcast_ref::<rt::net::TcpStream>() else {
-            return;
-        };
+        if let Some(stream) = io.downcast_ref::<rt::net::TcpStream>()
+            && let Admitted::Watched(watch) = self.admit(stream)
+        {
+            extensions.insert(watch);
+        }
+    }
+
+    /// Begins to watch the connection `stream`, also one on which TLS is not spoken yet, unless its peer has too many.
+    pub(super) fn admit(self: &Arc<Self>, stream: &rt::net::TcpStream) -> Admitted {
         // A second descriptor, through which the connection can be ended while actix-web has the first. Without one it
         // is not watched, and [`attended`] lets it have one request.
         let Ok(stream) = stream.as_fd().try_clone_to_owned() else {
-            return;
+            return Admitted::Unwatched;
         };
         let stream = TcpStream::from(stream);
         let peer = stream.peer_addr().ok().map(|peer| peer.ip());
         if let Some(place) = self.place_for(peer) {
-            extensions.insert(Watch::over(stream, place, self.between_requests));
+            let watch = Watch::over(stream, place, self.between_requests);
+            Admitted::Watched(Rc::new(watch))
         } else {
             end(&stream);
             self.turn_away(peer);
+            Admitted::TurnedAway
         }
     }
 
@@ -91,6 +102,7 @@ impl Connections {
             return None;
         }
         *open += 1;
+        self.metrics.opened();
         Some(Place {
             among: self.clone(),
             network,
@@ -99,6 +111,7 @@ impl Connections {
 
     /// Counts a connection beyond the share of `peer`, and says once a minute at most how many there were.
     fn turn_away(&self, peer: Option<IpAddr>) {
+        self.metrics.turned_away();
         let turned_away = self.turned_away.lock();
         let mut turned_away = turned_away.unwrap_or_else(PoisonError::into_inner);
         if let Some(connections) = turned_away.one_more(Instant::now()) {
@@ -150,6 +163,7 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.among.metrics.closed();
         let of_each = &self.among.of_each;
         let mut of_each = of_each.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = of_each.get_mut(&self.network) {
@@ -167,8 +181,18 @@ fn end(stream: &TcpStream) {
     let _ = stream.shutdown(Shutdown::Both);
 }
 
+/// What becomes of a new connection.
+pub(super) enum Admitted {
+    /// It is served, and dropping this ends the watch.
+    Watched(Rc<Watch>),
+    /// It is served, and nothing is known of it: there are no descriptors left.
+    Unwatched,
+    /// It was ended.
+    TurnedAway,
+}
+
 /// What stands in the extensions of a connection: dropped when the connection is.
-struct Watch {
+pub(super) struct Watch {
     connection: Rc<Connection>,
     task: JoinHandle<()>,
     _place: Place,
@@ -176,6 +200,7 @@ struct Watch {
 
 struct Connection {
     stream: TcpStream,
+    metrics: HttpMetrics,
     /// Since when no request is worked on; `None` while one is.
     rests_since: Cell<Option<Instant>>,
 }
@@ -191,6 +216,7 @@ impl Watch {
     fn over(stream: TcpStream, place: Place, between_requests: Duration) -> Self {
         let connection = Rc::new(Connection {
             stream,
+            metrics: place.among.metrics.clone(),
             rests_since: Cell::new(Some(Instant::now())),
         });
         let task = rt::spawn(end_at_last(Rc::downgrade(&connection), between_requests));
@@ -244,6 +270,7 @@ async fn end_at_last(connection: Weak<Connection>, limit: Duration) {
         let leaves_input = rests >= LOOK_EVERY && connection.has_input();
         unread = if leaves_input { unread + 1 } else { 0 };
         if rests >= limit || unread == MOST_UNREAD {
+            connection.metrics.cut_off();
             return end(&connection.stream);
         }
         next_look = (since + limit).min(now + LOOK_EVERY);
@@ -286,7 +313,7 @@ pub(super) async fn attended(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse, Error> {
-    let work = request.conn_data::<Watch>().map(Watch::work);
+    let work = request.conn_data::<Rc<Watch>>().map(|watch| watch.work());
     let mut response = log::one_line(request, next).await?.map_into_boxed_body();
     let Some(work) = work else {
         let head = response.response_mut().head_mut();
@@ -318,6 +345,7 @@ mod tests {
             turned_away: Mutex::default(),
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
             between_requests: Duration::ZERO,
+            metrics: HttpMetrics::default(),
         })
     }
 
@@ -388,6 +416,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let connection = Rc::new(Connection {
             stream: TcpStream::connect(listener.local_addr().unwrap()).unwrap(),
+            metrics: HttpMetrics::default(),
             rests_since: Cell::new(None),
         });
         let rests = || connection.rests_since.get().is_some();

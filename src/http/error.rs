@@ -39,6 +39,14 @@ pub enum RequestError {
     RateLimited(Seconds),
 }
 
+impl RequestError {
+    /// The reason that stands on the wire.
+    pub fn reason(&self) -> &'static str {
+        let Row(_, _, reason) = row_of_request(self);
+        reason
+    }
+}
+
 /// What stands on the wire for an error: the status, the `error` of RFC 6749 or RFC 8707, and our `reason`.
 struct Row(StatusCode, &'static str, &'static str);
 
@@ -236,6 +244,15 @@ pub(super) fn wrong_method(allowed: &'static str) -> Ready<HttpResponse> {
                 json!({"error": "invalid_request", "error_description": format!("use {allowed}")}),
             ),
     )
+}
+
+/// The answer to who asks for metrics from where they are not told.
+pub(super) fn not_for_this_address() -> HttpResponse {
+    let body = json!({
+        "error": "access_denied",
+        "error_description": "metrics are not told to this address: `[metrics]` in the configuration says to whom",
+    });
+    HttpResponse::Forbidden().json(body)
 }
 
 /// The answer where nothing is.

@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::Service;
 use super::log::Noted;
+use crate::ledger::StoreUnavailable;
 
 /// How many who ask whether we are ready may ask the store at the same time. Anybody may ask, and the store's queue is
 /// for exchanges.
@@ -17,17 +18,25 @@ pub(super) async fn alive() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "ok"}))
 }
 
+/// Whether exchanges can be recorded, and policies are in force.
+async fn can_exchange(service: &Service) -> Result<(), StoreUnavailable> {
+    can_write(service).await?;
+    // Policies that are not on record are not in force, and until they are nothing is exchanged.
+    service.exchange.directory.settled()
+}
+
+/// Whether the store can write at this moment.
+pub(super) async fn can_write(service: &Service) -> Result<(), StoreUnavailable> {
+    let _place = ASKING.acquire().await;
+    service.exchange.ledger.check().await
+}
+
 /// Answers 200 if exchanges can be recorded, else 503. What is wrong and does not stop other projects is `degraded`:
 /// files that are not in force as they stand, relationships that a guard rail switched off, issuers whose keys could not
 /// be refreshed, a log that is not signed any more.
 pub(super) async fn ready(request: HttpRequest, service: Data<Service>) -> HttpResponse {
     let exchange = &service.exchange;
-    let place = ASKING.acquire().await;
-    let checked = exchange.ledger.check().await;
-    drop(place);
-    // Policies that are not on record are not in force, and until they are nothing is exchanged.
-    let checked = checked.and_then(|()| exchange.directory.settled());
-    if let Err(fault) = checked {
+    if let Err(fault) = can_exchange(&service).await {
         let fault = Some(fault.to_string());
         request.extensions_mut().insert(Noted {
             fault,

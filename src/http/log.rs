@@ -44,6 +44,9 @@ pub(super) async fn one_line(
     let noted = response.request().extensions_mut().remove::<Noted>();
     let is_exchange = noted.is_some();
     let status = response.status();
+    if let Some(service) = &service {
+        service.metrics.http.answered(status.as_u16());
+    }
     if !is_exchange && status.is_success() {
         tracing::debug!(method, path = path(&response), "read");
         return Ok(response);

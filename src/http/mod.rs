@@ -11,12 +11,14 @@ mod failures;
 pub mod fake_ci;
 mod health;
 mod log;
+mod metrics;
 mod oauth;
 mod patience;
 
 pub use audit::AuditAccess;
 pub use error::RequestError;
 pub use failures::FailureLimit;
+pub use metrics::{MetricsAccess, serve_metrics};
 pub use oauth::read_form;
 pub use patience::Patience;
 
@@ -25,6 +27,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use actix_web::dev::Server;
+pub use actix_web::dev::ServerHandle;
 use actix_web::guard;
 use actix_web::middleware::from_fn;
 use actix_web::web::{Data, ServiceConfig, post, resource};
@@ -37,6 +40,7 @@ use connections::{Connections, attended};
 use crate::directory::PolicyHistory;
 use crate::exchange::Exchange;
 use crate::ledger::AuditLog;
+use crate::metrics::Metrics;
 use crate::notary::Notary;
 
 /// How long requests in flight may take to finish once a stop was asked for, in seconds.
@@ -54,6 +58,10 @@ pub struct Service {
     pub audit_access: AuditAccess,
     /// The text of every policy that was in force.
     pub policies: Arc<dyn PolicyHistory>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Who may read that.
+    pub metrics_access: MetricsAccess,
     /// Whose forwarded client address is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// How often one address may fail.
@@ -127,6 +135,7 @@ fn routes(config: &mut ServiceConfig) {
         .service(only("/errors/{reason}", read().to(errors::one), "GET"))
         .service(only("/healthz", read().to(health::alive), "GET"))
         .service(only("/readyz", read().to(health::ready), "GET"))
+        .service(only("/metrics", read().to(metrics::for_readers), "GET"))
         .configure(audit::routes)
         .configure(api::routes)
         .default_service(actix_web::web::to(error::no_such_path));

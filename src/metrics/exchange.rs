@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use super::histogram::Histogram;
 
 /// The label `issuer` of what named none that is configured: no text that a caller chose becomes a label.
-pub const NO_ISSUER: &str = "-";
+const NO_ISSUER: &str = "-";
 
 /// What came of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,7 @@ pub struct ExchangeMetrics(Arc<Counted>);
 struct Counted {
     all: Family<Labels, Counter>,
     took: Family<OfOutcome, Histogram, fn() -> Histogram>,
+    no_issuer: Arc<str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -82,23 +83,27 @@ impl ExchangeMetrics {
                 }));
             }
         }
-        Self(Arc::new(Counted { all, took }))
+        Self(Arc::new(Counted {
+            all,
+            took,
+            no_issuer: NO_ISSUER.into(),
+        }))
     }
 
     /// Counts an exchange. `reason` is the code that stands on the wire, none if a token was issued; `issuer` a name from
-    /// the configuration, or [`NO_ISSUER`]; `took` is from the request's head to its answer.
+    /// the configuration, if the token names one; `took` is from the request's head to its answer.
     pub fn finished(
         &self,
         outcome: Outcome,
         reason: Option<&'static str>,
-        issuer: Arc<str>,
+        issuer: Option<Arc<str>>,
         took: Duration,
     ) {
         let outcome = outcome.code();
         let labels = Labels {
             outcome,
             reason: reason.unwrap_or("none"),
-            issuer,
+            issuer: issuer.unwrap_or_else(|| self.0.no_issuer.clone()),
         };
         self.0.all.get_or_create(&labels).inc();
         self.0.took.get_or_create(&OfOutcome { outcome }).span(took);

@@ -18,7 +18,7 @@ mod text;
 use std::fmt;
 use std::sync::Arc;
 
-pub use exchange::{ExchangeMetrics, NO_ISSUER, Outcome};
+pub use exchange::{ExchangeMetrics, Outcome};
 pub use moment::{IssuerMoment, Moment};
 pub use outside::{Handshake, HttpMetrics, IssuerMetrics};
 use prometheus_client::encoding::text::{encode_eof, encode_registry};

@@ -1,6 +1,7 @@
 //! The stores: they keep the promises of `ledger`, `discovery`, `project_token` and `directory`, and are the only files
 //! that know a database.
 
+mod copy;
 mod embedded;
 mod postgres;
 
@@ -11,10 +12,11 @@ use crate::discovery::KeyArchive;
 use crate::ledger::{AuditLog, Ledger};
 use crate::project_token::SigningKeyStore;
 
+pub use self::copy::{CopyError, Copying, StorePlace, Summary, copy_store};
 #[doc(hidden)]
 pub use self::embedded::Step;
 pub use self::embedded::{EmbeddedStore, OpenError, Options};
-pub use self::postgres::{InvalidSettings, PostgresError, PostgresSettings};
+pub use self::postgres::{InvalidSettings, PostgresError, PostgresSettings, PostgresStore};
 
 /// Everything that a service keeps, wherever it keeps it.
 pub trait Store:

@@ -154,6 +154,12 @@ impl FailureLimit {
         }
     }
 
+    /// How many addresses have a budget that is not whole, as of the last minute, and how many answers are held back.
+    pub(super) fn standing(&self) -> (usize, usize) {
+        let addresses = self.limiter.as_ref().map_or(0, Limiter::len);
+        (addresses, self.held_back.load(Ordering::Relaxed))
+    }
+
     /// Waits before a failure beyond the limit is answered, if there is room to wait; whether it was waited to the end.
     ///
     /// A client that sends on and on meanwhile is not waited with: once actix-http has 128 KiB that it has no use for, it
@@ -236,6 +242,7 @@ pub(super) async fn limited(
     let Err(retry_after) = service.failures.take(Whose::Theirs, address) else {
         return answer;
     };
+    service.metrics.http.rate_limited();
     // What waits should cost little: the request's token is gone by now, and so is the answer that is not given.
     drop(answer);
     let noted = request.extensions_mut().remove::<Noted>();

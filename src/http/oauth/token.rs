@@ -4,7 +4,7 @@ use actix_web::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, Heade
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde::Serialize;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::super::Service;
 use super::super::error::{RequestError, malformed, refused};
@@ -12,6 +12,7 @@ use super::super::failures::Client;
 use super::super::log::Noted;
 use super::form::{ACCESS_TOKEN, fault, read_form};
 use crate::exchange::{Caller, ExchangeRequest, Issued};
+use crate::metrics::Outcome;
 
 /// The largest body that is read, in bytes.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -26,15 +27,31 @@ pub(in crate::http) async fn token(
     service: &Data<Service>,
     client: Client,
 ) -> HttpResponse {
-    let exchange_request = match read(request, payload, service, client).await {
-        Ok(exchange_request) => exchange_request,
-        Err(error) => return malformed(request, &error),
+    let began = Instant::now();
+    let (answer, reason, issuer) = match read(request, payload, service, client).await {
+        Err(error) => (malformed(request, &error), Some(error.reason()), None),
+        Ok(exchange_request) => {
+            let project = exchange_request.audience.clone();
+            match service.exchange.run(exchange_request).await {
+                Ok(issued) => {
+                    let trusted = Some(issued.issuer.clone());
+                    (answer(request, issued, project), None, trusted)
+                }
+                Err(refusal) => {
+                    let answer = refused(request, &refusal, project);
+                    (answer, Some(refusal.error.code()), refusal.issuer)
+                }
+            }
+        }
     };
-    let project = exchange_request.audience.clone();
-    match service.exchange.run(exchange_request).await {
-        Ok(issued) => answer(request, issued, project),
-        Err(refusal) => refused(request, &refusal, project),
-    }
+    let outcome = match answer.status() {
+        status if status.is_success() => Outcome::Allowed,
+        status if status.is_server_error() => Outcome::Failed,
+        _ => Outcome::Denied,
+    };
+    let metrics = &service.metrics.exchanges;
+    metrics.finished(outcome, reason, issuer, began.elapsed());
+    answer
 }
 
 /// RFC 8693, section 2.2.1.

@@ -6,6 +6,7 @@
 //! then they are seen over it (`layers`). Both are synced now and then, after which the journal may forget what they have
 //! (`follower`, `shared`). A crash costs nothing: what they lack is made again from the journal.
 
+mod alone;
 mod counts;
 mod draft;
 mod folder;
@@ -17,12 +18,14 @@ mod keys;
 mod layers;
 mod log;
 mod names;
+mod original;
 mod progress;
 mod promises;
 mod queue;
 mod reached;
 mod reader;
 mod shared;
+mod unfinished;
 mod writer;
 
 use std::io;
@@ -35,8 +38,10 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
+use super::copy;
 use crate::clock::Clock;
 use crate::ledger::StoreUnavailable;
+use crate::metrics::StoreMetrics;
 use counts::Counts;
 use draft::{Draft, Entry, Fault};
 use folder::Folder;
@@ -51,6 +56,8 @@ use shared::Shared;
 use writer::Writer;
 
 pub use folder::OpenError;
+pub(super) use original::Original;
+pub(super) use unfinished::Unfinished;
 pub use writer::Step;
 
 /// How an embedded store is run. The defaults are meant for everybody.
@@ -71,6 +78,8 @@ pub struct Options {
     /// How long to rest between two blocks of 256 entries when the log is read to see whether it is as it was written,
     /// 250 ms.
     pub scrub: Duration,
+    /// What commits are counted with.
+    pub metrics: StoreMetrics,
     /// Whether hashes are written, for comparison only: without them there is no tree.
     #[doc(hidden)]
     pub tree: bool,
@@ -91,6 +100,7 @@ impl Default for Options {
             cache: 4 << 20,
             checkpoint: Duration::from_secs(2),
             scrub: Duration::from_millis(250),
+            metrics: StoreMetrics::default(),
             tree: true,
             free_space: None,
             at_step: None,
@@ -109,7 +119,8 @@ impl Options {
 /// A store in a folder of this machine. It keeps the promises of [`Ledger`](crate::ledger::Ledger),
 /// [`KeyArchive`](crate::discovery::KeyArchive), [`SigningKeyStore`](crate::project_token::SigningKeyStore),
 /// [`ProjectIds`](crate::directory::ProjectIds), [`FirstLoads`](crate::directory::FirstLoads),
-/// [`AuditLog`](crate::ledger::AuditLog) and [`PolicyHistory`](crate::directory::PolicyHistory).
+/// [`AuditLog`](crate::ledger::AuditLog) and [`PolicyHistory`](crate::directory::PolicyHistory). No other instance can use
+/// it: nothing is ever heard of one.
 ///
 /// No call blocks: writes are done by one thread and reads by others, and the futures only wait for them. They need no
 /// particular runtime. What was asked for happens also if its future is dropped after it was first polled.
@@ -146,6 +157,18 @@ impl EmbeddedStore {
     /// Opens the store in the folder `path`, which is made if it is not there, for this user only. Expired keys are
     /// forgotten by the time of `clock`. Blocks while the database finds its end; its entries are not read.
     pub fn open(path: &Path, clock: Arc<dyn Clock>, options: Options) -> Result<Self, OpenError> {
+        if Folder::is_unfinished(path) {
+            return Err(OpenError::Unfinished(path.to_owned()));
+        }
+        Self::open_unfinished(path, clock, options)
+    }
+
+    /// The same, also of a copy that is not finished.
+    fn open_unfinished(
+        path: &Path,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Result<Self, OpenError> {
         let failed = |what: String| OpenError::Failed(path.to_owned(), what);
         let folder = Folder::occupy(path)?;
         let index = Index::open(&folder, options.cache).map_err(failed)?;
@@ -153,7 +176,7 @@ impl EmbeddedStore {
         let shared = Shared::open(folder, index, &options).map_err(failed)?;
         let shared = Arc::new(shared);
         let number = shared.layers.reached().number;
-        let queue = Arc::new(Queue::new(options.waiting));
+        let queue = Arc::new(Queue::new(options.waiting, options.metrics.clone()));
         let counts = Arc::new(Counts::default());
         let signal = Arc::new(Signal::default());
         let (progress, fault) = (shared.progress.clone(), shared.fault.clone());

@@ -176,12 +176,12 @@ fn state(draft: &Draft<'_>, names: &Names) -> Result<Option<NameState>, Fault> {
     Ok(Some(kept.state))
 }
 
-fn put(draft: &mut Draft<'_>, kept: &RememberedNames) -> Result<(), Fault> {
+pub(super) fn put(draft: &mut Draft<'_>, kept: &RememberedNames) -> Result<(), Fault> {
     let key = key(&kept.names).map_err(Fault::Refused)?;
     draft.replace_text(&key, &json(kept)?)
 }
 
-fn json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Fault> {
+pub(super) fn json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Fault> {
     serde_json::to_vec(value)
         .map_err(|error| Fault::Refused(format!("it cannot be written: {error}")))
 }

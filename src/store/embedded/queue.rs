@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::draft::{Draft, Fault};
 use crate::ledger::StoreUnavailable;
+use crate::metrics::{StoreFault, StoreMetrics};
 
 /// Something that the writer is asked to do: first it is decided, in order, into the draft of a commit; it is answered
 /// once that commit is on disk, or is known not to be.
@@ -70,6 +71,7 @@ pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
     limit: usize,
+    metrics: StoreMetrics,
 }
 
 #[derive(Default)]
@@ -88,11 +90,12 @@ pub(super) enum Share {
 }
 
 impl Queue {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize, metrics: StoreMetrics) -> Self {
         Self {
             waiting: Mutex::default(),
             arrived: Condvar::new(),
             limit,
+            metrics,
         }
     }
 
@@ -107,9 +110,11 @@ impl Queue {
             return Err(StoreUnavailable("the store is closed".into()));
         }
         if waiting.jobs.len() >= limit {
+            self.metrics.failed(StoreFault::QueueFull);
             return Err(StoreUnavailable("too many requests are waiting".into()));
         }
         waiting.jobs.push(job);
+        self.metrics.waiting(waiting.jobs.len());
         drop(waiting);
         self.arrived.notify_one();
         Ok(())
@@ -123,6 +128,7 @@ impl Queue {
             .arrived
             .wait_timeout_while(self.lock(), patience, empty)
             .map_or_else(|poisoned| poisoned.into_inner().0, |(guard, _)| guard);
+        self.metrics.waiting(0);
         (std::mem::take(&mut waiting.jobs), waiting.closed)
     }
 
@@ -147,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_refuses_rather_than_grows() {
-        let queue = Queue::new(4);
+        let queue = Queue::new(4, StoreMetrics::default());
         for _ in 0..4 {
             queue.push(job(), Share::Whole).unwrap();
         }
@@ -158,7 +164,7 @@ mod tests {
 
     #[test]
     fn denials_leave_half_of_the_queue_to_spends() {
-        let queue = Queue::new(4);
+        let queue = Queue::new(4, StoreMetrics::default());
         queue.push(job(), Share::Half).unwrap();
         queue.push(job(), Share::Half).unwrap();
         assert!(queue.push(job(), Share::Half).is_err());
@@ -167,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_closed_queue_hands_out_what_it_has_and_takes_nothing() {
-        let queue = Queue::new(4);
+        let queue = Queue::new(4, StoreMetrics::default());
         queue.push(job(), Share::Whole).unwrap();
         queue.close();
         assert!(queue.push(job(), Share::Whole).is_err());

@@ -19,6 +19,7 @@ use super::reached::Reached;
 use super::shared::Shared;
 use crate::clock::{Clock, UnixTime};
 use crate::ledger::StoreUnavailable;
+use crate::metrics::StoreFault;
 
 /// How many expired keys one commit of others takes along beside as many as it has jobs, twice.
 const FORGOTTEN_BY_THE_WAY: usize = 32;
@@ -112,8 +113,14 @@ impl Writer {
 
     fn serve(&mut self, mut jobs: Vec<Box<dyn Job>>) {
         let forget = FORGOTTEN_BY_THE_WAY + 2 * jobs.len();
+        let began = Instant::now();
         let committed = self.commit(&mut jobs, forget);
+        let metrics = &self.options.metrics;
+        if committed.is_ok() {
+            metrics.committed(jobs.len(), began.elapsed());
+        }
         if let Err(error) = &committed {
+            metrics.failed(StoreFault::Disk);
             tracing::warn!(error, waiting = jobs.len(), "nothing was committed");
         }
         let fate = committed.map(|_| ()).map_err(StoreUnavailable);
@@ -127,6 +134,7 @@ impl Writer {
         match self.commit(&mut [], FORGOTTEN_IN_IDLENESS) {
             Ok(looked_at) => looked_at >= FORGOTTEN_IN_IDLENESS,
             Err(error) => {
+                self.options.metrics.failed(StoreFault::Disk);
                 tracing::warn!(error, "the store could not be tidied");
                 false
             }
