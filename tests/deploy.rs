@@ -4,6 +4,7 @@
 mod alerts;
 mod chart;
 mod containers;
+mod database;
 mod nginx;
 mod program;
 mod python;
