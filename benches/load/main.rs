@@ -15,6 +15,7 @@
     reason = "a measurement says what it found in figures that people read, and stops at the unexpected"
 )]
 
+#[expect(dead_code, reason = "the tests make more things fail")]
 mod drive;
 mod filling;
 mod flat;
@@ -26,6 +27,7 @@ mod measure;
 mod outage;
 mod reference;
 mod slices;
+mod soak;
 mod stage;
 mod storeless;
 mod target;
@@ -36,6 +38,8 @@ mod wrk;
 mod support {
     #[expect(dead_code, reason = "the tests make keys of other kinds too")]
     pub mod keys;
+    #[expect(dead_code, reason = "the tests share a server too")]
+    pub mod postgres;
 }
 
 use std::path::PathBuf;
@@ -98,6 +102,12 @@ enum Run {
         #[arg(long, default_value_t = 100)]
         times: usize,
     },
+    /// Three instances on PostgreSQL with a standby, and a fault every twenty seconds. Needs root, for a network of its own.
+    Soak {
+        /// How many minutes.
+        #[arg(default_value_t = 10)]
+        minutes: u64,
+    },
     /// The service beside itself without the tree of the log.
     Tree,
     /// A log of many entries: its start, the first page of each filter, its verification.
@@ -146,6 +156,7 @@ fn main() -> ExitCode {
         Run::Kids => outage::unknown_keys(options),
         Run::Floods => floods::run(options),
         Run::Kills { times } => return kills(times),
+        Run::Soak { minutes } => return soak::run(minutes),
         Run::Tree => log::tree(options),
         Run::Reading { entries } => log::reading(entries),
         Run::Audited {

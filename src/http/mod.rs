@@ -37,7 +37,7 @@ use ipnet::IpNet;
 use audit::Places;
 use connections::{Connections, attended};
 
-use crate::directory::PolicyHistory;
+use crate::directory::{Peers, PolicyHistory};
 use crate::exchange::Exchange;
 use crate::ledger::AuditLog;
 use crate::metrics::Metrics;
@@ -58,6 +58,8 @@ pub struct Service {
     pub audit_access: AuditAccess,
     /// The text of every policy that was in force.
     pub policies: Arc<dyn PolicyHistory>,
+    /// The other instances of this service.
+    pub peers: Arc<Peers>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Who may read that.
