@@ -30,11 +30,23 @@ impl Ledger for PostgresStore {
     ) -> BoxFuture<'_, Result<Spent, StoreUnavailable>> {
         async move {
             let mut spending = Spending::new(spend, record, self.0.at_hand.clone());
-            let versions = self.versions_of(&spending.spend).await?;
-            match spending.decide(0, &versions) {
-                Ok(Ok(job)) => spending.job = job,
-                Ok(Err(spent)) => return Ok(spent),
-                Err(fault) => return Err(fault.into()),
+            let at_hand = self.versions_at_hand(&spending.spend)?;
+            let decided = match &at_hand {
+                Some(versions) => spending.decide(0, versions)?.ok(),
+                None => None,
+            };
+            let decided = match decided {
+                Some(job) => Ok(job),
+                // What is at hand may be outdated. The commit finds that out of what lets in, and nothing does of what does
+                // not, so that is read anew.
+                None => {
+                    let read = self.read_versions(&spending.spend).await?;
+                    spending.decide(0, &read)?
+                }
+            };
+            match decided {
+                Ok(job) => spending.job = job,
+                Err(spent) => return Ok(spent),
             }
             self.submit(self.0.options.waiting, |answer| Waiting {
                 spending,
@@ -202,23 +214,26 @@ impl Ledger for PostgresStore {
 }
 
 impl PostgresStore {
-    /// What is remembered of the names of a spend, as it was last read. Names that are new are written down as known of
-    /// nothing, so that there is something that two first uses meet at.
-    async fn versions_of(&self, spend: &Spend) -> Result<Versions, StoreUnavailable> {
+    /// What is remembered of the names of a spend as it was last read, if it was.
+    fn versions_at_hand(&self, spend: &Spend) -> Result<Option<Versions>, Fault> {
         if spend.pins.is_empty() {
-            return Ok(Versions::new());
+            return Ok(Some(Versions::new()));
         }
         let ids: Result<Vec<_>, _> = spend.pins.iter().map(|wish| id_of(&wish.names)).collect();
         let ids = ids?;
         let known = self.0.at_hand.of(ids.iter().map(|(id, _)| *id));
-        if ids.iter().all(|(id, _)| known.contains_key(id)) {
-            return Ok(known);
+        let all = ids.iter().all(|(id, _)| known.contains_key(id));
+        Ok(all.then_some(known))
+    }
+
+    /// Reads what is remembered of the names of a spend. Names that are new are written down as known of nothing, so that
+    /// there is something that two first uses meet at.
+    async fn read_versions(&self, spend: &Spend) -> Result<Versions, StoreUnavailable> {
+        let mut rows = Vec::with_capacity(spend.pins.len());
+        for wish in &spend.pins {
+            let (id, json) = id_of(&wish.names)?;
+            rows.push((id, json, wish.names.project.clone()));
         }
-        let mut rows: Vec<_> = ids
-            .into_iter()
-            .zip(&spend.pins)
-            .map(|((id, json), wish)| (id, json, wish.names.project.clone()))
-            .collect();
         rows.sort_unstable();
         let read = self.read_soon(move |client| {
             async move {
@@ -355,9 +370,9 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// Decides again after what was found, and answers if that is all.
-    fn again(&mut self, used: u32, versions: &Versions) -> Next {
-        match self.spending.decide(used, versions) {
+    /// Sends what was decided, or answers it.
+    fn follow(&mut self, decided: Result<Result<Job, Spent>, Fault>) -> Next {
+        match decided {
             Ok(Ok(job)) => {
                 self.spending.job = job;
                 return Next::Again;
@@ -413,12 +428,17 @@ impl Task for Waiting {
         };
         let pins = self.spending.job.pins.iter().map(|pin| pin.id);
         let versions = self.spending.at_hand.of(pins);
-        self.again(used, &versions)
+        match self.spending.decide(used, &versions) {
+            // Whether other ids are pinned is for the database to say: what is at hand may be outdated.
+            Ok(Err(Spent::IdentityChanged(_))) => Next::Again,
+            decided => self.follow(decided),
+        }
     }
 
     fn names_changed(&mut self, now: &Versions) -> Next {
         self.spending.at_hand.learn(now);
-        self.again(self.used_before(), now)
+        let decided = self.spending.decide(self.used_before(), now);
+        self.follow(decided)
     }
 
     fn fail(&self, why: &StoreUnavailable) {
