@@ -108,7 +108,7 @@ impl World {
     fn with(trusted: TrustedIssuer, settings: FetchSettings) -> Self {
         let clock = Arc::new(FrozenClock::at(UnixTime::from_seconds(1_800_000_000)));
         let archive = Arc::new(InMemory::default());
-        let directory = directory(&trusted, &clock, &archive, settings).unwrap();
+        let directory = directory(&trusted, &clock, &archive, settings.clone()).unwrap();
         Self {
             trusted,
             clock,
@@ -127,7 +127,7 @@ impl World {
             settings,
             ..
         } = self;
-        self.directory = directory(trusted, clock, archive, *settings).unwrap();
+        self.directory = directory(trusted, clock, archive, settings.clone()).unwrap();
     }
 
     /// The issuer that is configured.

@@ -12,7 +12,9 @@ use crate::config::{Config, InvalidAuditToken, MetricsPlace, StoreLocation, Tile
 use crate::directory::{Directory, DirectoryError, follow};
 use crate::discovery::{FetchSettings, KeyDirectory, SetupFault};
 use crate::exchange::Exchange;
-use crate::http::{AuditAccess, FailureLimit, MetricsAccess, Patience, Service};
+use crate::http::{
+    AuditAccess, Certificate, CertificateFault, FailureLimit, MetricsAccess, Patience, Service,
+};
 use crate::issuer::Registry;
 use crate::ledger::{DenialAllowance, StoreUnavailable};
 use crate::metrics::Metrics;
@@ -32,6 +34,9 @@ const COSIGN_EVERY: Duration = Duration::from_secs(30);
 
 /// How often it is looked whether withheld values are to be deleted.
 const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// How often it is looked whether the files of the certificate were replaced. What was is in use after twice that.
+const LOOK_AT_CERTIFICATE_EVERY: Duration = Duration::from_secs(5);
 
 /// The parts, ready to serve.
 pub struct Parts {
@@ -66,6 +71,9 @@ pub enum AssembleError {
         /// What is wrong with it.
         fault: SealError,
     },
+    /// The certificate for TLS.
+    #[error(transparent)]
+    Certificate(#[from] CertificateFault),
     /// The token for reading the log.
     #[error(transparent)]
     AuditToken(#[from] InvalidAuditToken),
@@ -107,6 +115,11 @@ pub async fn assemble_with(
         metrics: metrics.store.clone(),
         ..options
     };
+    let certificate = config
+        .tls
+        .as_ref()
+        .map(|files| Certificate::read(&files.certificate, &files.key, clock.now()));
+    let certificate = certificate.transpose()?;
     let encryption = key_encryption(config)?;
     let audit_access = audit_access(config)?;
     let StoreLocation::Embedded(folder) = &config.store;
@@ -168,6 +181,7 @@ pub async fn assemble_with(
             MetricsPlace::Here(readers) => MetricsAccess::From(readers.clone()),
             MetricsPlace::Listener(_) => MetricsAccess::Elsewhere,
         },
+        certificate,
         trusted_proxies: config.trusted_proxies.clone(),
         failures: FailureLimit::new(rate.failures_per_minute, rate.burst, clock.clone()),
         patience: Patience {
@@ -248,6 +262,7 @@ impl Parts {
             },
             follow(exchange.directory.clone()),
             self.renew_signing_keys(),
+            self.follow_certificate(),
         );
     }
 
@@ -284,6 +299,18 @@ impl Parts {
                 Err(fault) => tracing::warn!(%fault, "withheld values were not deleted"),
             }
             tokio::time::sleep(FORGET_EVERY).await;
+        }
+    }
+
+    /// Looks whether the files of the certificate were replaced.
+    async fn follow_certificate(&self) {
+        let Some(certificate) = &self.service.certificate else {
+            return;
+        };
+        let metrics = &self.service.metrics.http;
+        loop {
+            tokio::time::sleep(LOOK_AT_CERTIFICATE_EVERY).await;
+            certificate.look(self.clock.now(), metrics);
         }
     }
 

@@ -78,8 +78,13 @@ async fn listen(config: &Config, parts: &Parts) -> std::io::Result<()> {
     let running = tokio::spawn(server);
     let metrics = tell_metrics(config, parts)?;
     let admin = administer(config, parts);
+    let scheme = if config.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     tracing::info!(
-        url = format!("http://{address}"),
+        url = format!("{scheme}://{address}"),
         public_url = config.public_url,
         projects = parts.service.exchange.directory.len(),
         issuers = config.issuers.len(),

@@ -118,6 +118,7 @@ async fn moment(service: &Service) -> Moment {
     let (signing_keys, signing_for) = exchange.ring.ages(now);
     let (failing_addresses, held_back) = service.failures.standing();
     let checkpoint = service.notary.covers();
+    let certificate = service.certificate.as_ref();
     let statuses = exchange.keys.status().into_iter();
     let issuers = statuses.map(|status| IssuerMoment {
         name: status.name.to_string(),
@@ -141,6 +142,8 @@ async fn moment(service: &Service) -> Moment {
         failing_addresses,
         held_back,
         most_connections: service.patience.connections,
+        certificate_left: certificate.and_then(|certificate| certificate.left(now).map(seconds)),
+        certificate_fault: certificate.is_some_and(|certificate| certificate.fault().is_some()),
         ..Moment::default()
     }
 }
