@@ -109,8 +109,30 @@ pub async fn assemble_with(
     clock: Arc<dyn Clock>,
     options: Options,
 ) -> Result<Parts, AssembleError> {
+    assemble_from(config, clock, options, count(config)).await
+}
+
+/// What a service of this configuration counts.
+pub fn count(config: &Config) -> Arc<Metrics> {
     let names = config.issuers.iter().map(|issuer| issuer.name.clone());
-    let metrics = Arc::new(Metrics::new(names));
+    Arc::new(Metrics::new(names))
+}
+
+/// The same as [`assemble`] for one who counts already.
+pub async fn assemble_counting(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+) -> Result<Parts, AssembleError> {
+    assemble_from(config, clock, Options::default(), metrics).await
+}
+
+async fn assemble_from(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    options: Options,
+    metrics: Arc<Metrics>,
+) -> Result<Parts, AssembleError> {
     let options = Options {
         metrics: metrics.store.clone(),
         ..options
