@@ -23,6 +23,7 @@ mod ledger;
 mod lint;
 mod long_log;
 mod notary;
+mod operations;
 mod pins;
 mod policy_record;
 mod process;
