@@ -11,6 +11,8 @@ mod fixture;
 mod flips;
 #[path = "support/ledger_full_disk.rs"]
 mod full_disk;
+#[path = "support/ledger_instances.rs"]
+mod instances;
 #[path = "support/ledger_log_stops.rs"]
 mod log_stops;
 #[path = "support/ledger_pins.rs"]
@@ -39,6 +41,7 @@ mod the_embedded_store {
     );
     crate::ledger::pins::every_store_remembers_names!(crate::ledger::fixture::Embedded::new());
     crate::ledger::audit_log::every_store_keeps_the_log!(crate::ledger::fixture::Embedded::new());
+    crate::ledger::instances::every_store_can_be_shared!(crate::ledger::fixture::Embedded::new());
 }
 
 fn open_error(path: &Path) -> OpenError {

@@ -10,7 +10,7 @@ use countersign::audit::Happening;
 use countersign::audit::tree::Hash;
 use countersign::client::WitnessClient;
 use countersign::clock::{Clock as _, FrozenClock, Seconds, UnixTime};
-use countersign::ledger::AuditLog as _;
+use countersign::ledger::{AuditLog as _, Kept};
 use countersign::notary::{
     AnswerOfWitness, AskWitness, Checkpoint, Notary, NotaryError, NotaryFault, Note, Settings,
     SignatureLine, SignatureType, VerifierKey, Witness,
@@ -435,11 +435,11 @@ async fn a_witness_cosigns_what_grew_and_its_cosignature_stands_beside_ours() {
     let store = stage.store();
     let witness = TestWitness::new();
     let notary = watched(&stage, &store, &witness).await;
-    assert_eq!(notary.cosigned(), None);
+    assert_eq!(notary.cosigned().await.unwrap(), None);
     for count in [1, 6, 300] {
         let size = grow(&store, count).await;
         notary.have_cosigned().await;
-        let cosigned = notary.cosigned().unwrap();
+        let cosigned = notary.cosigned().await.unwrap().unwrap();
         assert_eq!(read(&cosigned, notary.key()).size, size);
         assert!(witness.key().has_signed(&Note::parse(&cosigned).unwrap()));
         assert_eq!(witness.seen.lock().unwrap().0, size);
@@ -514,7 +514,7 @@ async fn what_a_witness_has_against_the_log_stops_signing_until_it_has_nothing_a
     *witness.lies.lock().unwrap() = false;
     notary.have_cosigned().await;
     assert!(notary.checkpoint().await.is_ok());
-    assert!(notary.cosigned().is_some());
+    assert!(notary.cosigned().await.unwrap().is_some());
     store.close();
 }
 
@@ -534,7 +534,7 @@ async fn a_cosignature_that_is_not_genuine_is_not_kept() {
     };
     let notary = notary(&store, settings).await.unwrap();
     notary.have_cosigned().await;
-    let cosigned = Note::parse(&notary.cosigned().unwrap()).unwrap();
+    let cosigned = Note::parse(&notary.cosigned().await.unwrap().unwrap()).unwrap();
     assert_eq!(cosigned.signatures.len(), 2, "ours, and that of the first");
     store.close();
 }
@@ -621,4 +621,113 @@ async fn a_service_starts_and_signs_also_when_the_long_configuration_on_record_w
     service.parts.service.notary.checkpoint().await.unwrap();
     assert_eq!(service.parts.service.notary.fault(), None);
     service.stop().await;
+}
+
+#[tokio::test]
+async fn two_that_sign_one_log_extend_each_other_and_none_goes_back() {
+    let stage = Stage::new();
+    let store = stage.store();
+    let alone = || Settings {
+        copy: None,
+        ..stage.settings()
+    };
+    let one = notary(&store, alone()).await.unwrap();
+    let other = notary(&store, alone()).await.unwrap();
+    assert_eq!(one.key(), other.key());
+    let mut before = 0;
+    for turn in 0..6 {
+        let size = grow(&store, 7).await;
+        let signs = if turn % 2 == 0 { &one } else { &other };
+        let checkpoint = read(&signs.checkpoint().await.unwrap(), one.key());
+        assert_eq!(checkpoint.size, size);
+        assert!(checkpoint.size > before);
+        before = checkpoint.size;
+        let whole = std::iter::once(0..size).collect();
+        assert_eq!(store.hashes(whole).await.unwrap(), [checkpoint.root]);
+    }
+    // Both at once, while the log grows.
+    let signing = async |notary: &Arc<Notary>| {
+        let size = grow(&store, 1).await;
+        let signed = read(&notary.checkpoint().await.unwrap(), notary.key());
+        assert!(signed.size >= size);
+    };
+    join_all((0..20).map(|turn| signing(if turn % 2 == 0 { &one } else { &other }))).await;
+    let kept = store.checkpoint(Kept::Signed).await.unwrap().unwrap();
+    let last = one.checkpoint().await.unwrap();
+    assert_eq!(read(&last, one.key()), read(&kept, one.key()));
+    store.close();
+}
+
+#[tokio::test]
+async fn of_two_notaries_that_begin_at_once_one_makes_the_key() {
+    let stage = Stage::new();
+    let store = stage.store();
+    let settings = || Settings {
+        copy: None,
+        ..stage.settings()
+    };
+    let both = join_all([notary(&store, settings()), notary(&store, settings())]).await;
+    let keys: Vec<String> = both
+        .into_iter()
+        .map(|one| one.unwrap().key().into())
+        .collect();
+    assert_eq!(keys[0], keys[1]);
+    assert_eq!(log::events(&store, "log-named").await.len(), 1);
+    store.close();
+}
+
+#[tokio::test]
+async fn what_another_signed_over_something_else_stops_signing() {
+    let stage = Stage::new();
+    let (store, notary_here) = stage.open().await;
+    let size = grow(&store, 5).await;
+    let other = Stage::new();
+    let (elsewhere, _) = other.open().await;
+    let key = store.checkpoint_key().await.unwrap();
+    let its = elsewhere.checkpoint_key().await.unwrap();
+    let named = Happening::LogNamed {
+        origin: "sts.example.com/audit".into(),
+        key: notary_here.key().into(),
+    };
+    let keeping = elsewhere.keep_checkpoint_key(its, key.unwrap(), named, NOON);
+    assert!(keeping.await.unwrap());
+    let forked = notary(
+        &elsewhere,
+        Settings {
+            copy: None,
+            ..other.settings()
+        },
+    );
+    grow(&elsewhere, 2).await;
+    let note = forked.await.unwrap().checkpoint().await.unwrap();
+    assert!(read(&note, notary_here.key()).size < size);
+    store.keep_checkpoint(Kept::Signed, note).await.unwrap();
+    let said = refusal(notary_here.checkpoint().await.unwrap_err());
+    assert!(said.contains("does not begin with that of"), "{said}");
+    elsewhere.close();
+    store.close();
+}
+
+#[tokio::test]
+async fn of_two_that_have_one_log_cosigned_one_goes_on_and_the_other_takes_over_when_it_stops() {
+    let stage = Stage::new();
+    let store = stage.store();
+    let witness = TestWitness::new();
+    let one = watched(&stage, &store, &witness).await;
+    let other = watched(&stage, &store, &witness).await;
+    let seen = || witness.seen.lock().unwrap().0;
+    for _ in 0..3 {
+        let size = grow(&store, 2).await;
+        one.have_cosigned().await;
+        assert_eq!(seen(), size);
+        grow(&store, 2).await;
+        other.have_cosigned().await;
+        assert_eq!(seen(), size, "the first one is at it");
+    }
+    let size = grow(&store, 2).await;
+    other.have_cosigned().await;
+    assert_eq!(seen(), size, "the first one has stopped");
+    let cosigned = one.cosigned().await.unwrap().unwrap();
+    assert_eq!(read(&cosigned, one.key()).size, size);
+    store.close();
 }

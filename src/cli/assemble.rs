@@ -9,14 +9,14 @@ use super::record_configuration::record_configuration;
 use crate::client::WitnessClient;
 use crate::clock::{Clock, Seconds};
 use crate::config::{Config, InvalidAuditToken, MetricsPlace, StoreLocation, Tiles};
-use crate::directory::{Directory, DirectoryError, follow};
+use crate::directory::{Directory, DirectoryError, Peers, follow};
 use crate::discovery::{FetchSettings, KeyDirectory, SetupFault};
 use crate::exchange::Exchange;
 use crate::http::{
     AuditAccess, Certificate, CertificateFault, FailureLimit, MetricsAccess, Patience, Service,
 };
 use crate::issuer::Registry;
-use crate::ledger::{DenialAllowance, StoreUnavailable};
+use crate::ledger::{DenialAllowance, StoreUnavailable, Topic};
 use crate::metrics::Metrics;
 use crate::notary::{self, Notary, NotaryError, Witness};
 use crate::project_token::{KeyEncryptionKey, KeyRing, RingError, SealError};
@@ -25,6 +25,10 @@ use crate::trust::Limits;
 
 /// How often it is looked whether a signing key is due to be renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// How often signing keys are read that another instance may have made, if nothing is heard of that. A key is published for
+/// ten times as long before it signs.
+const READ_KEYS_EVERY: Duration = Duration::from_secs(60);
 
 /// How often the log is signed if nobody asks for a checkpoint: so much of it can be rolled back unnoticed.
 const SIGN_EVERY: Duration = Duration::from_secs(10);
@@ -176,11 +180,14 @@ async fn assemble_from(
         clock.clone(),
     )
     .await?;
+    let directory = Arc::new(directory);
+    let name = instance_name(config.listen.port());
+    let peers = Arc::new(Peers::new(name, directory.clone(), store.clone()));
     let exchange = Exchange {
         clock: clock.clone(),
         registry,
         keys,
-        directory: Arc::new(directory),
+        directory,
         ledger: store.clone(),
         ring: Arc::new(ring),
         allowance: DenialAllowance::new(config.audit.recorded_denials_per_hour),
@@ -204,6 +211,7 @@ async fn assemble_from(
             MetricsPlace::Listener(_) => MetricsAccess::Elsewhere,
         },
         certificate,
+        peers,
         trusted_proxies: config.trusted_proxies.clone(),
         failures: FailureLimit::new(rate.failures_per_minute, rate.burst, clock.clone()),
         patience: Patience {
@@ -217,6 +225,17 @@ async fn assemble_from(
         clock,
         values_kept: config.audit.personal_values,
     })
+}
+
+/// What an operator knows this instance by: the machine, pod or container, and the port on it.
+fn instance_name(port: u16) -> String {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    let machine = machine.unwrap_or_default();
+    let machine = match machine.trim() {
+        "" => "localhost",
+        name => name,
+    };
+    format!("{machine}:{port}")
 }
 
 /// How the log is signed.
@@ -285,6 +304,8 @@ impl Parts {
             follow(exchange.directory.clone()),
             self.renew_signing_keys(),
             self.follow_certificate(),
+            self.follow_signing_keys(),
+            self.service.peers.keep_meeting(),
         );
     }
 
@@ -333,6 +354,23 @@ impl Parts {
         loop {
             tokio::time::sleep(LOOK_AT_CERTIFICATE_EVERY).await;
             certificate.look(self.clock.now(), metrics);
+        }
+    }
+
+    /// Reads the keys that other instances make.
+    async fn follow_signing_keys(&self) {
+        let mut following = self.store.following(Topic::SigningKeys);
+        let mut said = false;
+        loop {
+            match self.service.exchange.ring.follow().await {
+                Ok(()) => said = false,
+                Err(fault) if !said => {
+                    said = true;
+                    tracing::error!(%fault, "signing keys of other instances cannot be read");
+                }
+                Err(_) => {}
+            }
+            let _ = tokio::time::timeout(READ_KEYS_EVERY, following.changed()).await;
         }
     }
 

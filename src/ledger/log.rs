@@ -107,23 +107,34 @@ pub trait AuditLog: Send + Sync {
     /// The key that signs checkpoints, as it was kept.
     fn checkpoint_key(&self) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreUnavailable>>;
 
-    /// Keeps the key that signs checkpoints, in one commit with an event.
+    /// Keeps the key that signs checkpoints in place of `before`, in one commit with an event, and answers whether that was
+    /// done: it is not if another key, or none, is kept than `before`. So of several instances that start at once one makes
+    /// the key, and the others read it.
     fn keep_checkpoint_key(
         &self,
+        before: Option<Vec<u8>>,
         sealed: Vec<u8>,
         event: Happening,
         now: UnixTime,
-    ) -> BoxFuture<'_, Result<(), StoreUnavailable>>;
+    ) -> BoxFuture<'_, Result<bool, StoreUnavailable>>;
 
     /// A checkpoint that was kept: a signed note (C2SP tlog-checkpoint).
     fn checkpoint(&self, which: Kept) -> BoxFuture<'_, Result<Option<String>, StoreUnavailable>>;
 
-    /// Keeps a checkpoint in place of the one before. Durable when this returns.
+    /// Keeps a checkpoint in place of the one before, unless that one is over more entries
+    /// ([`size_of_checkpoint`]): then that one stays, so that what is kept never goes back, whichever instance is slow.
+    /// Durable when this returns.
     fn keep_checkpoint(
         &self,
         which: Kept,
         note: String,
     ) -> BoxFuture<'_, Result<(), StoreUnavailable>>;
+}
+
+/// Over how many entries a checkpoint is (C2SP tlog-checkpoint: the second line). A text that does not say so is over none.
+pub fn size_of_checkpoint(note: &str) -> u64 {
+    let size = note.lines().nth(1).and_then(|line| line.parse().ok());
+    size.unwrap_or(0)
 }
 
 /// The newest entry of a kind, if there is one: what the log says last of something.

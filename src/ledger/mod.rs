@@ -2,9 +2,11 @@
 //!
 //! The words are those of the exchange, not of a database. Every implementation passes the same tests.
 
+mod instances;
 mod log;
 
-pub use log::{AuditLog, Kept, LARGEST_PAGE, LogFault, Page, TreeHead, newest};
+pub use instances::{Changes, Following, Instances, Presence, SEEN_WITHIN, Topic};
+pub use log::{AuditLog, Kept, LARGEST_PAGE, LogFault, Page, TreeHead, newest, size_of_checkpoint};
 
 use std::collections::HashMap;
 use std::fmt;

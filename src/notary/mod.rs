@@ -4,6 +4,8 @@
 //! beginning. So before anything is signed, the tree is compared with what was signed before: with the last checkpoint in
 //! the data folder, with its copy elsewhere (which a data folder that was rolled back does not take along), and with what
 //! witnesses have seen.
+//!
+//! Several instances may sign one log, with one key that the store keeps. What another one signed counts as signed before.
 
 mod copy;
 mod key;
@@ -61,8 +63,8 @@ pub struct Notary {
     /// How many have asked for a checkpoint.
     asked: AtomicU64,
     last: tokio::sync::Mutex<Last>,
-    /// The last checkpoint that a witness cosigned.
-    cosigned: Mutex<Option<String>>,
+    /// How many entries the last cosigned checkpoint was over when this was last looked at.
+    cosigned_over: AtomicU64,
     /// What was signed before and does not fit the log.
     refused: Mutex<Option<LogFault>>,
     /// What witnesses have against the log, by their names.
@@ -157,7 +159,7 @@ impl Notary {
             witnesses: settings.witnesses,
             asked: AtomicU64::new(0),
             last: tokio::sync::Mutex::new(last),
-            cosigned: Mutex::new(past.cosigned),
+            cosigned_over: AtomicU64::new(past.cosigned),
             refused: Mutex::default(),
             accused: Mutex::default(),
             said: Mutex::default(),
@@ -216,13 +218,15 @@ impl Notary {
             tokio::time::sleep_until(at + APART).await;
         }
         let asked = self.asked.load(Ordering::SeqCst);
+        // Looked at before the tree, which therefore covers what another instance has signed.
+        let signed = self.signed_by_another(&last).await?;
         let head = self.log.tree().await?;
         if last.head == Some(head) && !last.note.is_empty() {
             last.asked = asked;
             *locked(&self.whole) = Some((head.size, Instant::now()));
             return Ok(last.note.clone());
         }
-        if let Some(earlier) = last.head {
+        for earlier in last.head.into_iter().chain(signed) {
             self.check_extends(earlier, head).await?;
         }
         let note = self.sign(head);
@@ -249,9 +253,24 @@ impl Notary {
         signed.to_string()
     }
 
-    /// The last checkpoint that a witness cosigned, with its cosignatures.
-    pub fn cosigned(&self) -> Option<String> {
-        locked(&self.cosigned).clone()
+    /// What was signed last, if that is not what this one knows as the last.
+    async fn signed_by_another(&self, last: &Last) -> Result<Option<TreeHead>, NotaryFault> {
+        let note = self.log.checkpoint(Kept::Signed).await?;
+        let Some(note) = note.filter(|note| *note != last.note) else {
+            return Ok(None);
+        };
+        let Some(signed) = past::believed(&self.key, &note) else {
+            let fault = past::damaged("the last checkpoint in the store");
+            self.refuse(fault.clone());
+            return Err(NotaryFault::Refused(fault));
+        };
+        let (size, root) = (signed.size, signed.root);
+        Ok(Some(TreeHead { size, root }))
+    }
+
+    /// The last checkpoint that a witness cosigned, with its cosignatures, whichever instance showed it.
+    pub async fn cosigned(&self) -> Result<Option<String>, StoreUnavailable> {
+        self.log.checkpoint(Kept::Cosigned).await
     }
 
     /// Signs what is new, so that the copy elsewhere is never long out of date. To be called now and then. What keeps it
@@ -306,24 +325,30 @@ async fn named_key(
     origin: &str,
     encryption: Option<&KeyEncryptionKey>,
 ) -> Result<CheckpointKey, NotaryError> {
-    let kept = log.checkpoint_key().await?;
-    let private = match &kept {
-        Some(sealed) => open(encryption, SEALED_AS, sealed)?,
-        None => CheckpointKey::generate()?,
-    };
-    let key = CheckpointKey::read(origin, &private)?;
-    let named = Happening::LogNamed {
-        origin: origin.to_owned(),
-        key: key.public().to_string(),
-    };
-    let is_sealed = |sealed: &Vec<u8>| is_encrypted(sealed) == encryption.is_some();
-    if !kept.as_ref().is_some_and(is_sealed) {
-        let sealed = seal(encryption, SEALED_AS, &private)?;
-        log.keep_checkpoint_key(sealed, named, clock.now()).await?;
-    } else if last_name(log).await?.as_ref() != Some(&named) {
-        log.append(vec![named], clock.now()).await?;
+    loop {
+        let kept = log.checkpoint_key().await?;
+        let private = match &kept {
+            Some(sealed) => open(encryption, SEALED_AS, sealed)?,
+            None => CheckpointKey::generate()?,
+        };
+        let key = CheckpointKey::read(origin, &private)?;
+        let named = Happening::LogNamed {
+            origin: origin.to_owned(),
+            key: key.public().to_string(),
+        };
+        let is_sealed = |sealed: &Vec<u8>| is_encrypted(sealed) == encryption.is_some();
+        if !kept.as_ref().is_some_and(is_sealed) {
+            let sealed = seal(encryption, SEALED_AS, &private)?;
+            let keeping = log.keep_checkpoint_key(kept, sealed, named, clock.now());
+            if !keeping.await? {
+                // Another instance was first, and its key is the one.
+                continue;
+            }
+        } else if last_name(log).await?.as_ref() != Some(&named) {
+            log.append(vec![named], clock.now()).await?;
+        }
+        return Ok(key);
     }
-    Ok(key)
 }
 
 /// What the log says last of its name.

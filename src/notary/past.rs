@@ -4,7 +4,7 @@ use super::copy::CheckpointCopy;
 use super::key::CheckpointKey;
 use super::note::{Checkpoint, Note};
 use super::{NotaryError, SEALED_AS};
-use crate::ledger::{AuditLog, Kept, LogFault, StoreUnavailable, TreeHead};
+use crate::ledger::{AuditLog, Kept, LogFault, StoreUnavailable, TreeHead, size_of_checkpoint};
 use crate::seal::{KeyEncryptionKey, open};
 
 /// What to do about a log that is not what was signed.
@@ -31,8 +31,8 @@ pub(super) struct Past {
     pub(super) note: String,
     /// What it was signed over.
     pub(super) head: Option<TreeHead>,
-    /// The last checkpoint that a witness cosigned.
-    pub(super) cosigned: Option<String>,
+    /// How many entries the last cosigned checkpoint is over.
+    pub(super) cosigned: u64,
     /// Something that does not fit.
     pub(super) fault: Option<LogFault>,
 }
@@ -56,9 +56,10 @@ pub(super) async fn compare(
     let mut past = Past::default();
     let own = log.checkpoint(Kept::Signed).await?;
     let mut own_fits = own.is_none();
-    past.cosigned = log.checkpoint(Kept::Cosigned).await?;
+    let cosigned = log.checkpoint(Kept::Cosigned).await?;
+    past.cosigned = cosigned.as_deref().map_or(0, size_of_checkpoint);
     let key = kept_key(log, encryption).await?;
-    if let (Some(note), Some(key)) = (&past.cosigned, &key) {
+    if let (Some(note), Some(key)) = (&cosigned, &key) {
         let whose = "the cosigned checkpoint in the data folder";
         let found = look(log, key, whose, note).await?;
         past.object(whose, &found);
@@ -153,12 +154,17 @@ impl Past {
                 ),
                 mend: RESTORE.to_owned(),
             },
-            Finding::Damaged => LogFault {
-                what: format!("{whose} is not as this log has signed it"),
-                mend: "restore that file from a backup; if there is none, see whether it was this log's at all, and move it away".to_owned(),
-            },
+            Finding::Damaged => damaged(whose),
         };
         self.fault.get_or_insert(fault);
+    }
+}
+
+/// A checkpoint that is not as it was signed.
+pub(super) fn damaged(whose: &str) -> LogFault {
+    LogFault {
+        what: format!("{whose} is not as this log has signed it"),
+        mend: "restore that file from a backup; if there is none, see whether it was this log's at all, and move it away".to_owned(),
     }
 }
 
@@ -176,7 +182,7 @@ async fn kept_key(
 }
 
 /// The checkpoint in `note` if `key` signed it, under whatever name the log had then.
-fn believed(key: &CheckpointKey, note: &str) -> Option<Checkpoint> {
+pub(super) fn believed(key: &CheckpointKey, note: &str) -> Option<Checkpoint> {
     let note = Note::parse(note).ok()?;
     let checkpoint = Checkpoint::parse(&note.text).ok()?;
     let key = key.as_named(&checkpoint.origin).ok()?;

@@ -1,6 +1,7 @@
 //! Witnesses: others who remember how far they saw the log, and cosign that it only grew (C2SP tlog-witness).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -12,7 +13,7 @@ use super::note::{Checkpoint, Note, SignatureLine, SignatureType, VerifierKey, r
 use super::past::RESTORE;
 use super::{Notary, NotaryFault, locked};
 use crate::audit::tree;
-use crate::ledger::{Kept, LogFault};
+use crate::ledger::{Kept, LogFault, size_of_checkpoint};
 
 /// Somebody who cosigns.
 pub struct Witness {
@@ -76,18 +77,32 @@ impl Notary {
         self.submit(&note, Asks::Always).await;
     }
 
-    /// Lets every witness cosign the present checkpoint, unless it was cosigned already. To be called now and then. What a
-    /// witness has against the log is forgotten when it has nothing against it any more.
+    /// Lets every witness cosign the present checkpoint, unless it was cosigned already. To be called now and then: of several
+    /// instances that do, one goes on, and the others wait until it has stopped. What a witness has against the log is
+    /// forgotten when it has nothing against it any more.
     pub async fn have_cosigned(self: &Arc<Self>) {
         if self.witnesses.is_empty() {
             return;
         }
         if !locked(&self.accused).is_empty() {
             self.ask_again().await;
+        } else if self.another_has_them_cosign().await {
+            return;
         }
         if let Ok(note) = self.checkpoint().await {
             self.submit(&note, Asks::OnceOnly).await;
         }
+    }
+
+    /// Whether more has been cosigned since this was last looked at, by all of our witnesses, and not through us.
+    async fn another_has_them_cosign(&self) -> bool {
+        let kept = self.cosigned().await.ok().flatten().unwrap_or_default();
+        let size = size_of_checkpoint(&kept);
+        let grew = self.cosigned_over.swap(size, Ordering::SeqCst) < size;
+        grew && Note::parse(&kept).is_ok_and(|kept| {
+            let mut witnesses = self.witnesses.iter();
+            witnesses.all(|witness| witness.line_in(&kept).is_some())
+        })
     }
 
     /// Submits a checkpoint of ours to all at once, and keeps it with the cosignatures that it gets.
@@ -98,7 +113,7 @@ impl Notary {
         let Ok(checkpoint) = Checkpoint::parse(&note.text) else {
             return;
         };
-        let kept = self.cosigned();
+        let kept = self.cosigned().await.ok().flatten();
         let kept = kept.and_then(|kept| Note::parse(&kept).ok());
         let kept = kept.filter(|kept| kept.text == note.text && asks == Asks::OnceOnly);
         let (text, checkpoint) = (note.text.clone(), &checkpoint);
@@ -125,9 +140,8 @@ impl Notary {
         note.signatures
             .extend(lines.into_iter().map(|(line, _)| line));
         let note = note.to_string();
-        let kept = self.log.keep_checkpoint(Kept::Cosigned, note.clone());
-        match kept.await {
-            Ok(()) => *locked(&self.cosigned) = Some(note),
+        match self.log.keep_checkpoint(Kept::Cosigned, note).await {
+            Ok(()) => self.cosigned_over.store(checkpoint.size, Ordering::SeqCst),
             Err(fault) => tracing::warn!(%fault, "the cosigned checkpoint could not be kept"),
         }
     }

@@ -32,13 +32,16 @@ pub trait SigningKeyStore: Send + Sync {
     /// Every key that is kept.
     fn signing_keys(&self) -> BoxFuture<'_, Result<Vec<StoredKey>, StoreUnavailable>>;
 
-    /// Keeps `added` and forgets the keys named in `removed`, in one commit with the events that say so. Durable when
-    /// this returns.
+    /// Keeps `added` and forgets the keys named in `removed`, in one commit with the events that say so, if the keys that
+    /// are kept are those named in `known`, and answers whether that was done: it is not if another instance was first, whose
+    /// keys are to be read before anything is decided anew. Durable when this returns; other instances hear of it
+    /// ([`Topic::SigningKeys`](crate::ledger::Topic)).
     fn replace_signing_keys(
         &self,
+        known: Vec<String>,
         added: Vec<StoredKey>,
         removed: Vec<String>,
         events: Vec<Happening>,
         now: UnixTime,
-    ) -> BoxFuture<'_, Result<(), StoreUnavailable>>;
+    ) -> BoxFuture<'_, Result<bool, StoreUnavailable>>;
 }

@@ -17,6 +17,9 @@ use crate::clock::{Seconds, UnixTime};
 use crate::ledger::StoreUnavailable;
 use crate::seal::{KeyEncryptionKey, SealError, is_encrypted, open, seal};
 
+/// How often keys are decided on anew because another instance was first.
+const MOST_TRIES: usize = 8;
+
 /// How long one key signs. The next one is published for as long before it takes over.
 const KEY_SIGNS_FOR: Seconds = Seconds(30 * 24 * 60 * 60);
 
@@ -39,11 +42,21 @@ pub enum RingError {
     /// One cannot be made or read.
     #[error(transparent)]
     Key(#[from] KeyFault),
+    /// Other instances are always first.
+    #[error("other instances change the signing keys faster than they can be renewed")]
+    Contested,
 }
 
 /// Our signing keys. Reading them never waits: what is in use is an immutable snapshot.
+///
+/// Instances of one service have the same keys, since what is kept in the store is what counts: each reads it again now and
+/// then ([`KeyRing::follow`]), and changes it only as it has read it. A key is kept, and so published by every instance, long
+/// before it signs, and one that may sign soon is never taken away. Only the very first key signs at once: until it is kept
+/// there is no other.
 pub struct KeyRing {
     keys: ArcSwap<Vec<Arc<DatedKey>>>,
+    /// Held by the one change at a time.
+    changing: tokio::sync::Mutex<()>,
     store: Arc<dyn SigningKeyStore>,
     encryption: Option<KeyEncryptionKey>,
     algorithm: TokenAlgorithm,
@@ -76,12 +89,9 @@ impl KeyRing {
         longest_lifetime: Seconds,
         now: UnixTime,
     ) -> Result<Self, RingError> {
-        let mut keys = Vec::new();
-        for stored in store.signing_keys().await? {
-            keys.push(Arc::new(read(encryption.as_ref(), &stored)?));
-        }
         let ring = Self {
-            keys: ArcSwap::from_pointee(keys),
+            keys: ArcSwap::default(),
+            changing: tokio::sync::Mutex::default(),
             store,
             encryption,
             algorithm,
@@ -91,13 +101,60 @@ impl KeyRing {
         Ok(ring)
     }
 
+    /// Reads what other instances have made of the keys. To be called every minute, and when they say that they changed
+    /// something.
+    pub async fn follow(&self) -> Result<(), RingError> {
+        let _alone = self.changing.lock().await;
+        self.read_again().await
+    }
+
     /// Makes the next key if there is none, and drops those whose tokens have all expired. To be called now and then;
     /// what it changes is in the store, and on record, before it is in use.
     pub async fn renew(&self, now: UnixTime) -> Result<(), RingError> {
+        let _alone = self.changing.lock().await;
+        for _ in 0..MOST_TRIES {
+            self.read_again().await?;
+            if self.change(now).await? {
+                return Ok(());
+            }
+        }
+        Err(RingError::Contested)
+    }
+
+    /// Takes into use what the store has.
+    async fn read_again(&self) -> Result<(), RingError> {
+        let before = self.keys.load_full();
+        let mut keys = Vec::new();
+        for stored in self.store.signing_keys().await? {
+            let known = before.iter().find(|key| key.key.id() == stored.id);
+            keys.push(match known {
+                Some(key) => {
+                    let as_configured = self.is_as_configured(&stored);
+                    let sealed = &key.sealed_as_configured;
+                    sealed.store(as_configured, Ordering::Relaxed);
+                    key.clone()
+                }
+                None => Arc::new(self.opened(&stored)?),
+            });
+        }
+        for key in &keys {
+            if !before.iter().any(|other| other.key.id() == key.key.id()) {
+                tracing::info!(kid = key.key.id(), signs_from = %key.signs_from, "signing key read");
+            }
+        }
+        self.keys.store(Arc::new(keys));
+        Ok(())
+    }
+
+    /// Changes what is due to be changed. Answers whether that is done: not if another instance was first.
+    async fn change(&self, now: UnixTime) -> Result<bool, RingError> {
         let mut keys: Vec<Arc<DatedKey>> = self.keys.load().iter().cloned().collect();
-        // A key of another algorithm that has not signed yet will never be needed.
-        let mut removed = drop_keys(&mut keys, |key, _| {
-            key.signs_from > now && key.key.algorithm() != self.algorithm
+        let known = keys.iter().map(|key| key.key.id().to_owned()).collect();
+        // A key of another algorithm that will not sign for long yet will never be needed.
+        let signs_soon = now.plus(PUBLISHED_BEFORE);
+        let mut removed = drop_keys(&mut keys, |key, all| {
+            let is_in_use = signing(all, now).is_some_and(|signs| signs.key.id() == key.key.id());
+            key.signs_from > signs_soon && key.key.algorithm() != self.algorithm && !is_in_use
         });
         let added = self.missing(&keys, now)?;
         removed.extend(drop_keys(&mut keys, |key, all| self.is_over(key, all, now)));
@@ -107,14 +164,18 @@ impl KeyRing {
             .filter(|key| !key.sealed_as_configured.load(Ordering::Relaxed));
         let to_store: Vec<&Arc<DatedKey>> = added.iter().chain(sealed_otherwise).collect();
         if to_store.is_empty() && removed.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let stored: Result<Vec<StoredKey>, SealError> =
             to_store.into_iter().map(|key| self.sealed(key)).collect();
         let events = events(&added, &removed);
-        self.store
-            .replace_signing_keys(stored?, removed.clone(), events, now)
-            .await?;
+        let (stored, gone) = (stored?, removed.clone());
+        let replacing = self
+            .store
+            .replace_signing_keys(known, stored, gone, events, now);
+        if !replacing.await? {
+            return Ok(false);
+        }
         for key in &added {
             tracing::info!(kid = key.key.id(), signs_from = %key.signs_from, "signing key made");
         }
@@ -126,7 +187,7 @@ impl KeyRing {
             key.sealed_as_configured.store(true, Ordering::Relaxed);
         }
         self.keys.store(Arc::new(keys));
-        Ok(())
+        Ok(true)
     }
 
     /// New keys in place of those that `keys` lacks: one that signs, and one that follows it.
@@ -140,7 +201,8 @@ impl KeyRing {
         if signing.is_none() {
             made.push(self.make(now)?);
         }
-        if !keys.iter().any(|key| key.signs_from > now) {
+        let begins = signing.map_or(now, |key| key.signs_from.max(now));
+        if !keys.iter().any(|key| key.signs_from > begins) {
             let takes_over = match signing {
                 Some(key) if key.key.algorithm() != self.algorithm => now,
                 Some(key) => key.signs_from.plus(KEY_SIGNS_FOR),
@@ -198,6 +260,25 @@ impl KeyRing {
         names
     }
 
+    fn opened(&self, stored: &StoredKey) -> Result<DatedKey, RingError> {
+        let content = open(self.encryption.as_ref(), &stored.id, &stored.sealed)?;
+        let content: Content =
+            serde_json::from_slice(&content).map_err(|_| RingError::Seal(SealError::Damaged))?;
+        let private = STANDARD.decode(&*content.private).map(Zeroizing::new);
+        let private = private.map_err(|_| SealError::Damaged)?;
+        Ok(DatedKey {
+            key: SigningKey::read(content.algorithm, &private)?,
+            signs_from: UnixTime::from_millis(content.signs_from),
+            sealed_as_configured: self.is_as_configured(stored).into(),
+            private,
+        })
+    }
+
+    /// Whether a key lies in the store as the configuration asks for.
+    fn is_as_configured(&self, stored: &StoredKey) -> bool {
+        is_encrypted(&stored.sealed) == self.encryption.is_some()
+    }
+
     fn make(&self, signs_from: UnixTime) -> Result<Arc<DatedKey>, KeyFault> {
         let (key, private) = SigningKey::generate(self.algorithm)?;
         Ok(Arc::new(DatedKey {
@@ -249,25 +330,13 @@ fn drop_keys(
     dropped.iter().map(|key| key.key.id().to_owned()).collect()
 }
 
-/// The key that signs at `now`: the one that took over last.
+/// The key that signs at `now`: the one that took over last. If none has, by a clock that is behind the one of the instance
+/// that made the first key, the first.
 fn signing(keys: &[Arc<DatedKey>], now: UnixTime) -> Option<&Arc<DatedKey>> {
-    keys.iter()
-        .filter(|key| key.signs_from <= now)
+    let took_over = keys.iter().filter(|key| key.signs_from <= now);
+    took_over
         .max_by_key(|key| key.signs_from)
-}
-
-fn read(encryption: Option<&KeyEncryptionKey>, stored: &StoredKey) -> Result<DatedKey, RingError> {
-    let content = open(encryption, &stored.id, &stored.sealed)?;
-    let content: Content =
-        serde_json::from_slice(&content).map_err(|_| RingError::Seal(SealError::Damaged))?;
-    let private = STANDARD.decode(&*content.private).map(Zeroizing::new);
-    let private = private.map_err(|_| SealError::Damaged)?;
-    Ok(DatedKey {
-        key: SigningKey::read(content.algorithm, &private)?,
-        signs_from: UnixTime::from_millis(content.signs_from),
-        sealed_as_configured: (is_encrypted(&stored.sealed) == encryption.is_some()).into(),
-        private,
-    })
+        .or_else(|| keys.iter().min_by_key(|key| key.signs_from))
 }
 
 impl std::fmt::Debug for KeyRing {
@@ -278,7 +347,7 @@ impl std::fmt::Debug for KeyRing {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::sync::Mutex;
 
     use futures_util::FutureExt;
@@ -294,6 +363,8 @@ mod tests {
         keys: Mutex<BTreeMap<String, Vec<u8>>>,
         log: Mutex<Vec<Happening>>,
         is_down: Mutex<bool>,
+        /// What happens just before keys are replaced the next time.
+        meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     }
 
     impl SigningKeyStore for InMemory {
@@ -309,19 +380,28 @@ mod tests {
 
         fn replace_signing_keys(
             &self,
+            known: Vec<String>,
             added: Vec<StoredKey>,
             removed: Vec<String>,
             events: Vec<Happening>,
             _now: UnixTime,
-        ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
+        ) -> BoxFuture<'_, Result<bool, StoreUnavailable>> {
             if *self.is_down.lock().unwrap() {
                 return async { Err(StoreUnavailable("the disk is full".into())) }.boxed();
             }
+            let meanwhile = self.meanwhile.lock().unwrap().take();
+            if let Some(meanwhile) = meanwhile {
+                meanwhile();
+            }
             let mut keys = self.keys.lock().unwrap();
+            let known: BTreeSet<&String> = known.iter().collect();
+            if known != keys.keys().collect() {
+                return async { Ok(false) }.boxed();
+            }
             keys.retain(|id, _| !removed.contains(id));
             keys.extend(added.into_iter().map(|key| (key.id, key.sealed)));
             self.log.lock().unwrap().extend(events);
-            async move { Ok(()) }.boxed()
+            async move { Ok(true) }.boxed()
         }
     }
 
@@ -498,5 +578,105 @@ mod tests {
         ring.renew(taken_over).now_or_never().unwrap().unwrap();
         assert_eq!(kids(&ring).len(), 3);
         assert_eq!(on_record(&store).len(), 1);
+    }
+
+    fn renew(ring: &KeyRing, now: UnixTime) {
+        ring.renew(now).now_or_never().unwrap().unwrap();
+    }
+
+    fn follow(ring: &KeyRing) {
+        ring.follow().now_or_never().unwrap().unwrap();
+    }
+
+    #[test]
+    fn of_two_first_starts_at_once_one_makes_the_keys_and_both_have_them() {
+        let store = Arc::new(InMemory::default());
+        let other = Arc::new(Mutex::new(None));
+        let (place, shared) = (other.clone(), store.clone());
+        *store.meanwhile.lock().unwrap() = Some(Box::new(move || {
+            let ring = open_ring(&shared, None, TokenAlgorithm::ES256, START).unwrap();
+            *place.lock().unwrap() = Some(ring);
+        }));
+        let ring = open_ring(&store, None, TokenAlgorithm::ES256, START).unwrap();
+        let other = other.lock().unwrap().take().unwrap();
+        assert_eq!(kids(&ring).len(), 2);
+        assert_eq!(kids(&ring), kids(&other));
+        assert_eq!(on_record(&store).len(), 2, "each was made once");
+    }
+
+    #[test]
+    fn of_two_that_renew_at_once_one_makes_the_next_key_and_both_have_it() {
+        let store = Arc::new(InMemory::default());
+        let open = || open_ring(&store, Some(&[1; 32]), TokenAlgorithm::ES256, START).unwrap();
+        let (ring, other) = (open(), Arc::new(open()));
+        on_record(&store);
+        let taken_over = START.plus(KEY_SIGNS_FOR);
+        let renewing = other.clone();
+        *store.meanwhile.lock().unwrap() = Some(Box::new(move || renew(&renewing, taken_over)));
+        renew(&ring, taken_over);
+        assert_eq!(kids(&ring).len(), 3);
+        assert_eq!(kids(&ring), kids(&other));
+        assert_eq!(on_record(&store).len(), 1);
+    }
+
+    #[test]
+    fn a_key_that_another_instance_made_is_published_long_before_it_signs() {
+        let store = Arc::new(InMemory::default());
+        let ring = open_ring(&store, None, TokenAlgorithm::ES256, START).unwrap();
+        let other = open_ring(&store, None, TokenAlgorithm::ES256, START).unwrap();
+        let taken_over = START.plus(KEY_SIGNS_FOR);
+        renew(&ring, taken_over);
+        let made = kids(&ring)[2].clone();
+        assert!(!kids(&other).contains(&made), "it has not looked yet");
+        follow(&other);
+        assert_eq!(kids(&other), kids(&ring));
+        assert_ne!(signer(&other, taken_over), made);
+        let later = taken_over.plus(KEY_SIGNS_FOR);
+        assert_eq!(signer(&other, later), made);
+        assert_eq!(signer(&ring, later), made);
+    }
+
+    #[test]
+    fn keys_that_another_instance_retired_are_gone() {
+        let store = Arc::new(InMemory::default());
+        let ring = open_ring(&store, None, TokenAlgorithm::ES256, START).unwrap();
+        let other = open_ring(&store, None, TokenAlgorithm::ES256, START).unwrap();
+        let first = kids(&ring)[0].clone();
+        renew(&ring, START.plus(KEY_SIGNS_FOR).plus(DAY).plus(DAY));
+        assert!(kids(&other).contains(&first));
+        follow(&other);
+        assert!(!kids(&other).contains(&first));
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_opened_leaves_the_keys_as_they_are() {
+        let store = Arc::new(InMemory::default());
+        let ring = open_ring(&store, None, TokenAlgorithm::ES256, START).unwrap();
+        let before = kids(&ring);
+        let strange = ("strange".to_owned(), b"strange".to_vec());
+        store.keys.lock().unwrap().extend([strange]);
+        assert!(ring.follow().now_or_never().unwrap().is_err());
+        assert_eq!(kids(&ring), before);
+    }
+
+    #[test]
+    fn a_clock_behind_the_one_that_made_the_first_key_makes_no_other() {
+        let store = Arc::new(InMemory::default());
+        let ahead = open_ring(&store, None, TokenAlgorithm::ES256, START.plus(Seconds(9))).unwrap();
+        let behind = open_ring(&store, None, TokenAlgorithm::ES256, START).unwrap();
+        assert_eq!(kids(&behind), kids(&ahead));
+        assert_eq!(signer(&behind, START), kids(&ahead)[0]);
+    }
+
+    #[test]
+    fn a_key_that_signs_soon_is_not_taken_away_from_who_would_sign_with_it() {
+        let store = Arc::new(InMemory::default());
+        let old = open_ring(&store, None, TokenAlgorithm::ES256, START).unwrap();
+        let soon = START.plus(KEY_SIGNS_FOR).minus(PUBLISHED_BEFORE);
+        let other = open_ring(&store, None, TokenAlgorithm::EdDSA, soon).unwrap();
+        assert_eq!(kids(&other), kids(&old));
+        let taken_over = START.plus(KEY_SIGNS_FOR);
+        renew(&other, taken_over);
+        assert_eq!(other.algorithms(), ["ES256", "EdDSA"]);
     }
 }

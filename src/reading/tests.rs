@@ -238,10 +238,11 @@ impl AuditLog for MadeUp {
 
     fn keep_checkpoint_key(
         &self,
+        _: Option<Vec<u8>>,
         _: Vec<u8>,
         _: Happening,
         _: UnixTime,
-    ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
+    ) -> BoxFuture<'_, Result<bool, StoreUnavailable>> {
         no()
     }
 

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use crate::directory::{FirstLoads, PolicyHistory, ProjectIds};
 use crate::discovery::KeyArchive;
-use crate::ledger::{AuditLog, Ledger};
+use crate::ledger::{AuditLog, Changes, Instances, Ledger};
 use crate::project_token::SigningKeyStore;
 
 #[doc(hidden)]
 pub use self::embedded::Step;
 pub use self::embedded::{EmbeddedStore, OpenError, Options};
-pub use self::postgres::{InvalidSettings, PostgresError, PostgresSettings};
+pub use self::postgres::{InvalidSettings, PostgresError, PostgresSettings, PostgresStore};
 
 /// Everything that a service keeps, wherever it keeps it.
 pub trait Store:
@@ -25,6 +25,8 @@ pub trait Store:
     + ProjectIds
     + FirstLoads
     + PolicyHistory
+    + Changes
+    + Instances
     + Send
     + Sync
     + 'static

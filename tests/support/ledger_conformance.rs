@@ -197,13 +197,15 @@ pub fn signing_keys_are_added_and_removed_in_one_commit(fixture: &impl Fixture) 
     };
     let store = fixture.open();
     wait(store.replace_signing_keys(
+        vec![],
         vec![key("a", 10_000), key("b", 100)],
         vec![],
         vec![],
         noon(),
     ))
     .unwrap();
-    wait(store.replace_signing_keys(vec![key("c", 0)], vec!["a".into()], vec![], noon())).unwrap();
+    let (known, added) = (vec!["a".into(), "b".into()], vec![key("c", 0)]);
+    wait(store.replace_signing_keys(known, added, vec!["a".into()], vec![], noon())).unwrap();
     fixture.close(store);
 
     let store = fixture.open();

@@ -755,7 +755,7 @@ pub fn an_effect_and_its_entry_are_one_commit(fixture: &impl Fixture) {
         sealed: vec![7; 100],
     };
     let events = vec![retired(1), retired(2)];
-    wait(store.replace_signing_keys(vec![key], vec![], events, noon())).unwrap();
+    wait(store.replace_signing_keys(vec![], vec![key], vec![], events, noon())).unwrap();
     fixture.close(store);
 
     let store = fixture.open();
@@ -833,7 +833,7 @@ pub fn the_key_and_the_notes_of_checkpoints_are_kept(fixture: &impl Fixture) {
         origin: "sts.example.com/audit".into(),
         key: "sts.example.com/audit+00000000+AQ".into(),
     };
-    wait(store.keep_checkpoint_key(vec![9; 5000], named, noon())).unwrap();
+    wait(store.keep_checkpoint_key(None, vec![9; 5000], named, noon())).unwrap();
     let keep = |which, note: &str| wait(store.keep_checkpoint(which, note.into())).unwrap();
     keep(Kept::Signed, "first\n");
     keep(Kept::Cosigned, "cosigned\n");

@@ -141,8 +141,11 @@ impl Cluster {
         server
             .args(["-p", &self.port.to_string(), "-h", "127.0.0.1", "-k"])
             .arg(self.path());
-        let log = std::fs::File::options().create(true).append(true);
-        let log = log.open(self.path().join("log")).unwrap();
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.path().join("log"))
+            .unwrap();
         server
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -29,14 +29,19 @@ async fn signed(request: &HttpRequest, service: &Service, places: &Places) -> An
 }
 
 /// The last checkpoint that a witness cosigned (C2SP tlog-cosignature).
-pub(super) async fn cosigned(request: HttpRequest, service: Data<Service>) -> HttpResponse {
-    let answer = last_cosigned(&request, &service);
+pub(super) async fn cosigned(
+    request: HttpRequest,
+    service: Data<Service>,
+    places: Data<Places>,
+) -> HttpResponse {
+    let answer = last_cosigned(&request, &service, &places).await;
     answered(&request, &service, answer).await
 }
 
-fn last_cosigned(request: &HttpRequest, service: &Service) -> Answer {
+async fn last_cosigned(request: &HttpRequest, service: &Service, places: &Places) -> Answer {
     service.audit_access.check(request, Part::Hashes)?;
-    let note = service.notary.cosigned().ok_or_else(|| {
+    let _place = places.for_a_look().await?;
+    let note = service.notary.cosigned().await?.ok_or_else(|| {
         AuditError::NotThere("no witness has cosigned a checkpoint of this log yet".to_owned())
     })?;
     Ok(text(note, "no-store"))

@@ -6,6 +6,7 @@
 //! then they are seen over it (`layers`). Both are synced now and then, after which the journal may forget what they have
 //! (`follower`, `shared`). A crash costs nothing: what they lack is made again from the journal.
 
+mod alone;
 mod counts;
 mod draft;
 mod folder;
@@ -113,7 +114,8 @@ impl Options {
 /// A store in a folder of this machine. It keeps the promises of [`Ledger`](crate::ledger::Ledger),
 /// [`KeyArchive`](crate::discovery::KeyArchive), [`SigningKeyStore`](crate::project_token::SigningKeyStore),
 /// [`ProjectIds`](crate::directory::ProjectIds), [`FirstLoads`](crate::directory::FirstLoads),
-/// [`AuditLog`](crate::ledger::AuditLog) and [`PolicyHistory`](crate::directory::PolicyHistory).
+/// [`AuditLog`](crate::ledger::AuditLog) and [`PolicyHistory`](crate::directory::PolicyHistory). No other instance can use
+/// it: nothing is ever heard of one.
 ///
 /// No call blocks: writes are done by one thread and reads by others, and the futures only wait for them. They need no
 /// particular runtime. What was asked for happens also if its future is dropped after it was first polled.

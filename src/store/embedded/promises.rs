@@ -1,6 +1,6 @@
 //! What each promise reads and writes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
@@ -246,26 +246,29 @@ impl KeyArchive for EmbeddedStore {
 
 impl SigningKeyStore for EmbeddedStore {
     fn signing_keys(&self) -> BoxFuture<'_, Result<Vec<StoredKey>, StoreUnavailable>> {
-        self.ask(Share::Whole, |draft| {
-            let texts = draft.texts(&[keys::SIGNING_KEY])?;
-            let read = |(_, text): &Entry| read_signing_key(text).ok_or_else(damaged);
-            texts.iter().map(read).collect()
-        })
+        self.ask(Share::Whole, |draft| read_signing_keys(draft))
     }
 
     fn replace_signing_keys(
         &self,
+        known: Vec<String>,
         added: Vec<StoredKey>,
         removed: Vec<String>,
         events: Vec<Happening>,
         now: UnixTime,
-    ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
+    ) -> BoxFuture<'_, Result<bool, StoreUnavailable>> {
         if added.iter().any(|key| u16::try_from(key.id.len()).is_err()) {
             let why = "the name of a signing key is too long to keep";
             return ready(Err(StoreUnavailable(why.into()))).boxed();
         }
         let events = sealed_events(events, now);
+        let known: BTreeSet<String> = known.into_iter().collect();
         self.ask(Share::Whole, move |draft| {
+            let kept = read_signing_keys(draft)?;
+            let kept: BTreeSet<String> = kept.into_iter().map(|key| key.id).collect();
+            if kept != known {
+                return Ok(false);
+            }
             draft.put_entries(events?)?;
             for id in &removed {
                 draft.remove_text(&keys::signing_key(id))?;
@@ -273,9 +276,15 @@ impl SigningKeyStore for EmbeddedStore {
             for key in &added {
                 draft.replace_text(&keys::signing_key(&key.id), &write_signing_key(key))?;
             }
-            Ok(())
+            Ok(true)
         })
     }
+}
+
+fn read_signing_keys(draft: &Draft<'_>) -> Result<Vec<StoredKey>, Fault> {
+    let texts = draft.texts(&[keys::SIGNING_KEY])?;
+    let read = |(_, text): &Entry| read_signing_key(text).ok_or_else(damaged);
+    texts.iter().map(read).collect()
 }
 
 fn write_signing_key(key: &StoredKey) -> Vec<u8> {

@@ -5,9 +5,326 @@
 //! whether a token was used, which ids belong to names, and which number an entry of the log has. What entries are found
 //! by, and the hashes of whole subtrees, are packed behind, by whichever instance comes first: both follow from the entries
 //! alone.
+//!
+//! One task commits (`writer`, `task`, `batch`) on a connection of its own; a pool serves everything else (`read`,
+//! `transact`). Both have their connections from `connect`.
 
+mod batch;
+mod changes;
+mod connect;
+mod fault;
+mod instances;
+mod look_up;
 mod migrate;
 mod settings;
+mod status;
+mod task;
+mod transact;
+mod writer;
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::audit::Sealed;
+use crate::ledger::StoreUnavailable;
+use batch::Job;
+use changes::Feed;
+use connect::{Connector, ForPool, Purpose};
+use fault::Fault;
+use status::Status;
+use task::{Adding, Answer, Task};
+use writer::{Line, Writer};
 
 pub use migrate::PostgresError;
 pub use settings::{InvalidSettings, PostgresSettings};
+
+/// How many threads a store has. Nearly all of its time is spent waiting for the server.
+const THREADS: usize = 2;
+
+/// How many may wait for the pool's next connection how long, and for one that is made.
+const POOL_PATIENCE: Duration = Duration::from_millis(1400);
+
+/// How many requests may wait for a commit; the next one is refused.
+const MOST_WAITING: usize = 4096;
+
+/// A store on a PostgreSQL server.
+///
+/// No call blocks: everything runs in a runtime of the store's own, and the futures only wait for it. They need no
+/// particular runtime. What was asked for happens also if its future is dropped after it was first polled.
+///
+/// Clones are the same store. It closes with [`PostgresStore::close`], or with the last clone.
+#[derive(Clone)]
+pub struct PostgresStore(Arc<Running>);
+
+struct Running {
+    runtime: Mutex<Option<tokio::runtime::Runtime>>,
+    handle: tokio::runtime::Handle,
+    connector: Arc<Connector>,
+    pool: Pool,
+    status: Arc<Status>,
+    queue: Mutex<Option<UnboundedSender<Box<dyn Task>>>>,
+    ended: Mutex<Option<Receiver<()>>>,
+    feed: Arc<Feed>,
+    /// What other instances know this one by.
+    instance: Uuid,
+}
+
+impl PostgresStore {
+    /// Opens the store: connects, and brings the tables to the form that this program writes. Blocks until that is done.
+    pub fn open(settings: PostgresSettings) -> Result<Self, PostgresError> {
+        let database = settings.shown();
+        let connector = Arc::new(Connector::new(settings)?);
+        let unreachable = |fault: Fault| {
+            PostgresError::Unreachable(database.clone(), StoreUnavailable::from(fault).0)
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("store")
+            .enable_all()
+            .build()
+            .map_err(|error| unreachable(Fault::Lost(error.to_string())))?;
+        let handle = runtime.handle().clone();
+        let (opened, opening) = sync_channel(1);
+        let connecting = connector.clone();
+        let shown = database.clone();
+        handle.spawn(async move {
+            let _ = opened.send(ready(&connecting, &shown).await);
+        });
+        let lost = || unreachable(Fault::Lost("the store has stopped".into()));
+        let line = match opening.recv() {
+            Ok(Ok(line)) => line,
+            Ok(Err(error)) => {
+                runtime.shutdown_background();
+                return Err(error);
+            }
+            Err(_) => {
+                runtime.shutdown_background();
+                return Err(lost());
+            }
+        };
+        let pool = pool(&connector).map_err(|why| unreachable(Fault::Lost(why)))?;
+        let status = Arc::new(Status::default());
+        let (queue, arriving) = unbounded_channel();
+        let writer = Writer {
+            connector: connector.clone(),
+            status: status.clone(),
+            arriving,
+            waiting: VecDeque::new(),
+            line: Some(line),
+            closed: false,
+        };
+        let (ends, ended) = sync_channel(1);
+        handle.spawn(async move {
+            writer.run().await;
+            let _ = ends.send(());
+        });
+        let feed = Arc::new(Feed::default());
+        changes::start(&handle, &feed, &pool, &connector);
+        Ok(Self(Arc::new(Running {
+            runtime: Mutex::new(Some(runtime)),
+            handle,
+            connector,
+            pool,
+            status,
+            queue: Mutex::new(Some(queue)),
+            ended: Mutex::new(Some(ended)),
+            feed,
+            instance: Uuid::new_v4(),
+        })))
+    }
+
+    /// Closes the store: what was accepted is committed or answered, and every later call answers [`StoreUnavailable`].
+    /// Blocks until that is done.
+    pub fn close(&self) {
+        self.0.close();
+    }
+
+    /// Reads, on a connection of the pool. Fails at once while the database is known not to answer.
+    ///
+    /// Statements are prepared with `prepare_cached`. What takes longer than a statement may is given up, and its
+    /// connection with it.
+    fn read<T, F>(&self, read: F) -> BoxFuture<'_, Result<T, StoreUnavailable>>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a Object) -> BoxFuture<'a, Result<T, Fault>> + Send + 'static,
+    {
+        let limit = self.0.connector.settings().statement_timeout + POOL_PATIENCE;
+        self.read_within(limit, read)
+    }
+
+    /// The same, for what an exchange waits for.
+    fn read_soon<T, F>(&self, read: F) -> BoxFuture<'_, Result<T, StoreUnavailable>>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a Object) -> BoxFuture<'a, Result<T, Fault>> + Send + 'static,
+    {
+        self.read_within(POOL_PATIENCE, read)
+    }
+
+    fn read_within<T, F>(
+        &self,
+        limit: Duration,
+        read: F,
+    ) -> BoxFuture<'_, Result<T, StoreUnavailable>>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a Object) -> BoxFuture<'a, Result<T, Fault>> + Send + 'static,
+    {
+        let (pool, connector) = (self.0.pool.clone(), self.0.connector.clone());
+        self.run(async move {
+            let client = leased(&pool, &connector).await?;
+            let read = tokio::time::timeout(limit, read(&client)).await;
+            match read {
+                Ok(Ok(read)) => Ok(read),
+                Ok(Err(fault)) => {
+                    if matches!(fault, Fault::Lost(_)) {
+                        drop(Object::take(client));
+                    }
+                    Err(fault.into())
+                }
+                Err(_) => {
+                    // It may still be busy with that.
+                    drop(Object::take(client));
+                    Err(StoreUnavailable(
+                        "the database has not answered in time".into(),
+                    ))
+                }
+            }
+        })
+    }
+
+    /// Runs in the runtime of the store, whoever waits for it and in what.
+    fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreUnavailable>> + Send + 'static,
+    ) -> BoxFuture<'_, Result<T, StoreUnavailable>> {
+        async move {
+            self.0.status.usable()?;
+            let stopped = |_| Err(StoreUnavailable("the store has stopped".into()));
+            self.0.handle.spawn(work).await.unwrap_or_else(stopped)
+        }
+        .boxed()
+    }
+
+    /// Adds entries to the log with others' commits, and answers the number of the first. The event that the clock was put
+    /// back goes before them if they are far behind the latest one.
+    fn add(&self, entries: Vec<Sealed>) -> BoxFuture<'_, Result<Option<u64>, StoreUnavailable>> {
+        async move {
+            let task = |answer| Adding::new(Job::adding(entries), answer);
+            self.submit(MOST_WAITING, task).await
+        }
+        .boxed()
+    }
+
+    /// Lets the writer commit a task, if it is among the first `most` that wait.
+    async fn submit<T, W: Task + 'static>(
+        &self,
+        most: usize,
+        task: impl FnOnce(Answer<T>) -> W,
+    ) -> Result<T, StoreUnavailable> {
+        let place = self.0.status.place(most)?;
+        let (answer, answered) = Answer::new(place);
+        {
+            let queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            let closed = || StoreUnavailable("the store is closed".into());
+            let queue = queue.as_ref().ok_or_else(closed)?;
+            queue.send(Box::new(task(answer))).map_err(|_| closed())?;
+        }
+        arrived(answered).await
+    }
+}
+
+impl Running {
+    fn close(&self) {
+        self.status.close();
+        drop(
+            self.queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
+        // The lock is held while it ends, so that whoever closes second waits too.
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ended) = ended.take() {
+            let _ = ended.recv();
+        }
+        self.pool.close();
+        let mut runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// The tables as they must be, and the connection for commits.
+async fn ready(connector: &Arc<Connector>, database: &str) -> Result<Line, PostgresError> {
+    let unreachable = |fault: Fault| {
+        PostgresError::Unreachable(database.to_owned(), StoreUnavailable::from(fault).0)
+    };
+    let migrating = connector
+        .connect(Purpose::Migrations, Arc::new(|_| {}))
+        .await;
+    let (mut client, _connection) = migrating.map_err(unreachable)?;
+    migrate::migrate(&mut client, database).await?;
+    Line::made(connector).await.map_err(unreachable)
+}
+
+fn pool(connector: &Arc<Connector>) -> Result<Pool, String> {
+    let config = ManagerConfig {
+        recycling_method: RecyclingMethod::Fast,
+    };
+    let unused = tokio_postgres::Config::new();
+    let manager = Manager::from_connect(unused, ForPool(connector.clone()), config);
+    // One is the writer's, one hears of changes.
+    let size = connector.settings().connections.saturating_sub(2).max(1);
+    let pool = Pool::builder(manager)
+        .max_size(size)
+        .timeouts(Timeouts {
+            wait: Some(POOL_PATIENCE),
+            create: Some(POOL_PATIENCE),
+            recycle: Some(POOL_PATIENCE),
+        })
+        .runtime(Runtime::Tokio1)
+        .build();
+    pool.map_err(|error| error.to_string())
+}
+
+async fn leased(pool: &Pool, connector: &Connector) -> Result<Object, StoreUnavailable> {
+    pool.get().await.map_err(|error| {
+        let refused = connector.refused();
+        StoreUnavailable(refused.unwrap_or_else(|| match error {
+            deadpool_postgres::PoolError::Backend(error) => {
+                format!(
+                    "the database does not answer: {}",
+                    migrate::in_words(&error)
+                )
+            }
+            deadpool_postgres::PoolError::Timeout(_) => {
+                "no connection to the database was free in time".into()
+            }
+            other => format!("the database cannot be asked: {other}"),
+        }))
+    })
+}
+
+async fn arrived<T>(
+    answer: oneshot::Receiver<Result<T, StoreUnavailable>>,
+) -> Result<T, StoreUnavailable> {
+    let lost = |_| Err(StoreUnavailable("the store has stopped".into()));
+    answer.await.unwrap_or_else(lost)
+}

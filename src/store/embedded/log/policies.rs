@@ -46,8 +46,13 @@ impl PolicyHistory for EmbeddedStore {
         let kept: Result<Vec<_>, _> = changes.into_iter().map(Keeps::of).collect();
         self.ask(Share::Whole, move |draft| {
             let kept = kept.map_err(|error| Fault::Refused(error.to_string()))?;
-            draft.put_entries(events?)?;
-            kept.into_iter().try_for_each(|keeps| keeps.put(draft))
+            for (event, keeps) in events?.into_iter().zip(kept) {
+                if draft.text(&keeps.file)? != keeps.on_record {
+                    draft.put_entry(event)?;
+                    keeps.put(draft)?;
+                }
+            }
+            Ok(())
         })
     }
 

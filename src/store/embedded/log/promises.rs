@@ -15,7 +15,9 @@ use super::{retention, sealed_events};
 use crate::audit::tree::Hash;
 use crate::audit::{Filter, Happening, LoggedEntry};
 use crate::clock::UnixTime;
-use crate::ledger::{AuditLog, Kept, LogFault, Page, StoreUnavailable, TreeHead};
+use crate::ledger::{
+    AuditLog, Kept, LogFault, Page, StoreUnavailable, TreeHead, size_of_checkpoint,
+};
 
 impl AuditLog for EmbeddedStore {
     fn append(
@@ -97,34 +99,24 @@ impl AuditLog for EmbeddedStore {
 
     fn keep_checkpoint_key(
         &self,
+        before: Option<Vec<u8>>,
         sealed: Vec<u8>,
         event: Happening,
         now: UnixTime,
-    ) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
+    ) -> BoxFuture<'_, Result<bool, StoreUnavailable>> {
         let events = sealed_events([event], now);
         self.ask(Share::Whole, move |draft| {
+            if draft.text(keys::CHECKPOINT_KEY)? != before {
+                return Ok(false);
+            }
             draft.put_entries(events?)?;
-            draft.replace_text(keys::CHECKPOINT_KEY, &sealed)
+            draft.replace_text(keys::CHECKPOINT_KEY, &sealed)?;
+            Ok(true)
         })
     }
 
     fn checkpoint(&self, which: Kept) -> BoxFuture<'_, Result<Option<String>, StoreUnavailable>> {
-        self.read_log(move |shared| {
-            let name = file_of(which);
-            match std::fs::read(shared.folder.file(name)) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(format!("the file `{name}` cannot be read: {error}")),
-                Ok(note) => match String::from_utf8(note) {
-                    Ok(note) => Ok(Some(note)),
-                    Err(error) => {
-                        let at = error.utf8_error().valid_up_to();
-                        let what =
-                            format!("the file `{name}` is no checkpoint: octet {at} is of no text");
-                        Err(what)
-                    }
-                },
-            }
-        })
+        self.read_log(move |shared| read_checkpoint(shared, which))
     }
 
     fn keep_checkpoint(
@@ -142,6 +134,12 @@ impl AuditLog for EmbeddedStore {
                 })
             };
             let name = file_of(which);
+            // The log has one thread, so nobody keeps another one meanwhile. What cannot be read is no checkpoint.
+            let before = read_checkpoint(shared, which).ok().flatten();
+            let before = before.as_deref().map_or(0, size_of_checkpoint);
+            if before > size_of_checkpoint(&note) {
+                return Ok(());
+            }
             let kept = shared.folder.replace(name, note.as_bytes(), step);
             kept.map_err(|error| format!("the file `{name}` cannot be written: {error}"))
         })
@@ -154,6 +152,18 @@ fn file_of(which: Kept) -> &'static str {
     match which {
         Kept::Signed => "checkpoint",
         Kept::Cosigned => "checkpoint.cosigned",
+    }
+}
+
+fn read_checkpoint(shared: &Shared, which: Kept) -> Result<Option<String>, String> {
+    let name = file_of(which);
+    match std::fs::read(shared.folder.file(name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("the file `{name}` cannot be read: {error}")),
+        Ok(note) => String::from_utf8(note).map(Some).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            format!("the file `{name}` is no checkpoint: octet {at} is of no text")
+        }),
     }
 }
 

@@ -1,0 +1,288 @@
+//! One commit of many jobs: what is asked of `countersign.commit_batch`, and what it answers.
+
+use std::sync::LazyLock;
+
+use deadpool_postgres::Transaction;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, GenericClient, Row, Statement};
+use uuid::Uuid;
+
+use super::fault::Fault;
+use crate::audit::{Marks, Sealed};
+
+/// How many jobs one commit takes.
+pub(super) const MOST_JOBS: usize = 512;
+
+/// How many octets of entries one commit takes, besides those of one job.
+pub(super) const MOST_OCTETS: usize = 4 << 20;
+
+/// What a job does beside adding entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// Uses a subject token that was used so often before, and is remembered until then.
+    Spend {
+        key: [u8; 32],
+        before: u32,
+        until: i64,
+    },
+    /// Records a denial, which is remembered until then.
+    Deny { key: [u8; 32], until: i64 },
+    /// Nothing else.
+    Nothing,
+}
+
+/// Names that a job is let in by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PinnedNames {
+    /// What the names are kept under.
+    pub(super) id: [u8; 32],
+    /// The version of what is remembered of them that the job was decided with.
+    pub(super) version: i64,
+    /// What is remembered from here on, if it changes.
+    pub(super) state: Option<String>,
+}
+
+/// What is done wholly or not at all.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    pub(super) deed: Deed,
+    /// The decision, or any name that no other job has.
+    pub(super) id: Uuid,
+    pub(super) pins: Vec<PinnedNames>,
+    pub(super) entries: Vec<Sealed>,
+}
+
+/// What came of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It is done; the number of its first entry, if it has any.
+    Done(Option<u64>),
+    /// The token was used so often.
+    Used(u32),
+    /// It is not known any more whether the token was used.
+    Forgotten,
+    /// Names have another version.
+    NamesChanged,
+    /// The denial is on record under this name.
+    OnRecord(Uuid),
+    /// It was done before, by this very job.
+    DoneBefore,
+}
+
+impl Job {
+    /// A job that adds entries.
+    pub(super) fn adding(entries: Vec<Sealed>) -> Self {
+        Self {
+            deed: Deed::Nothing,
+            id: Uuid::new_v4(),
+            pins: Vec::new(),
+            entries,
+        }
+    }
+
+    /// What no other job of the same commit may have.
+    pub(super) fn key(&self) -> Option<&[u8; 32]> {
+        match &self.deed {
+            Deed::Spend { key, .. } | Deed::Deny { key, .. } => Some(key),
+            Deed::Nothing => None,
+        }
+    }
+
+    /// How many octets its entries have.
+    pub(super) fn octets(&self) -> usize {
+        let each = |entry: &Sealed| entry.leaf.len() + entry.withheld.len();
+        self.entries.iter().map(each).sum()
+    }
+}
+
+/// The question, with the types of its parameters, so that no round trip is needed to learn them.
+const ASKED: &str = "SELECT outcome, uses, decision, entry FROM countersign.commit_batch(\
+                     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
+static TYPES: LazyLock<[Type; 18]> = LazyLock::new(|| {
+    [
+        Type::INT2_ARRAY,
+        Type::BYTEA_ARRAY,
+        Type::UUID_ARRAY,
+        Type::INT4_ARRAY,
+        Type::INT8_ARRAY,
+        Type::INT4_ARRAY,
+        Type::BYTEA_ARRAY,
+        Type::INT8_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::INT4_ARRAY,
+        Type::INT4_ARRAY,
+        Type::INT4_ARRAY,
+        Type::INT8_ARRAY,
+        Type::BYTEA,
+        Type::BYTEA,
+        Type::BYTEA,
+        Type::BYTEA,
+        Type::INT8,
+    ]
+});
+
+/// Prepares the statement by which batches are committed.
+pub(super) async fn prepare(client: &Client) -> Result<Statement, Fault> {
+    Ok(client.prepare_typed(ASKED, &*TYPES).await?)
+}
+
+/// The same in a transaction of a connection that may have it already.
+pub(super) async fn prepare_cached(transaction: &Transaction<'_>) -> Result<Statement, Fault> {
+    Ok(transaction.prepare_typed_cached(ASKED, &*TYPES).await?)
+}
+
+/// Some jobs as parameters of the statement.
+#[derive(Default)]
+pub(super) struct Batch<'a> {
+    kinds: Vec<i16>,
+    keys: Vec<&'a [u8]>,
+    ids: Vec<Uuid>,
+    before: Vec<i32>,
+    untils: Vec<i64>,
+    pin_jobs: Vec<i32>,
+    pin_ids: Vec<&'a [u8]>,
+    pin_versions: Vec<i64>,
+    pin_states: Vec<Option<&'a str>>,
+    entry_jobs: Vec<i32>,
+    leaf_ends: Vec<i32>,
+    withheld_ends: Vec<i32>,
+    ats: Vec<i64>,
+    hashes: Vec<u8>,
+    marks: Vec<u8>,
+    leaves: Vec<u8>,
+    withheld: Vec<u8>,
+    announced: Option<i64>,
+}
+
+impl<'a> Batch<'a> {
+    /// The parameters for `jobs`. If the clock was put back, `put_back` is an entry that says so, and the latest time
+    /// before.
+    pub(super) fn of(
+        jobs: impl Iterator<Item = &'a Job>,
+        put_back: Option<(&'a Sealed, i64)>,
+    ) -> Self {
+        let mut batch = Self::default();
+        if let Some((sealed, before)) = put_back {
+            batch.announced = Some(before);
+            batch.add_job(&Deed::Nothing, Uuid::nil());
+            batch.add_entry(sealed);
+        }
+        for job in jobs {
+            batch.add_job(&job.deed, job.id);
+            for pin in &job.pins {
+                batch.pin_jobs.push(count(batch.kinds.len()));
+                batch.pin_ids.push(&pin.id);
+                batch.pin_versions.push(pin.version);
+                batch.pin_states.push(pin.state.as_deref());
+            }
+            for sealed in &job.entries {
+                batch.add_entry(sealed);
+            }
+        }
+        batch
+    }
+
+    fn add_job(&mut self, deed: &'a Deed, id: Uuid) {
+        let (kind, key, before, until): (i16, &[u8], i32, i64) = match deed {
+            Deed::Spend { key, before, until } => {
+                (1, key, i32::try_from(*before).unwrap_or(i32::MAX), *until)
+            }
+            Deed::Deny { key, until } => (2, key, 0, *until),
+            Deed::Nothing => (3, &[], 0, 0),
+        };
+        self.kinds.push(kind);
+        self.keys.push(key);
+        self.ids.push(id);
+        self.before.push(before);
+        self.untils.push(until);
+    }
+
+    fn add_entry(&mut self, sealed: &Sealed) {
+        self.entry_jobs.push(count(self.kinds.len()));
+        self.leaves.extend_from_slice(&sealed.leaf);
+        self.withheld.extend_from_slice(&sealed.withheld);
+        self.leaf_ends.push(count(self.leaves.len()));
+        self.withheld_ends.push(count(self.withheld.len()));
+        self.ats.push(sealed.marks.at_millis);
+        self.hashes.extend_from_slice(&sealed.leaf_hash);
+        write_marks(&sealed.marks, &mut self.marks);
+    }
+
+    /// Asks, and answers what came of each job, in their order.
+    pub(super) async fn send(
+        &self,
+        client: &impl GenericClient,
+        statement: &Statement,
+    ) -> Result<Vec<Outcome>, Fault> {
+        let parameters: [&(dyn ToSql + Sync); 18] = [
+            &self.kinds,
+            &self.keys,
+            &self.ids,
+            &self.before,
+            &self.untils,
+            &self.pin_jobs,
+            &self.pin_ids,
+            &self.pin_versions,
+            &self.pin_states,
+            &self.entry_jobs,
+            &self.leaf_ends,
+            &self.withheld_ends,
+            &self.ats,
+            &self.hashes,
+            &self.marks,
+            &self.leaves,
+            &self.withheld,
+            &self.announced,
+        ];
+        let rows = client.query(statement, &parameters).await?;
+        let announcing = usize::from(self.announced.is_some());
+        let outcomes: Option<Vec<_>> = rows.iter().skip(announcing).map(outcome).collect();
+        outcomes
+            .filter(|outcomes| outcomes.len() + announcing == self.kinds.len())
+            .ok_or_else(|| Fault::Lost("it answers otherwise than it was asked".into()))
+    }
+}
+
+fn outcome(row: &Row) -> Option<Outcome> {
+    let code: i16 = row.try_get(0).ok()?;
+    Some(match code {
+        1 => {
+            let entry: Option<i64> = row.try_get(3).ok()?;
+            Outcome::Done(entry.map(i64::cast_unsigned))
+        }
+        2 => {
+            let uses: Option<i32> = row.try_get(1).ok()?;
+            Outcome::Used(uses.unwrap_or_default().unsigned_abs())
+        }
+        3 => Outcome::Forgotten,
+        4 => Outcome::NamesChanged,
+        5 => Outcome::OnRecord(row.try_get(2).ok()?),
+        6 => Outcome::DoneBefore,
+        _ => return None,
+    })
+}
+
+/// The marks of an entry in 56 octets, numbers little-endian: its time, the bits of its relationships, the marks of id,
+/// kind, project, organization, issuer, subject, repository, reason and token id, the outcome, and three that are 0.
+fn write_marks(marks: &Marks, to: &mut Vec<u8>) {
+    to.extend_from_slice(&marks.at_millis.to_le_bytes());
+    to.extend_from_slice(&marks.relationships.to_le_bytes());
+    for mark in [
+        marks.id,
+        marks.kind,
+        marks.project,
+        marks.organization,
+        marks.issuer,
+        marks.subject,
+        marks.repository,
+        marks.reason,
+        marks.token_id,
+    ] {
+        to.extend_from_slice(&mark.to_le_bytes());
+    }
+    to.extend_from_slice(&[marks.outcome, 0, 0, 0]);
+}
+
+fn count(length: usize) -> i32 {
+    i32::try_from(length).unwrap_or(i32::MAX)
+}

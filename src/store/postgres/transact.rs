@@ -1,0 +1,108 @@
+//! Rare changes: a transaction each, which ends with the entries that say so.
+
+use deadpool_postgres::{Object, Transaction};
+use futures_util::future::BoxFuture;
+
+use super::batch::{self, Batch, Job, Outcome};
+use super::fault::Fault;
+use super::writer::put_back;
+use super::{POOL_PATIENCE, PostgresStore, leased};
+use crate::audit::Sealed;
+use crate::ledger::StoreUnavailable;
+
+/// What a transaction came to: its answer, and the entries to be added to the log in it.
+pub(super) type Changed<T> = (T, Vec<Sealed>);
+
+impl PostgresStore {
+    /// Changes something in one transaction, and adds the entries that say so to the log in the same. Answers what `change`
+    /// answered, and the number of the first entry. An error leaves nothing behind, unless it is that the outcome is not
+    /// known: then it was done wholly or not at all.
+    ///
+    /// Rows are to be locked in the order of their keys, tables in the order in which the migrations make them; the end of
+    /// the log is locked last, here.
+    pub(super) fn transact<T, F>(
+        &self,
+        change: F,
+    ) -> BoxFuture<'_, Result<(T, Option<u64>), StoreUnavailable>>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a Transaction<'_>) -> BoxFuture<'a, Result<Changed<T>, Fault>>
+            + Send
+            + 'static,
+    {
+        let (pool, connector) = (self.0.pool.clone(), self.0.connector.clone());
+        let limit = connector.settings().statement_timeout + POOL_PATIENCE;
+        self.run(async move {
+            let mut client = leased(&pool, &connector).await?;
+            let before = connector.unconfirmed();
+            let done = tokio::time::timeout(limit, changed(&mut client, change)).await;
+            let done = done.unwrap_or_else(|_| Err(Fault::Lost("there is no answer".into())));
+            let done = match done {
+                Ok(_) if connector.unconfirmed() != before => {
+                    Err(Fault::Lost("a commit may not be on the standby".into()))
+                }
+                done => done,
+            };
+            done.map_err(|fault| {
+                if matches!(fault, Fault::Lost(_)) {
+                    drop(Object::take(client));
+                }
+                fault.into()
+            })
+        })
+    }
+}
+
+async fn changed<T, F>(client: &mut Object, change: F) -> Result<(T, Option<u64>), Fault>
+where
+    F: for<'a> FnOnce(&'a Transaction<'_>) -> BoxFuture<'a, Result<Changed<T>, Fault>>,
+{
+    let mut transaction = client.transaction().await?;
+    let (answer, entries) = change(&transaction).await?;
+    let first = add(&mut transaction, entries).await?;
+    // A commit that is given up by the server while it waits for its standby is done here and maybe not there.
+    transaction
+        .batch_execute("SET LOCAL statement_timeout = 0")
+        .await?;
+    transaction.commit().await?;
+    Ok((answer, first))
+}
+
+/// Adds entries to the log in a transaction.
+async fn add(
+    transaction: &mut Transaction<'_>,
+    entries: Vec<Sealed>,
+) -> Result<Option<u64>, Fault> {
+    if entries.is_empty() {
+        return Ok(None);
+    }
+    let job = Job::adding(entries);
+    match added(transaction, &job, None).await {
+        Err(fault) => {
+            let latest = super::writer::latest(&fault).ok_or(fault)?;
+            let entries = job.entries.iter().map(|sealed| sealed.marks.at_millis);
+            let announced = put_back(entries.min().unwrap_or_default(), latest);
+            added(transaction, &job, announced.as_ref()).await
+        }
+        done => done,
+    }
+}
+
+async fn added(
+    transaction: &mut Transaction<'_>,
+    job: &Job,
+    announced: Option<&(Sealed, i64)>,
+) -> Result<Option<u64>, Fault> {
+    let savepoint = transaction.transaction().await?;
+    let statement = batch::prepare_cached(&savepoint).await?;
+    let announced = announced.map(|(sealed, before)| (sealed, *before));
+    let batch = Batch::of(std::iter::once(job), announced);
+    let outcomes = batch.send(&*savepoint, &statement).await?;
+    savepoint.commit().await?;
+    match outcomes.first() {
+        Some(Outcome::Done(first)) => Ok(*first),
+        _ => Err(Fault::Refused(
+            "the database answers otherwise than it was asked".into(),
+        )),
+    }
+}

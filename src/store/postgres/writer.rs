@@ -1,0 +1,461 @@
+//! The one task that commits: it takes what waits, sends it as one batch, and gathers the next meanwhile.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Statement};
+
+use super::batch::{self, Batch, Job, MOST_JOBS, MOST_OCTETS, Outcome};
+use super::connect::{Connector, Purpose};
+use super::fault::Fault;
+use super::look_up;
+use super::status::Status;
+use super::task::{Next, PATIENCE, Task};
+use crate::audit::{Event, Happening, Sealed};
+use crate::clock::UnixTime;
+use crate::ledger::StoreUnavailable;
+
+/// How often it is looked who has waited too long.
+pub(super) const TICK: Duration = Duration::from_millis(100);
+
+/// How long a server has to answer a commit before another connection is made and asked what came of it. The statement is
+/// not cancelled: it may be done.
+const NO_ANSWER: Duration = Duration::from_secs(10);
+
+/// How long to wait before a server that cannot be reached is tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(250);
+
+/// How far entries of one batch may be apart, in milliseconds: as far as an entry may be behind the latest one.
+const APART_AT_MOST: i64 = 60_000;
+
+type Tasks = Vec<Box<dyn Task>>;
+
+pub(super) struct Writer {
+    pub(super) connector: Arc<Connector>,
+    pub(super) status: Arc<Status>,
+    pub(super) arriving: UnboundedReceiver<Box<dyn Task>>,
+    pub(super) waiting: VecDeque<Box<dyn Task>>,
+    pub(super) line: Option<Line>,
+    pub(super) closed: bool,
+}
+
+/// The connection for commits.
+pub(super) struct Line {
+    client: Client,
+    statement: Statement,
+    connection: JoinHandle<()>,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        // A connection that hangs would otherwise stay until the other machine answers.
+        self.connection.abort();
+    }
+}
+
+impl Line {
+    pub(super) async fn made(connector: &Arc<Connector>) -> Result<Self, Fault> {
+        let made = connector.connect(Purpose::Commits, Arc::new(|_| {})).await;
+        let (client, connection) = made?;
+        let preparing = timeout(PATIENCE, batch::prepare(&client)).await;
+        let silent = |_| Err(Fault::Lost("the server does not answer".into()));
+        Ok(Self {
+            statement: preparing.unwrap_or_else(silent)?,
+            client,
+            connection,
+        })
+    }
+}
+
+impl Writer {
+    /// Serves until the store is closed and nothing waits.
+    pub(super) async fn run(mut self) {
+        loop {
+            if self.waiting.is_empty() {
+                match self.arriving.recv().await {
+                    Some(task) => self.waiting.push_back(task),
+                    None => break,
+                }
+            }
+            while let Ok(task) = self.arriving.try_recv() {
+                self.waiting.push_back(task);
+            }
+            let batch = self.gather();
+            self.serve(batch).await;
+        }
+    }
+
+    /// The tasks of the next batch: those that came first, no two of which are about the same.
+    fn gather(&mut self) -> Tasks {
+        let mut batch = Tasks::new();
+        let mut later = VecDeque::new();
+        let mut taken = Taken::default();
+        while let Some(task) = self.waiting.pop_front() {
+            if task.waits_since().is_none() {
+                continue;
+            }
+            if taken.is_full() {
+                later.push_back(task);
+                break;
+            }
+            if taken.take(task.job()) {
+                batch.push(task);
+            } else {
+                later.push_back(task);
+            }
+        }
+        later.append(&mut self.waiting);
+        self.waiting = later;
+        batch
+    }
+
+    /// Commits a batch, whatever it takes, or answers everybody that it cannot be.
+    async fn serve(&mut self, mut batch: Tasks) {
+        // Whether this batch was sent before, and what became of it is not known.
+        let mut unknown = false;
+        let mut put_back = None;
+        loop {
+            batch.retain(|task| task.waits_since().is_some());
+            if batch.is_empty() || !self.has_line(&batch).await {
+                return;
+            }
+            match self.commit(&batch, put_back.as_ref(), unknown).await {
+                Ok(outcomes) => {
+                    self.status.up();
+                    return self.settle(batch, outcomes).await;
+                }
+                Err(Fault::Lost(why)) => {
+                    tracing::warn!(
+                        why,
+                        "what became of a commit is not known; it is asked again"
+                    );
+                    unknown = true;
+                    self.line = None;
+                }
+                Err(fault) if latest(&fault).is_some() => {
+                    // Somebody's clock ran ahead and was put back: an entry says so, before the others.
+                    put_back = latest(&fault).and_then(|latest| said(&batch, latest));
+                }
+                Err(fault) => match fate(&fault) {
+                    Fate::Again => {}
+                    Fate::Elsewhere => {
+                        self.line = None;
+                        self.status.down(&StoreUnavailable::from(fault).0);
+                        self.fail_all(&batch);
+                        return;
+                    }
+                    Fate::Nothing if batch.len() > 1 => return self.one_by_one(batch).await,
+                    Fate::Nothing => {
+                        let why = StoreUnavailable::from(fault);
+                        tracing::warn!(error = why.0, "nothing was committed");
+                        batch.iter().for_each(|task| task.fail(&why));
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Commits each by itself, so that one that the database refuses fails alone.
+    async fn one_by_one(&mut self, batch: Tasks) {
+        for task in batch {
+            Box::pin(self.serve(vec![task])).await;
+        }
+    }
+
+    /// Sends a batch and waits for what came of it, while others gather.
+    async fn commit(
+        &mut self,
+        batch: &Tasks,
+        put_back: Option<&(Sealed, i64)>,
+        unknown: bool,
+    ) -> Result<Vec<Outcome>, Fault> {
+        let Some(line) = self.line.take() else {
+            return Err(Fault::Lost("there is no connection".into()));
+        };
+        let connector = self.connector.clone();
+        let asking = async {
+            let jobs = batch.iter().map(|task| task.job());
+            let put_back = put_back.map(|(sealed, before)| (sealed, *before));
+            let unconfirmed = connector.unconfirmed();
+            let asked = Batch::of(jobs, put_back);
+            let outcomes = asked.send(&line.client, &line.statement).await?;
+            if unknown && outcomes.contains(&Outcome::DoneBefore) {
+                // It wrote nothing, so it waited for no standby. This does, for all that was committed before it.
+                let confirming = "SELECT pg_logical_emit_message(true, 'countersign', '')";
+                line.client.batch_execute(confirming).await?;
+            }
+            if connector.unconfirmed() != unconfirmed {
+                return Err(Fault::Lost("a commit may not be on the standby".into()));
+            }
+            Ok(outcomes)
+        };
+        let asking = timeout(NO_ANSWER, asking);
+        let asked = self.attend(batch, asking).await;
+        let outcomes = asked.unwrap_or_else(|_| Err(Fault::Lost("there is no answer".into())));
+        if !matches!(outcomes, Err(Fault::Lost(_))) {
+            self.line = Some(line);
+        }
+        outcomes
+    }
+
+    /// Tells everybody what came of it; who must be decided again is, and waits for the next batch.
+    async fn settle(&mut self, batch: Tasks, outcomes: Vec<Outcome>) {
+        let mut again = VecDeque::new();
+        let seen = self.connector.seen_size();
+        for (mut task, mut outcome) in batch.into_iter().zip(outcomes) {
+            if let (Outcome::Done(Some(first)), Some(last)) = (outcome, task.job().entries.last()) {
+                let size = first + task.job().entries.len() as u64;
+                self.connector.saw(size, last.leaf_hash);
+            }
+            let next = match outcome {
+                Outcome::NamesChanged => match self.names_of(task.job()).await {
+                    Ok(now) => task.names_changed(&now),
+                    Err(fault) => {
+                        task.fail(&fault.into());
+                        Next::Finished
+                    }
+                },
+                Outcome::DoneBefore => {
+                    match self.entry_of(task.job(), seen).await {
+                        Ok(entry) => outcome = Outcome::Done(entry),
+                        Err(fault) => task.fail(&fault.into()),
+                    }
+                    task.settle(outcome)
+                }
+                _ => task.settle(outcome),
+            };
+            if next == Next::Again {
+                again.push_back(task);
+            }
+        }
+        again.append(&mut self.waiting);
+        self.waiting = again;
+    }
+
+    async fn names_of(&mut self, job: &Job) -> Result<super::task::Versions, Fault> {
+        let Some(line) = self.line.take() else {
+            return Err(Fault::Lost("there is no connection".into()));
+        };
+        let ids: Vec<[u8; 32]> = job.pins.iter().map(|pin| pin.id).collect();
+        let found = timeout(PATIENCE, look_up::names(&line.client, &ids)).await;
+        let found = found.unwrap_or_else(|_| Err(Fault::Lost("there is no answer".into())));
+        if found.is_ok() {
+            self.line = Some(line);
+        }
+        found
+    }
+
+    async fn entry_of(&mut self, job: &Job, seen: u64) -> Result<Option<u64>, Fault> {
+        let Some(line) = self.line.take() else {
+            return Err(Fault::Lost("there is no connection".into()));
+        };
+        let found = timeout(PATIENCE, look_up::entry(&line.client, job, seen)).await;
+        let found = found.unwrap_or_else(|_| Err(Fault::Lost("there is no answer".into())));
+        if found.is_ok() {
+            self.line = Some(line);
+        }
+        found
+    }
+
+    /// Whether there is a connection; one is made if need be. While none can be made, everybody is told so at once.
+    async fn has_line(&mut self, batch: &Tasks) -> bool {
+        loop {
+            if let Some(line) = &self.line
+                && !line.client.is_closed()
+            {
+                return true;
+            }
+            self.line = None;
+            let connector = self.connector.clone();
+            let making = async move { Line::made(&connector).await };
+            match self.attend(batch, making).await {
+                Ok(line) => {
+                    self.line = Some(line);
+                    self.status.up();
+                    return batch.iter().any(|task| task.waits_since().is_some());
+                }
+                Err(fault) => {
+                    self.status.down(&StoreUnavailable::from(fault).0);
+                    self.fail_all(batch);
+                    if self.closed {
+                        return false;
+                    }
+                    self.attend(batch, sleep(TRY_AGAIN)).await;
+                    self.fail_all(batch);
+                }
+            }
+        }
+    }
+
+    /// Tells everybody who waits that the store cannot be used.
+    fn fail_all(&mut self, batch: &Tasks) {
+        let why = self.status.usable().err();
+        let why = why.unwrap_or_else(|| StoreUnavailable("the database does not answer".into()));
+        batch.iter().for_each(|task| task.fail(&why));
+        for task in self.waiting.drain(..) {
+            task.fail(&why);
+        }
+    }
+
+    /// Waits for `something`, and meanwhile takes in who arrives and tells who has waited too long.
+    async fn attend<T>(&mut self, batch: &Tasks, something: impl Future<Output = T>) -> T {
+        let mut something = std::pin::pin!(something);
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut something => return done,
+                arrived = self.arriving.recv(), if !self.closed => match arrived {
+                    Some(task) => self.waiting.push_back(task),
+                    None => self.closed = true,
+                },
+                now = tick.tick() => self.expire(batch, now),
+            }
+        }
+    }
+
+    fn expire(&mut self, batch: &Tasks, now: Instant) {
+        let why = StoreUnavailable("the database has not answered in time".into());
+        let mut late = 0;
+        let all = batch.iter().chain(&self.waiting);
+        for task in all {
+            let since = task.waits_since();
+            if since.is_some_and(|since| now.into_std().duration_since(since) >= PATIENCE) {
+                task.fail(&why);
+                late += 1;
+            }
+        }
+        if late > 0 {
+            // Who comes now would wait in vain too.
+            self.status.down(&why.0);
+        }
+    }
+}
+
+/// What a batch holds so far.
+#[derive(Default)]
+struct Taken {
+    jobs: usize,
+    octets: usize,
+    keys: HashSet<[u8; 32]>,
+    /// Names that a job looks at, and those that one changes.
+    names: HashSet<[u8; 32]>,
+    changed: HashSet<[u8; 32]>,
+    times: Option<(i64, i64)>,
+}
+
+impl Taken {
+    fn is_full(&self) -> bool {
+        self.jobs >= MOST_JOBS || self.octets >= MOST_OCTETS
+    }
+
+    /// Takes a job, if it can be with those that were taken.
+    fn take(&mut self, job: &Job) -> bool {
+        let octets = job.octets();
+        let alike = |key| self.keys.contains(key);
+        let meets = job.pins.iter().any(|pin| {
+            self.changed.contains(&pin.id) || pin.state.is_some() && self.names.contains(&pin.id)
+        });
+        let times = job.entries.iter().map(|sealed| sealed.marks.at_millis);
+        let times = times.fold(self.times, |times, at| {
+            Some(times.map_or((at, at), |(first, last)| (at.min(first), at.max(last))))
+        });
+        let apart = times.is_some_and(|(first, last)| last.saturating_sub(first) > APART_AT_MOST);
+        if self.jobs > 0
+            && (job.key().is_some_and(alike)
+                || meets
+                || apart
+                || self.octets + octets > MOST_OCTETS)
+        {
+            // Who comes later and is about the same must not overtake it.
+            self.remember(job);
+            return false;
+        }
+        self.times = times;
+        self.jobs += 1;
+        self.octets += octets;
+        self.remember(job);
+        true
+    }
+
+    fn remember(&mut self, job: &Job) {
+        self.keys.extend(job.key());
+        for pin in &job.pins {
+            self.names.insert(pin.id);
+            if pin.state.is_some() {
+                self.changed.insert(pin.id);
+            }
+        }
+    }
+}
+
+/// What to do about a batch that the server refused.
+enum Fate {
+    /// The same again: it was in the way of others, or somebody ended it.
+    Again,
+    /// This server takes no commits.
+    Elsewhere,
+    /// One of the jobs is one that the server does not take.
+    Nothing,
+}
+
+fn fate(fault: &Fault) -> Fate {
+    let Fault::Said(error) = fault else {
+        return Fate::Nothing;
+    };
+    let code = error.code().map_or("", SqlState::code);
+    let again = [SqlState::QUERY_CANCELED, SqlState::LOCK_NOT_AVAILABLE];
+    if again.iter().any(|state| state.code() == code) || code.starts_with("40") {
+        return Fate::Again;
+    }
+    let is_read_only = code == SqlState::READ_ONLY_SQL_TRANSACTION.code();
+    // It has no room, no memory, no disk, or no tables.
+    let cannot = ["53", "58", "XX", "42", "3F"]
+        .iter()
+        .any(|class| code.starts_with(class));
+    if is_read_only || cannot {
+        Fate::Elsewhere
+    } else {
+        Fate::Nothing
+    }
+}
+
+/// The latest time in the log, if the server refused a batch because an entry is too far behind it.
+pub(super) fn latest(fault: &Fault) -> Option<i64> {
+    let Fault::Said(error) = fault else {
+        return None;
+    };
+    let said = error
+        .as_db_error()
+        .filter(|said| said.code().code() == "CS001");
+    said?.detail()?.parse().ok()
+}
+
+/// An entry that says that the clock was put back behind `latest`, as the batch finds it, and that time.
+fn said(batch: &Tasks, latest: i64) -> Option<(Sealed, i64)> {
+    let entries = batch.iter().flat_map(|task| &task.job().entries);
+    let at = entries.map(|sealed| sealed.marks.at_millis).min()?;
+    put_back(at, latest)
+}
+
+/// An entry of the time `at` that says that the clock was put back behind `latest`, and that time.
+pub(super) fn put_back(at: i64, latest: i64) -> Option<(Sealed, i64)> {
+    let what = Happening::ClockPutBack {
+        before_millis: latest,
+    };
+    let sealed = Sealed::of_event(Event::new(what, UnixTime::from_millis(at)));
+    match sealed {
+        Ok(sealed) => Some((sealed, latest)),
+        Err(error) => {
+            tracing::error!(%error, "it cannot be said that the clock was put back");
+            None
+        }
+    }
+}
