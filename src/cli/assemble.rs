@@ -8,7 +8,7 @@ use super::descriptors;
 use super::record_configuration::record_configuration;
 use crate::client::WitnessClient;
 use crate::clock::{Clock, Seconds};
-use crate::config::{Config, InvalidAuditToken, MetricsPlace, StoreLocation, Tiles};
+use crate::config::{Config, InvalidAuditToken, StoreLocation, Tiles};
 use crate::directory::{Directory, DirectoryError, Peers, follow};
 use crate::discovery::{FetchSettings, KeyDirectory, SetupFault};
 use crate::exchange::Exchange;
@@ -206,9 +206,9 @@ async fn assemble_from(
         audit_access,
         policies: store.clone(),
         metrics,
-        metrics_access: match &config.metrics {
-            MetricsPlace::Here(readers) => MetricsAccess::From(readers.clone()),
-            MetricsPlace::Listener(_) => MetricsAccess::Elsewhere,
+        metrics_access: MetricsAccess {
+            readers: config.metrics.readers.clone(),
+            elsewhere: config.metrics.listen.is_some(),
         },
         certificate,
         peers,

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::assemble::{AssembleError, Parts, assemble_counting, count};
 use super::{DONE, UNAVAILABLE, USAGE, descriptors, environment, logging};
 use crate::clock::SystemClock;
-use crate::config::{Config, MetricsPlace};
+use crate::config::Config;
 use crate::http::admin::AdminServer;
 use crate::http::{self, ServerHandle};
 use crate::metrics::TraceMetrics;
@@ -144,7 +144,7 @@ async fn listen(config: &Config, parts: &Parts) -> std::io::Result<()> {
 
 /// Tells metrics on a listener of their own, where the configuration says so.
 fn tell_metrics(config: &Config, parts: &Parts) -> std::io::Result<Option<ServerHandle>> {
-    let MetricsPlace::Listener(address) = &config.metrics else {
+    let Some(address) = config.metrics.listen else {
         return Ok(None);
     };
     let listener = TcpListener::bind(address).map_err(|fault| {

@@ -4,12 +4,17 @@ use super::*;
 
 /// Another instance: a directory of its own with the same archive.
 fn other(world: &World) -> World {
-    let directory = directory(&world.trusted, &world.clock, &world.archive, world.settings);
+    let directory = directory(
+        &world.trusted,
+        &world.clock,
+        &world.archive,
+        world.settings.clone(),
+    );
     World {
         trusted: world.trusted.clone(),
         clock: world.clock.clone(),
         archive: world.archive.clone(),
-        settings: world.settings,
+        settings: world.settings.clone(),
         directory: directory.unwrap(),
     }
 }
