@@ -2,14 +2,16 @@
 
 mod configuration;
 mod jobs;
-mod markdown;
+pub mod markdown;
 mod policies;
 mod stage;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use markdown::{documents, read, root};
+pub use markdown::{read, root};
+
+use markdown::documents;
 
 /// Every file below `folder` whose name ends in `.rs`.
 fn sources(folder: &str) -> Vec<PathBuf> {

@@ -5,11 +5,13 @@ mod audit;
 mod demo;
 mod descriptors;
 mod fake_ci;
+mod healthcheck;
 pub mod ledger_access;
 mod logging;
 mod policy;
 pub mod record_configuration;
 mod serve;
+mod store;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -38,12 +40,16 @@ struct Arguments {
 enum Verb {
     /// Run the service.
     Serve(serve::ServeArgs),
+    /// Ask the service that runs on this machine how it is.
+    Healthcheck(healthcheck::HealthcheckArgs),
     // What it is stands at its arguments, since it takes a paragraph.
     FakeCi(fake_ci::FakeCiArgs),
     /// Check, test and explain trust policies.
     Policy(policy::PolicyArgs),
     /// Verify the audit log, read it, and ask what a reviewer asks.
     Audit(Box<audit::AuditArgs>),
+    /// Copy what a service keeps into another store.
+    Store(store::StoreArgs),
     /// Show an exchange of each CI system, and a denial, on this machine alone.
     Demo(demo::DemoArgs),
 }
@@ -61,8 +67,10 @@ pub async fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let code = match arguments.verb {
         Verb::Serve(arguments) => serve::run(&arguments).await,
+        Verb::Healthcheck(arguments) => healthcheck::run(&arguments).await,
         Verb::Policy(arguments) => policy::run(&arguments).await,
         Verb::Audit(arguments) => audit::run(*arguments).await,
+        Verb::Store(arguments) => store::run(&arguments).await,
         Verb::Demo(arguments) => demo::run(&arguments).await,
         Verb::FakeCi(arguments) => fake_ci::run(&arguments).await,
     };

@@ -4,11 +4,13 @@
 mod admin;
 mod audit;
 mod audit_log;
+mod health;
 mod witness;
 
 pub use admin::{AdminClient, AdminError};
 pub use audit::{AuditClient, AuditClientError};
 pub use audit_log::{AuditLogClient, AuditLogError};
+pub use health::{Health, health};
 pub use witness::WitnessClient;
 
 use serde::Deserialize;

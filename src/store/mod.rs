@@ -1,8 +1,11 @@
 //! The stores: they keep the promises of `ledger`, `discovery`, `project_token` and `directory`, and are the only files
 //! that know a database.
 
+mod copy;
+mod counts;
 mod embedded;
 mod postgres;
+mod project_id;
 
 use std::sync::Arc;
 
@@ -11,10 +14,15 @@ use crate::discovery::KeyArchive;
 use crate::ledger::{AuditLog, Changes, Instances, Ledger};
 use crate::project_token::SigningKeyStore;
 
+pub use self::copy::{CopyError, Copying, StorePlace, Summary, copy_store};
 #[doc(hidden)]
 pub use self::embedded::Step;
 pub use self::embedded::{EmbeddedStore, OpenError, Options};
-pub use self::postgres::{InvalidSettings, PostgresError, PostgresSettings, PostgresStore};
+#[doc(hidden)]
+pub use self::postgres::Mishap;
+pub use self::postgres::{
+    InvalidSettings, PostgresError, PostgresOptions, PostgresSettings, PostgresStore,
+};
 
 /// Everything that a service keeps, wherever it keeps it.
 pub trait Store:

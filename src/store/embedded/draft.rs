@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::index::Index;
 use super::keys::{self, LONGEST_PIECE};
 use super::layers::Layers;
-use super::log::{Added, Erased};
+use super::log::{Added, Erased, Place, withholds};
 use super::reached::LogEnd;
 use super::shared::Shared;
 use crate::audit::{Event, Happening, Sealed, Unsealable};
@@ -125,6 +125,16 @@ impl<'a> Draft<'a> {
         Ok(found.into_iter().filter_map(present).collect())
     }
 
+    /// At most `limit` keys from `from` on and before `to`, with their values, in order, as they are before the commit.
+    pub(super) fn page(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Entry>, sled::Error> {
+        self.layers.range(self.tree, from, to, limit)
+    }
+
     /// Puts a text in place of an earlier one.
     pub(super) fn replace_text(&mut self, key: &[u8], text: &[u8]) -> Result<(), Fault> {
         self.remove_text(key)?;
@@ -184,6 +194,23 @@ impl<'a> Draft<'a> {
         let index = self.log.size;
         self.entries.push(self.log.add(sealed, false));
         Ok(index)
+    }
+
+    /// Adds an entry of another log, which comes to the same place here: whether the clock was put back is known of it.
+    pub(super) fn place(&mut self, sealed: Sealed, is_put_back: bool) {
+        self.entries.push(self.log.add(sealed, is_put_back));
+    }
+
+    /// The same of an entry whose withheld values were deleted there: they are gone from here too.
+    pub(super) fn place_without_values(&mut self, sealed: Sealed, is_put_back: bool) {
+        let had_values = withholds(&sealed.leaf);
+        let mut added = self.log.add(sealed, is_put_back);
+        // They would be in the first file, which is not there.
+        added.row.withheld = Place {
+            start: 0,
+            length: u32::from(had_values),
+        };
+        self.entries.push(added);
     }
 
     /// Adds entries, one after another, and answers the number of the first.
@@ -317,7 +344,7 @@ impl<'a> Draft<'a> {
 }
 
 /// Adds a piece to the text that it belongs to. Pieces come in order.
-fn join_piece(texts: &mut Vec<Entry>, piece: &[u8], value: Vec<u8>) {
+pub(super) fn join_piece(texts: &mut Vec<Entry>, piece: &[u8], value: Vec<u8>) {
     let key = piece.split_last_chunk::<2>().map_or(piece, |(key, _)| key);
     match texts.last_mut() {
         Some((last, text)) if last == key => text.extend(value),

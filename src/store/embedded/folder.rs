@@ -34,6 +34,11 @@ pub enum OpenError {
     /// The folder holds a database of some other program.
     #[error("the data folder `{0}` holds the data of another program; name an empty folder")]
     Foreign(PathBuf),
+    /// It was to be a copy of another store, which was not finished.
+    #[error(
+        "the data folder `{0}` is a copy that was not finished; delete it and copy again, nothing was ever served from it"
+    )]
+    Unfinished(PathBuf),
     /// The database was not opened.
     #[error("the data folder `{0}` was not opened: {1}")]
     Failed(PathBuf, String),
@@ -49,10 +54,14 @@ impl OpenError {
             Self::Newer(..) => "data-newer",
             Self::Older(..) => "data-older",
             Self::Foreign(_) => "data-foreign",
+            Self::Unfinished(_) => "data-unfinished",
             Self::Failed(..) => "data-not-opened",
         }
     }
 }
+
+/// The file that says that the folder is a copy in the making.
+const UNFINISHED: &str = "copy-unfinished";
 
 /// A folder that is ours alone until this is dropped.
 #[derive(Debug)]
@@ -101,6 +110,32 @@ impl Folder {
             Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::InUse(path.to_owned())),
             Err(error) => Err(OpenError::Failed(path.to_owned(), error.to_string())),
         }
+    }
+
+    /// Makes the folder, for this user only, with the mark of a copy that is not finished. Durable when this returns.
+    pub(super) fn begin(path: &Path) -> Result<(), OpenError> {
+        let begun = || {
+            DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+            let mut mark = OpenOptions::new();
+            let mark = mark.create(true).truncate(false).write(true).mode(0o600);
+            mark.open(path.join(UNFINISHED))?.sync_all()?;
+            File::open(path)?.sync_all()
+        };
+        begun().map_err(|error: io::Error| OpenError::NotWritable(path.to_owned(), error))
+    }
+
+    /// Whether the folder is a copy that is not finished.
+    pub(super) fn is_unfinished(path: &Path) -> bool {
+        path.join(UNFINISHED).exists()
+    }
+
+    /// Takes the mark away from a copy that is finished, which nobody has open. Durable when this returns.
+    pub(super) fn finish(path: &Path) -> Result<(), OpenError> {
+        let finished = || {
+            std::fs::remove_file(path.join(UNFINISHED))?;
+            File::open(path)?.sync_all()
+        };
+        finished().map_err(|error: io::Error| OpenError::NotWritable(path.to_owned(), error))
     }
 
     fn make_parts(&self) -> io::Result<()> {

@@ -18,12 +18,14 @@ mod keys;
 mod layers;
 mod log;
 mod names;
+mod original;
 mod progress;
 mod promises;
 mod queue;
 mod reached;
 mod reader;
 mod shared;
+mod unfinished;
 mod writer;
 
 use std::io;
@@ -36,6 +38,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
+use super::copy;
 use crate::clock::Clock;
 use crate::ledger::StoreUnavailable;
 use crate::metrics::StoreMetrics;
@@ -53,6 +56,8 @@ use shared::Shared;
 use writer::Writer;
 
 pub use folder::OpenError;
+pub(super) use original::Original;
+pub(super) use unfinished::Unfinished;
 pub use writer::Step;
 
 /// How an embedded store is run. The defaults are meant for everybody.
@@ -152,6 +157,18 @@ impl EmbeddedStore {
     /// Opens the store in the folder `path`, which is made if it is not there, for this user only. Expired keys are
     /// forgotten by the time of `clock`. Blocks while the database finds its end; its entries are not read.
     pub fn open(path: &Path, clock: Arc<dyn Clock>, options: Options) -> Result<Self, OpenError> {
+        if Folder::is_unfinished(path) {
+            return Err(OpenError::Unfinished(path.to_owned()));
+        }
+        Self::open_unfinished(path, clock, options)
+    }
+
+    /// The same, also of a copy that is not finished.
+    fn open_unfinished(
+        path: &Path,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Result<Self, OpenError> {
         let failed = |what: String| OpenError::Failed(path.to_owned(), what);
         let folder = Folder::occupy(path)?;
         let index = Index::open(&folder, options.cache).map_err(failed)?;

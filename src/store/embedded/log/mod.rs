@@ -12,6 +12,7 @@
 //! ever written over with something else, but the marks of what is deleted. Whether they are as they were written is
 //! looked at when they are opened and all the time after (`scrub.rs`).
 
+mod copied;
 mod fault;
 mod files;
 mod heap;
@@ -25,18 +26,21 @@ mod scrub;
 mod search;
 mod whole;
 
-use self::whole::LONGEST_WITHHELD;
 use super::draft::Fault;
 use crate::audit::{Event, Happening, Sealed, Unsealable};
 use crate::clock::UnixTime;
 
+pub(super) use copied::{copied, end, withholds};
 pub(super) use fault::FaultKeeper;
+pub(super) use heap::Place;
 pub(super) use row::{ROW, Row};
 pub(super) use scrub::{Scrub, look_at_end};
 pub(super) use search::decision;
 #[cfg(test)]
 pub(super) use whole::sealed;
-pub(super) use whole::{Added, Erased, LogFiles, placed_leaf, placed_withheld};
+pub(super) use whole::{
+    Added, Erased, LONGEST_WITHHELD, LogFiles, WITHHELD_FILE, placed_leaf, placed_withheld,
+};
 
 /// Events, ready for the log. They are sealed by who asks, and not by the one thread that all wait for.
 pub(super) fn sealed_events(

@@ -20,14 +20,14 @@ use crate::audit::tree::Hash;
 const RECORDS_FILE: u64 = 256 << 20;
 
 /// How many octets one file of withheld values may hold.
-pub(super) const WITHHELD_FILE: u64 = 64 << 20;
+pub(in super::super) const WITHHELD_FILE: u64 = 64 << 20;
 
 /// How far the times of entries may be apart that have their values in one file, in milliseconds: a day. So no value is
 /// kept longer than a day because of its neighbours.
 const WITHHELD_SPAN: u64 = 24 * 3600 * 1000;
 
 /// The longest withheld values of one entry, in octets of JSON.
-pub(super) const LONGEST_WITHHELD: usize = 16 << 20;
+pub(in super::super) const LONGEST_WITHHELD: usize = 16 << 20;
 
 /// How many rows are written again in one commit at most.
 pub(super) const MOST_ERASED: u64 = 512;
