@@ -6,6 +6,7 @@ mod keeping;
 mod organizations;
 mod places;
 mod recording;
+mod sharing;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -15,6 +15,8 @@ mod full_disk;
 mod instances;
 #[path = "support/ledger_log_stops.rs"]
 mod log_stops;
+#[path = "support/ledger_postgres.rs"]
+mod on_postgres;
 #[path = "support/ledger_pins.rs"]
 mod pins;
 #[path = "support/ledger_stops.rs"]
@@ -42,6 +44,32 @@ mod the_embedded_store {
     crate::ledger::pins::every_store_remembers_names!(crate::ledger::fixture::Embedded::new());
     crate::ledger::audit_log::every_store_keeps_the_log!(crate::ledger::fixture::Embedded::new());
     crate::ledger::instances::every_store_can_be_shared!(crate::ledger::fixture::Embedded::new());
+}
+
+mod the_store_on_postgresql {
+    crate::ledger::conformance::every_store_keeps_its_promises!(
+        crate::ledger::fixture::Postgres::new()
+    );
+    crate::ledger::conformance::keeps_every_promise! {
+        crate::ledger::fixture::Postgres::new(); pins;
+        a_pin_holds_across_a_restart_and_a_differing_use_writes_nothing
+        a_use_that_leaves_a_pinned_id_out_is_refused
+        of_two_names_in_one_use_none_is_pinned_if_one_differs
+        names_are_pinned_for_one_project_and_issuer
+    }
+}
+
+mod a_store_whose_connections_break {
+    crate::ledger::conformance::every_store_keeps_its_promises!(
+        crate::ledger::fixture::Postgres::failing()
+    );
+    crate::ledger::conformance::keeps_every_promise! {
+        crate::ledger::fixture::Postgres::failing(); pins;
+        a_pin_holds_across_a_restart_and_a_differing_use_writes_nothing
+        a_use_that_leaves_a_pinned_id_out_is_refused
+        of_two_names_in_one_use_none_is_pinned_if_one_differs
+        names_are_pinned_for_one_project_and_issuer
+    }
 }
 
 fn open_error(path: &Path) -> OpenError {

@@ -9,12 +9,12 @@ use super::record_configuration::record_configuration;
 use crate::client::WitnessClient;
 use crate::clock::{Clock, Seconds};
 use crate::config::{Config, InvalidAuditToken, MetricsPlace, StoreLocation, Tiles};
-use crate::directory::{Directory, DirectoryError, follow};
+use crate::directory::{Directory, DirectoryError, Peers, follow};
 use crate::discovery::{FetchSettings, KeyDirectory, SetupFault};
 use crate::exchange::Exchange;
 use crate::http::{AuditAccess, FailureLimit, MetricsAccess, Patience, Service};
 use crate::issuer::Registry;
-use crate::ledger::{DenialAllowance, StoreUnavailable};
+use crate::ledger::{DenialAllowance, StoreUnavailable, Topic};
 use crate::metrics::Metrics;
 use crate::notary::{self, Notary, NotaryError, Witness};
 use crate::project_token::{KeyEncryptionKey, KeyRing, RingError, SealError};
@@ -23,6 +23,10 @@ use crate::trust::Limits;
 
 /// How often it is looked whether a signing key is due to be renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// How often signing keys are read that another instance may have made, if nothing is heard of that. A key is published for
+/// ten times as long before it signs.
+const READ_KEYS_EVERY: Duration = Duration::from_secs(60);
 
 /// How often the log is signed if nobody asks for a checkpoint: so much of it can be rolled back unnoticed.
 const SIGN_EVERY: Duration = Duration::from_secs(10);
@@ -141,11 +145,14 @@ pub async fn assemble_with(
         clock.clone(),
     )
     .await?;
+    let directory = Arc::new(directory);
+    let name = instance_name(config.listen.port());
+    let peers = Arc::new(Peers::new(name, directory.clone(), store.clone()));
     let exchange = Exchange {
         clock: clock.clone(),
         registry,
         keys,
-        directory: Arc::new(directory),
+        directory,
         ledger: store.clone(),
         ring: Arc::new(ring),
         allowance: DenialAllowance::new(config.audit.recorded_denials_per_hour),
@@ -168,6 +175,7 @@ pub async fn assemble_with(
             MetricsPlace::Here(readers) => MetricsAccess::From(readers.clone()),
             MetricsPlace::Listener(_) => MetricsAccess::Elsewhere,
         },
+        peers,
         trusted_proxies: config.trusted_proxies.clone(),
         failures: FailureLimit::new(rate.failures_per_minute, rate.burst, clock.clone()),
         patience: Patience {
@@ -181,6 +189,17 @@ pub async fn assemble_with(
         clock,
         values_kept: config.audit.personal_values,
     })
+}
+
+/// What an operator knows this instance by: the machine, pod or container, and the port on it.
+fn instance_name(port: u16) -> String {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    let machine = machine.unwrap_or_default();
+    let machine = match machine.trim() {
+        "" => "localhost",
+        name => name,
+    };
+    format!("{machine}:{port}")
 }
 
 /// How the log is signed.
@@ -248,6 +267,8 @@ impl Parts {
             },
             follow(exchange.directory.clone()),
             self.renew_signing_keys(),
+            self.follow_signing_keys(),
+            self.service.peers.keep_meeting(),
         );
     }
 
@@ -284,6 +305,23 @@ impl Parts {
                 Err(fault) => tracing::warn!(%fault, "withheld values were not deleted"),
             }
             tokio::time::sleep(FORGET_EVERY).await;
+        }
+    }
+
+    /// Reads the keys that other instances make.
+    async fn follow_signing_keys(&self) {
+        let mut following = self.store.following(Topic::SigningKeys);
+        let mut said = false;
+        loop {
+            match self.service.exchange.ring.follow().await {
+                Ok(()) => said = false,
+                Err(fault) if !said => {
+                    said = true;
+                    tracing::error!(%fault, "signing keys of other instances cannot be read");
+                }
+                Err(_) => {}
+            }
+            let _ = tokio::time::timeout(READ_KEYS_EVERY, following.changed()).await;
         }
     }
 

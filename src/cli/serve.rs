@@ -62,6 +62,7 @@ async fn serve(config: &Config, parts: Parts) -> u8 {
             UNAVAILABLE
         }
     };
+    parts.service.peers.leave().await;
     let store = parts.store.clone();
     let closed = tokio::task::spawn_blocking(move || store.close()).await;
     tracing::info!(synced = closed.is_ok(), "stopped");

@@ -49,6 +49,8 @@ pub(super) struct Scan {
     pub policies: Vec<Arc<ProjectPolicy>>,
     /// What is wrong with the files.
     pub problems: Vec<FileProblem>,
+    /// What is in force of them, see [`Directory::digest`](super::Directory::digest).
+    pub digest: String,
 }
 
 /// The folder, and what was read of it so far.
@@ -211,11 +213,35 @@ impl Folder {
         if changed {
             self.shared.forget_unused();
         }
+        let digest = if changed {
+            self.digest_of(&policies)
+        } else {
+            String::new()
+        };
         Ok(Scan {
             changed,
             policies,
             problems,
+            digest,
         })
+    }
+
+    /// The digest of `policies` and of the guard rails in force.
+    fn digest_of(&self, policies: &[Arc<ProjectPolicy>]) -> String {
+        let rails = self.guard_rails.iter().filter_map(|(organization, read)| {
+            let version = read.in_force.version()?;
+            Some((rails_file(organization), version.digest()))
+        });
+        let projects = policies
+            .iter()
+            .map(|policy| (project_file(policy.path()), policy.digest()));
+        let mut files: Vec<(String, &str)> = rails.chain(projects).collect();
+        files.sort_unstable();
+        let bare = |digest: &str| digest.trim_start_matches("sha256:").to_owned();
+        let lines = files
+            .iter()
+            .map(|(file, digest)| format!("{}  {file}\n", bare(digest)));
+        digest_of(&lines.collect::<String>())
     }
 
     /// The files with which it stands otherwise than the log says, guard rails first.

@@ -11,6 +11,7 @@ mod folder;
 mod held;
 mod listing;
 mod once;
+mod peers;
 mod record;
 mod watch;
 
@@ -32,6 +33,7 @@ use crate::trust::{Names, ProjectPath, ProjectPolicy};
 pub use audience::{Audience, InvalidAudience};
 pub use folder::{FileProblem, SwitchedOff};
 pub use once::{ReadPolicies, read_policies};
+pub use peers::Peers;
 pub use watch::follow;
 
 use folder::{Folder, Scan, Texts, switched_off};
@@ -134,6 +136,7 @@ struct Snapshot {
     organizations_named: HashSet<(String, String)>,
     problems: Vec<FileProblem>,
     switched_off: Vec<SwitchedOff>,
+    digest: String,
 }
 
 /// The folder of the policies cannot be used at all.
@@ -163,6 +166,7 @@ impl Snapshot {
     fn of(scan: Scan, ids: Vec<String>) -> Self {
         let mut snapshot = Self {
             problems: scan.problems,
+            digest: scan.digest,
             ..Self::default()
         };
         for (policy, id) in scan.policies.into_iter().zip(ids) {
@@ -249,6 +253,19 @@ impl Directory {
     /// The relationships that are off because they break a guard rail of their organization.
     pub fn switched_off(&self) -> Vec<SwitchedOff> {
         self.snapshot.load().switched_off.clone()
+    }
+
+    /// Tells what is in force of all files from what is in force elsewhere: `sha256:` and the SHA-256, in hexadecimal, of one
+    /// line for each policy and each file of guard rails in force, sorted by file:
+    ///
+    /// ```text
+    /// <SHA-256 of the file's text, in hexadecimal>  <file, below the folder>
+    /// ```
+    ///
+    /// Where every file is in force as it stands, that is what `LC_ALL=C sha256sum */*.toml | sha256sum` says in the folder.
+    /// A file of which nothing is in force counts as little as one that is not there.
+    pub fn digest(&self) -> String {
+        self.snapshot.load().digest.clone()
     }
 
     /// How many projects there are.

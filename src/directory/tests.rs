@@ -1,5 +1,7 @@
 //! What is on record of policies, with a store in memory that stops when it is told to.
 
+mod peers;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;

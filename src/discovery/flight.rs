@@ -53,6 +53,7 @@ pub(super) async fn run(
             if taken { "succeeded" } else { "not-recorded" }
         }
         Err(fault) => {
+            take_over(&entry, now).await;
             fail(&entry, &phase, now, &fault.to_string());
             fault.code()
         }
@@ -97,6 +98,7 @@ async fn believe(
         fetched: at,
     };
     publish(entry, snapshot);
+    entry.note_success();
     entry.set_unrecorded(None);
     phase.send_replace(Phase::Answered);
     if !changes {
@@ -149,6 +151,40 @@ async fn restore(entry: &Entry, now: UnixTime) {
     }
 }
 
+/// Takes the keys that another instance fetched since ours were, from the archive, where it has put them on record. For the
+/// time in which the issuer answers it and not us.
+async fn take_over(entry: &Entry, now: UnixTime) {
+    if entry.source.is_local() {
+        return;
+    }
+    let Ok(Some((body, fetched))) = ask_archive(entry).await else {
+        return;
+    };
+    let ours = entry.snapshot();
+    let is_later = ours.is_none_or(|ours| ours.fetched < fetched);
+    // A set from the future would be taken again and again, each time for another day.
+    if !is_later || fetched > now {
+        return;
+    }
+    // Another version of this program may read a set otherwise, and then other keys of it are on record.
+    if let Ok((keys, unusable)) = KeySet::parse(&body)
+        && is_on_record(entry, &prints(&keys))
+    {
+        let snapshot = Snapshot {
+            keys,
+            unusable,
+            fetched,
+        };
+        publish(entry, snapshot);
+    }
+}
+
+fn is_on_record(entry: &Entry, believed: &Prints) -> bool {
+    let tries = entry.tries();
+    let archived = tries.archived.as_ref();
+    archived.is_some_and(|archived| archived.on_record == *believed)
+}
+
 /// Learns what the archive holds, and answers the key set and when it was fetched.
 async fn ask_archive(entry: &Entry) -> Result<Option<(Vec<u8>, UnixTime)>, String> {
     let shared = &entry.shared;
@@ -174,7 +210,6 @@ fn publish(entry: &Entry, snapshot: Snapshot) {
         .map(|key| format!("`{}` {}", key.kid, key.why))
         .collect();
     let before = entry.publish(snapshot);
-    entry.note_success();
 
     let before = before.as_ref().map(|before| before.keys.ids());
     let before = before.unwrap_or_default();
@@ -205,6 +240,10 @@ async fn archive(
 ) -> Result<(), String> {
     if entry.tries().archived.is_none() {
         ask_archive(entry).await?;
+    }
+    if !is_on_record(entry, believed) {
+        // Another instance may have put it on record since. If that is not known, it is said twice.
+        let _known = ask_archive(entry).await;
     }
     let before = entry.tries().archived.clone().unwrap_or_default();
     let change = archived::change(entry.issuer(), &before.on_record, believed);

@@ -33,7 +33,7 @@ pub(super) async fn can_write(service: &Service) -> Result<(), StoreUnavailable>
 
 /// Answers 200 if exchanges can be recorded, else 503. What is wrong and does not stop other projects is `degraded`:
 /// files that are not in force as they stand, relationships that a guard rail switched off, issuers whose keys could not
-/// be refreshed, a log that is not signed any more.
+/// be refreshed, a log that is not signed any more, other instances that have other policies in force.
 pub(super) async fn ready(request: HttpRequest, service: Data<Service>) -> HttpResponse {
     let exchange = &service.exchange;
     if let Err(fault) = can_exchange(&service).await {
@@ -61,7 +61,18 @@ pub(super) async fn ready(request: HttpRequest, service: Data<Service>) -> HttpR
         .collect();
     let breaches = exchange.directory.switched_off();
     let log = service.notary.fault().map(|fault| fault.what);
-    let wrong = [policies.len(), issuers.len(), breaches.len()];
+    let instances: Vec<Value> = service
+        .peers
+        .disagreeing()
+        .iter()
+        .map(|other| json!({"instance": other.name, "policy_digest": other.policies}))
+        .collect();
+    let wrong = [
+        policies.len(),
+        issuers.len(),
+        breaches.len(),
+        instances.len(),
+    ];
     let degraded = log.is_some() || wrong.iter().any(|count| *count > 0);
     let mut body = json!({
         "status": if degraded { "degraded" } else { "ok" },
@@ -72,6 +83,11 @@ pub(super) async fn ready(request: HttpRequest, service: Data<Service>) -> HttpR
     });
     if let (Some(what), Some(members)) = (log, body.as_object_mut()) {
         members.insert("log".to_owned(), json!(what));
+    }
+    if let (false, Some(members)) = (instances.is_empty(), body.as_object_mut()) {
+        members.insert("instances".to_owned(), json!(instances));
+        let ours = exchange.directory.digest();
+        members.insert("policy_digest".to_owned(), json!(ours));
     }
     HttpResponse::Ok().json(body)
 }

@@ -37,7 +37,7 @@ use ipnet::IpNet;
 use audit::Places;
 use connections::{Connections, attended};
 
-use crate::directory::PolicyHistory;
+use crate::directory::{Peers, PolicyHistory};
 use crate::exchange::Exchange;
 use crate::ledger::AuditLog;
 use crate::metrics::Metrics;
@@ -62,6 +62,8 @@ pub struct Service {
     pub metrics: Arc<Metrics>,
     /// Who may read that.
     pub metrics_access: MetricsAccess,
+    /// The other instances of this service.
+    pub peers: Arc<Peers>,
     /// Whose forwarded client address is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// How often one address may fail.

@@ -66,7 +66,7 @@ impl Following {
         }
         // There is nobody who could tell, or not any more.
         self.0 = None;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod instances;
 mod log;
+pub mod pins;
 
 pub use instances::{Changes, Following, Instances, Presence, SEEN_WITHIN, Topic};
 pub use log::{AuditLog, Kept, LARGEST_PAGE, LogFault, Page, TreeHead, newest, size_of_checkpoint};

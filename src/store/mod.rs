@@ -2,21 +2,27 @@
 //! that know a database.
 
 mod copy;
+mod counts;
 mod embedded;
 mod postgres;
+mod project_id;
 
 use std::sync::Arc;
 
 use crate::directory::{FirstLoads, PolicyHistory, ProjectIds};
 use crate::discovery::KeyArchive;
-use crate::ledger::{AuditLog, Ledger};
+use crate::ledger::{AuditLog, Changes, Instances, Ledger};
 use crate::project_token::SigningKeyStore;
 
 pub use self::copy::{CopyError, Copying, StorePlace, Summary, copy_store};
 #[doc(hidden)]
 pub use self::embedded::Step;
 pub use self::embedded::{EmbeddedStore, OpenError, Options};
-pub use self::postgres::{InvalidSettings, PostgresError, PostgresSettings, PostgresStore};
+#[doc(hidden)]
+pub use self::postgres::Mishap;
+pub use self::postgres::{
+    InvalidSettings, PostgresError, PostgresOptions, PostgresSettings, PostgresStore,
+};
 
 /// Everything that a service keeps, wherever it keeps it.
 pub trait Store:
@@ -27,6 +33,8 @@ pub trait Store:
     + ProjectIds
     + FirstLoads
     + PolicyHistory
+    + Changes
+    + Instances
     + Send
     + Sync
     + 'static

@@ -2,21 +2,25 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use countersign::audit::{Outcome, Record, RecordedClaims};
 use countersign::clock::{Clock, FrozenClock, Seconds, UnixTime};
 use countersign::directory::{FirstLoads, PolicyHistory, ProjectIds};
 use countersign::discovery::KeyArchive;
-use countersign::ledger::{AuditLog, Denial, DenialKey, Ledger, Spend};
+use countersign::ledger::{Denial, DenialKey, Ledger, Spend};
 use countersign::project_token::SigningKeyStore;
-use countersign::store::{EmbeddedStore, Options};
+use countersign::store::{
+    EmbeddedStore, Mishap, Options, PostgresOptions, PostgresSettings, PostgresStore,
+};
 use countersign::subject::SpentKey;
 use countersign::trust::{Names, PinWish};
+
+use crate::support::postgres;
 
 /// A store under test, which may be closed and opened again as often as a test likes.
 pub trait Fixture {
     type Store: Ledger
-        + AuditLog
         + KeyArchive
         + SigningKeyStore
         + ProjectIds
@@ -63,6 +67,80 @@ impl Fixture for Embedded {
     }
 
     fn close(&self, store: EmbeddedStore) {
+        store.close();
+    }
+}
+
+/// The store in a database of its own, on the server that tests share, where time stands still.
+pub struct Postgres {
+    pub url: String,
+    pub clock: Arc<FrozenClock>,
+    options: PostgresOptions,
+}
+
+impl Postgres {
+    pub fn new() -> Self {
+        Self::with(PostgresOptions::default())
+    }
+
+    pub fn with(options: PostgresOptions) -> Self {
+        let fixture = Self {
+            url: postgres::shared().database(),
+            clock: Arc::new(FrozenClock::at(noon())),
+            options,
+        };
+        // Once, so that the tables are there; then its time is ours.
+        fixture.open_with(fixture.options.clone()).close();
+        fixture.set_time(noon());
+        fixture
+    }
+
+    /// A store whose connections break before and after commits, and whose commits are aborted, every third time.
+    pub fn failing() -> Self {
+        let number = AtomicUsize::new(0);
+        let mishap = move || match number.fetch_add(1, Ordering::Relaxed) % 9 {
+            0 => Some(Mishap::LostBefore),
+            3 => Some(Mishap::LostAfter),
+            6 => Some(Mishap::Aborted),
+            _ => None,
+        };
+        Self::with(PostgresOptions {
+            mishap: Some(Arc::new(mishap)),
+            ..PostgresOptions::default()
+        })
+    }
+
+    /// Lets it be `now` in the database and on this machine.
+    pub fn set_time(&self, now: UnixTime) {
+        self.clock.set(now);
+        self.sql(&format!(
+            "CREATE OR REPLACE FUNCTION countersign.now_millis() RETURNS bigint LANGUAGE sql VOLATILE AS
+             $$ SELECT {}::bigint $$",
+            now.millis()
+        ));
+    }
+
+    /// Runs statements in the database, and answers what they print.
+    pub fn sql(&self, statements: &str) -> String {
+        let database = self.url.rsplit('/').next().unwrap();
+        postgres::shared().sql(database, statements)
+    }
+
+    pub fn open_with(&self, options: PostgresOptions) -> PostgresStore {
+        let mut settings = PostgresSettings::parse(&self.url).unwrap();
+        settings.connections = 6;
+        PostgresStore::open(settings, self.clock.clone(), options).unwrap()
+    }
+}
+
+impl Fixture for Postgres {
+    type Store = PostgresStore;
+
+    fn open(&self) -> PostgresStore {
+        self.open_with(self.options.clone())
+    }
+
+    fn close(&self, store: PostgresStore) {
         store.close();
     }
 }

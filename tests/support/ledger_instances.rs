@@ -23,7 +23,7 @@ macro_rules! every_store_can_be_shared {
 
 pub(crate) use every_store_can_be_shared;
 
-pub fn signing_keys_are_changed_only_by_who_knows_them(fixture: &impl Fixture) {
+pub fn signing_keys_are_changed_only_by_who_knows_them(fixture: &impl Fixture<Store: AuditLog>) {
     let key = |id: &str| StoredKey {
         id: id.into(),
         sealed: id.into(),
@@ -49,7 +49,9 @@ pub fn signing_keys_are_changed_only_by_who_knows_them(fixture: &impl Fixture) {
     fixture.close(store);
 }
 
-pub fn the_checkpoint_key_is_replaced_only_by_who_knows_it(fixture: &impl Fixture) {
+pub fn the_checkpoint_key_is_replaced_only_by_who_knows_it(
+    fixture: &impl Fixture<Store: AuditLog>,
+) {
     let store = fixture.open();
     let keep = |before: Option<&[u8]>, sealed: &[u8]| {
         let named = Happening::LogNamed {
@@ -70,7 +72,7 @@ pub fn the_checkpoint_key_is_replaced_only_by_who_knows_it(fixture: &impl Fixtur
     fixture.close(store);
 }
 
-pub fn a_checkpoint_that_is_kept_never_goes_back(fixture: &impl Fixture) {
+pub fn a_checkpoint_that_is_kept_never_goes_back(fixture: &impl Fixture<Store: AuditLog>) {
     let note = |size: u64, more: &str| format!("sts.example.com/audit\n{size}\nAAAA\n\n{more}\n");
     let store = fixture.open();
     for which in [Kept::Signed, Kept::Cosigned] {
@@ -88,7 +90,9 @@ pub fn a_checkpoint_that_is_kept_never_goes_back(fixture: &impl Fixture) {
     fixture.close(store);
 }
 
-pub fn what_the_log_says_of_a_policy_already_adds_no_entry(fixture: &impl Fixture) {
+pub fn what_the_log_says_of_a_policy_already_adds_no_entry(
+    fixture: &impl Fixture<Store: AuditLog>,
+) {
     let store = fixture.open();
     let record = |files: &[(&str, Option<&str>)]| {
         let changes = files.iter().map(|(file, digest)| PolicyChange {

@@ -108,7 +108,9 @@ fn retired_many(range: Range<usize>) -> Vec<Happening> {
     range.map(retired).collect()
 }
 
-pub fn entries_are_numbered_from_zero_without_a_gap_over_restarts(fixture: &impl Fixture) {
+pub fn entries_are_numbered_from_zero_without_a_gap_over_restarts(
+    fixture: &impl Fixture<Store: AuditLog>,
+) {
     let mut said = Vec::new();
     for life in 0..4 {
         let store = fixture.open();
@@ -145,7 +147,7 @@ pub fn entries_are_numbered_from_zero_without_a_gap_over_restarts(fixture: &impl
     fixture.close(store);
 }
 
-pub fn the_tree_is_that_of_rfc_6962_over_the_leaves(fixture: &impl Fixture) {
+pub fn the_tree_is_that_of_rfc_6962_over_the_leaves(fixture: &impl Fixture<Store: AuditLog>) {
     let mut store = fixture.open();
     let empty = wait(store.tree()).unwrap();
     assert_eq!((empty.size, empty.root), (0, fold(&[])));
@@ -176,7 +178,7 @@ pub fn the_tree_is_that_of_rfc_6962_over_the_leaves(fixture: &impl Fixture) {
     fixture.close(store);
 }
 
-pub fn the_tree_is_right_where_a_third_level_begins(fixture: &impl Fixture) {
+pub fn the_tree_is_right_where_a_third_level_begins(fixture: &impl Fixture<Store: AuditLog>) {
     let store = fixture.open();
     let mut leaves = Vec::new();
     for size in [20_000, 40_000, 65_535, 65_536, 65_537] {
@@ -192,7 +194,7 @@ pub fn the_tree_is_right_where_a_third_level_begins(fixture: &impl Fixture) {
     fixture.close(store);
 }
 
-pub fn proofs_are_made_of_the_hashes_of_ranges(fixture: &impl Fixture) {
+pub fn proofs_are_made_of_the_hashes_of_ranges(fixture: &impl Fixture<Store: AuditLog>) {
     let store = fixture.open();
     wait(store.append(retired_many(0..700), noon())).unwrap();
     let leaves = leaf_hashes(&everything(&store));
@@ -216,7 +218,7 @@ pub fn proofs_are_made_of_the_hashes_of_ranges(fixture: &impl Fixture) {
     fixture.close(store);
 }
 
-pub fn what_was_acknowledged_is_seen_at_once(fixture: &impl Fixture) {
+pub fn what_was_acknowledged_is_seen_at_once(fixture: &impl Fixture<Store: AuditLog>) {
     let store = fixture.open();
     std::thread::scope(|scope| {
         for thread in 0..4 {
@@ -340,7 +342,7 @@ fn any_filter(dice: &mut Dice, entries: &[Entry]) -> Filter {
     filter
 }
 
-pub fn every_filter_finds_what_a_plain_scan_finds(fixture: &impl Fixture) {
+pub fn every_filter_finds_what_a_plain_scan_finds(fixture: &impl Fixture<Store: AuditLog>) {
     let mut dice = Dice(5);
     let store = fixture.open();
     let mut at = noon();
@@ -387,7 +389,7 @@ pub fn every_filter_finds_what_a_plain_scan_finds(fixture: &impl Fixture) {
     fixture.close(store);
 }
 
-pub fn pages_follow_each_other_without_a_gap(fixture: &impl Fixture) {
+pub fn pages_follow_each_other_without_a_gap(fixture: &impl Fixture<Store: AuditLog>) {
     let store = fixture.open();
     wait(store.append(retired_many(0..25), noon())).unwrap();
     let page = |before, limit| {
@@ -440,7 +442,9 @@ pub fn assert_time_order(entries: &[LoggedEntry]) {
     }
 }
 
-pub fn a_clock_that_is_put_back_is_announced_and_only_then(fixture: &impl Fixture) {
+pub fn a_clock_that_is_put_back_is_announced_and_only_then(
+    fixture: &impl Fixture<Store: AuditLog>,
+) {
     let mut store = fixture.open();
     let at = |seconds: i64| UnixTime::from_seconds(noon().seconds() + seconds);
     let mut made = Vec::new();
@@ -508,7 +512,7 @@ fn holds_person(octets: &[u8]) -> bool {
         .any(|part| part == PERSON.as_bytes())
 }
 
-pub fn a_leaf_holds_no_personal_value_and_the_entry_does(fixture: &impl Fixture) {
+pub fn a_leaf_holds_no_personal_value_and_the_entry_does(fixture: &impl Fixture<Store: AuditLog>) {
     let store = fixture.open();
     let record = personal_record(noon());
     let id = record.decision_id;
@@ -527,7 +531,7 @@ pub fn a_leaf_holds_no_personal_value_and_the_entry_does(fixture: &impl Fixture)
 }
 
 pub fn personal_values_are_deleted_with_what_could_tell_them_and_every_proof_holds(
-    fixture: &impl Fixture,
+    fixture: &impl Fixture<Store: AuditLog>,
 ) {
     let store = fixture.open();
     let day = |number: u32| noon().plus(Seconds(number * 100_000));
@@ -600,7 +604,7 @@ pub fn personal_values_are_deleted_with_what_could_tell_them_and_every_proof_hol
     fixture.close(store);
 }
 
-pub fn a_page_ends_where_its_octets_are_many(fixture: &impl Fixture) {
+pub fn a_page_ends_where_its_octets_are_many(fixture: &impl Fixture<Store: AuditLog>) {
     let store = fixture.open();
     let long = |number: u64| Happening::PolicyRefused {
         file: format!("acme/{number}.toml"),
@@ -686,7 +690,7 @@ fn long_events() -> Vec<Happening> {
 }
 
 pub fn a_long_event_is_found_also_when_what_its_leaf_does_not_hold_is_deleted(
-    fixture: &impl Fixture,
+    fixture: &impl Fixture<Store: AuditLog>,
 ) {
     let store = fixture.open();
     let events = long_events();
@@ -733,7 +737,7 @@ pub fn a_long_event_is_found_also_when_what_its_leaf_does_not_hold_is_deleted(
     fixture.close(store);
 }
 
-pub fn an_effect_and_its_entry_are_one_commit(fixture: &impl Fixture) {
+pub fn an_effect_and_its_entry_are_one_commit(fixture: &impl Fixture<Store: AuditLog>) {
     let store = fixture.open();
     let issuer = Issuer::parse("https://agent.buildkite.com", false).unwrap();
     let keys = || ArchivedKeys {
@@ -771,7 +775,7 @@ pub fn an_effect_and_its_entry_are_one_commit(fixture: &impl Fixture) {
     fixture.close(store);
 }
 
-pub fn policies_are_on_record_and_every_text_is_kept(fixture: &impl Fixture) {
+pub fn policies_are_on_record_and_every_text_is_kept(fixture: &impl Fixture<Store: AuditLog>) {
     let on_record = |digest: &str| OnRecord {
         in_force: Some(digest.into()),
         refused: None,
@@ -825,7 +829,7 @@ pub fn policies_are_on_record_and_every_text_is_kept(fixture: &impl Fixture) {
     fixture.close(store);
 }
 
-pub fn the_key_and_the_notes_of_checkpoints_are_kept(fixture: &impl Fixture) {
+pub fn the_key_and_the_notes_of_checkpoints_are_kept(fixture: &impl Fixture<Store: AuditLog>) {
     let store = fixture.open();
     assert_eq!(wait(store.checkpoint_key()).unwrap(), None);
     assert_eq!(wait(store.checkpoint(Kept::Signed)).unwrap(), None);

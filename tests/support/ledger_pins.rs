@@ -46,7 +46,9 @@ fn events(store: &impl AuditLog) -> Vec<Event> {
     found
 }
 
-pub fn of_many_first_uses_at_once_one_identity_is_pinned_and_let_in(fixture: &impl Fixture) {
+pub fn of_many_first_uses_at_once_one_identity_is_pinned_and_let_in(
+    fixture: &impl Fixture<Store: AuditLog>,
+) {
     let store = fixture.open();
     for round in 0..8 {
         let names = names(&format!("repository {round}"));
@@ -111,7 +113,7 @@ pub fn a_use_that_leaves_a_pinned_id_out_is_refused(fixture: &impl Fixture) {
     fixture.close(store);
 }
 
-pub fn ids_that_come_later_are_pinned_when_they_come(fixture: &impl Fixture) {
+pub fn ids_that_come_later_are_pinned_when_they_come(fixture: &impl Fixture<Store: AuditLog>) {
     let store = fixture.open();
     let attempt = |name: &str, ids| {
         let record = record();
@@ -136,7 +138,9 @@ pub fn ids_that_come_later_are_pinned_when_they_come(fixture: &impl Fixture) {
     fixture.close(store);
 }
 
-pub fn a_pin_has_an_event_of_its_own_and_a_repeat_has_none(fixture: &impl Fixture) {
+pub fn a_pin_has_an_event_of_its_own_and_a_repeat_has_none(
+    fixture: &impl Fixture<Store: AuditLog>,
+) {
     let store = fixture.open();
     let first = record();
     for (name, record) in [("first", first.clone()), ("second", record())] {
@@ -201,7 +205,7 @@ pub fn names_are_pinned_for_one_project_and_issuer(fixture: &impl Fixture) {
     fixture.close(store);
 }
 
-pub fn names_keep_the_time_of_their_first_load(fixture: &impl Fixture) {
+pub fn names_keep_the_time_of_their_first_load(fixture: &impl Fixture<Store: AuditLog>) {
     let later = noon().plus(Seconds(86_400));
     let many: Vec<Names> = (0..300).map(|number| names(&number.to_string())).collect();
     let store = fixture.open();
@@ -226,7 +230,7 @@ pub fn names_keep_the_time_of_their_first_load(fixture: &impl Fixture) {
     fixture.close(store);
 }
 
-pub fn a_reset_lets_other_ids_in_and_is_on_record(fixture: &impl Fixture) {
+pub fn a_reset_lets_other_ids_in_and_is_on_record(fixture: &impl Fixture<Store: AuditLog>) {
     let store = fixture.open();
     let attempt = |name: &str, ids| {
         let one_use = once_as(name, wish(names("api"), ids));
@@ -262,7 +266,7 @@ pub fn a_reset_lets_other_ids_in_and_is_on_record(fixture: &impl Fixture) {
     fixture.close(store);
 }
 
-pub fn a_token_used_too_often_pins_nothing(fixture: &impl Fixture) {
+pub fn a_token_used_too_often_pins_nothing(fixture: &impl Fixture<Store: AuditLog>) {
     let store = fixture.open();
     wait(store.spend(once("spent"), record())).unwrap();
     let again = once_as("spent", wish(names("api"), FIRST));

@@ -1,31 +1,13 @@
 //! Names without ids: when they were first loaded, and which ids their first use pinned.
 
-use std::collections::BTreeMap;
-
 use super::draft::{Draft, Entry, Fault};
 use super::keys;
 use super::promises::damaged;
-use crate::audit::{DecisionId, Event, Happening, Sealed};
+use crate::audit::{Event, Happening, Sealed};
 use crate::clock::UnixTime;
 use crate::ledger::RememberedNames;
-use crate::trust::{NameState, Names, Pin, PinWish};
-
-/// What a commit pins.
-pub(super) struct Pinned {
-    /// What will be remembered.
-    now: RememberedNames,
-    /// The ids that are new in it.
-    added: BTreeMap<String, String>,
-}
-
-/// The decision for which ids are compared and pinned.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct For {
-    /// Its name.
-    pub(super) decision_id: DecisionId,
-    /// When it was made.
-    pub(super) at: UnixTime,
-}
+use crate::ledger::pins::{self, Pinned, PinnedFor, fresh};
+use crate::trust::{NameState, Names, PinWish};
 
 /// Where `names` are kept.
 pub(super) fn key(names: &Names) -> Result<Vec<u8>, String> {
@@ -61,73 +43,25 @@ pub(super) fn note(draft: &mut Draft<'_>, names: Names, now: UnixTime) -> Result
 pub(super) fn compare(
     draft: &Draft<'_>,
     wishes: &[PinWish],
-    decision: For,
+    decision: PinnedFor,
 ) -> Result<Result<Vec<Pinned>, Names>, Fault> {
-    let mut pinned: BTreeMap<&Names, Pinned> = BTreeMap::new();
-    for wish in wishes {
-        if !pinned.contains_key(&wish.names) {
-            let unknown = || fresh(decision.at);
-            let known = Pinned {
-                now: RememberedNames {
-                    names: wish.names.clone(),
-                    state: state(draft, &wish.names)?.unwrap_or_else(unknown),
-                },
-                added: BTreeMap::new(),
-            };
-            pinned.insert(&wish.names, known);
-        }
-        let agrees = pinned.get_mut(&wish.names);
-        if !agrees.is_some_and(|pinned| pinned.pin(&wish.ids, decision)) {
-            return Ok(Err(wish.names.clone()));
-        }
-    }
-    Ok(Ok(pinned.into_values().collect()))
-}
-
-impl Pinned {
-    /// Adds those of `ids` that are not pinned yet. Answers false if a pinned one differs, or is left out.
-    fn pin(&mut self, ids: &BTreeMap<String, String>, decision: For) -> bool {
-        let pin = self.now.state.pin.get_or_insert_with(|| Pin {
-            ids: BTreeMap::new(),
-            since_millis: decision.at.millis(),
-            decision_id: decision.decision_id.to_string(),
-        });
-        if pin.ids.iter().any(|(field, id)| ids.get(field) != Some(id)) {
-            return false;
-        }
-        // Names that were used without ids are pinned by the first use that has some.
-        if pin.ids.is_empty() && !ids.is_empty() {
-            pin.since_millis = decision.at.millis();
-            pin.decision_id = decision.decision_id.to_string();
-        }
-        for (field, id) in ids {
-            if pin.ids.insert(field.clone(), id.clone()).is_none() {
-                self.added.insert(field.clone(), id.clone());
-            }
-        }
-        true
-    }
+    pins::compare(wishes, decision, |names| state(draft, names))
 }
 
 /// Writes what a decision pins, and answers an event for each. Nothing is written if that fails.
 pub(super) fn write(
     draft: &mut Draft<'_>,
-    pinned: Vec<Pinned>,
-    decision: For,
+    pinned: &[Pinned],
+    decision: PinnedFor,
 ) -> Result<Vec<Sealed>, Fault> {
     let mut changed = Vec::new();
     let mut events = Vec::new();
-    for Pinned { now: kept, added } in pinned {
-        if state(draft, &kept.names)?.as_ref() == Some(&kept.state) {
-            continue;
-        }
-        changed.push((key(&kept.names).map_err(Fault::Refused)?, json(&kept)?));
-        if !added.is_empty() {
-            let made = Happening::PinMade {
-                names: kept.names,
-                ids: added,
-                decision_id: decision.decision_id,
-            };
+    for pinned in pinned.iter().filter(|pinned| pinned.is_change()) {
+        changed.push((
+            key(&pinned.now.names).map_err(Fault::Refused)?,
+            json(&pinned.now)?,
+        ));
+        if let Some(made) = pinned.event(decision) {
             events.push(Sealed::of_event(Event::new(made, decision.at))?);
         }
     }
@@ -157,13 +91,6 @@ pub(super) fn reset(
     draft.put_entry(Sealed::of_event(event.clone())?)?;
     put(draft, &RememberedNames { names, state })?;
     Ok(Some(event))
-}
-
-fn fresh(now: UnixTime) -> NameState {
-    NameState {
-        first_loaded_millis: now.millis(),
-        pin: None,
-    }
 }
 
 fn state(draft: &Draft<'_>, names: &Names) -> Result<Option<NameState>, Fault> {

@@ -5,17 +5,19 @@ use std::collections::{BTreeSet, HashMap};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 
+use super::super::project_id::random_id;
 use super::EmbeddedStore;
 use super::draft::{Draft, Entry, Fault};
 use super::keys::{self, Denied, Uses};
 use super::log::{decision, fitting, sealed_events};
-use super::names::{self, For};
+use super::names;
 use super::queue::Share;
 use crate::audit::{DecisionId, Event, Happening, Record, Sealed};
 use crate::clock::UnixTime;
 use crate::directory::{FirstLoads, ProjectIds};
 use crate::discovery::{ArchivedKeys, KeyArchive};
 use crate::issuer::Issuer;
+use crate::ledger::pins::PinnedFor;
 use crate::ledger::{
     Denial, DenialKey, Ledger, RememberedNames, Spend, Spent, StoreUnavailable, Unrecorded,
 };
@@ -120,7 +122,7 @@ impl Ledger for EmbeddedStore {
 /// A record that is ready for the log.
 struct Written {
     sealed: Result<Sealed, Fault>,
-    of: For,
+    of: PinnedFor,
     /// The record, if it may have to be sealed again.
     record: Option<Box<Record>>,
 }
@@ -128,7 +130,7 @@ struct Written {
 impl Written {
     fn new(record: Record) -> Self {
         Self {
-            of: For {
+            of: PinnedFor {
                 decision_id: record.decision_id,
                 at: UnixTime::from_millis(record.at_millis),
             },
@@ -181,7 +183,7 @@ fn spend_and_record(draft: &mut Draft<'_>, spend: &Spend, record: Written) -> Re
     }
     let number = used + 1;
     let record = record.of_use(number)?;
-    let events = names::write(draft, pinned, of)?;
+    let events = names::write(draft, &pinned, of)?;
     let index = draft.put_entry(record)?;
     draft.put_entries(events)?;
     let until = before.map_or(spend.until, |uses| uses.until.max(spend.until));
@@ -331,7 +333,8 @@ fn id_of(draft: &mut Draft<'_>, path: &ProjectPath) -> Result<String, Fault> {
         return String::from_utf8(id).map_err(|_| damaged());
     }
     let id = loop {
-        let id = random_id()?;
+        let refused = || Fault::Refused("there is no randomness for an id".into());
+        let id = random_id().ok_or_else(refused)?;
         if draft.get(&keys::project_id(&id))?.is_none() {
             break id;
         }
@@ -339,40 +342,4 @@ fn id_of(draft: &mut Draft<'_>, path: &ProjectPath) -> Result<String, Fault> {
     draft.put(keys::project_id(&id), path.as_str().into());
     draft.put(key, id.clone().into());
     Ok(id)
-}
-
-/// Thirty-two characters, no two of which look alike.
-const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-
-/// Eight random characters, the first of them a letter, so that no id is taken for a number or, lacking `/`, for a path.
-fn random_id() -> Result<String, Fault> {
-    let refused = |_| Fault::Refused("there is no randomness for an id".into());
-    loop {
-        let mut octets = [0; 8];
-        aws_lc_rs::rand::fill(&mut octets).map_err(refused)?;
-        let character = |octet: &u8| ALPHABET.get(usize::from(octet % 32)).copied();
-        let id: String = octets
-            .iter()
-            .filter_map(character)
-            .map(char::from)
-            .collect();
-        if id.starts_with(|first: char| first.is_ascii_lowercase()) {
-            return Ok(id);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_is_eight_letters_and_digits_and_begins_with_a_letter() {
-        for _ in 0..1000 {
-            let id = random_id().unwrap();
-            assert_eq!(id.len(), 8);
-            assert!(id.bytes().all(|byte| ALPHABET.contains(&byte)), "{id}");
-            assert!(!id.as_bytes()[0].is_ascii_digit(), "{id}");
-        }
-    }
 }

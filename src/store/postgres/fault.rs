@@ -3,7 +3,8 @@
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use super::migrate::in_words;
-use crate::audit::Unsealable;
+use crate::audit::{Event, Happening, Sealed, Unsealable};
+use crate::clock::UnixTime;
 use crate::ledger::StoreUnavailable;
 
 /// Why something was not done.
@@ -15,13 +16,6 @@ pub(super) enum Fault {
     Said(tokio_postgres::Error),
     /// The connection ended, or never began. What was under way may have been done or not.
     Lost(String),
-}
-
-impl Fault {
-    /// Whether the server says that it is so.
-    pub(super) fn is(&self, state: &SqlState) -> bool {
-        matches!(self, Self::Said(error) if error.code() == Some(state))
-    }
 }
 
 impl From<tokio_postgres::Error> for Fault {
@@ -76,4 +70,30 @@ fn ends_connection(said: &DbError) -> bool {
     );
     let code = said.code().code();
     ended || code.starts_with("08") || code == SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN.code()
+}
+
+/// How many octets one entry may withhold. A batch of the log is one row, which has its limits.
+const LONGEST_WITHHELD: usize = 16 << 20;
+
+/// An entry that can be committed.
+pub(super) fn fitting(sealed: Result<Sealed, Unsealable>) -> Result<Sealed, Fault> {
+    let sealed = sealed?;
+    let length = sealed.withheld.len();
+    if length > LONGEST_WITHHELD {
+        return Err(Fault::Refused(format!(
+            "an entry withholds {length} octets, which is too much to keep"
+        )));
+    }
+    Ok(sealed)
+}
+
+/// Events as entries that can be committed.
+pub(super) fn sealed_events(
+    events: impl IntoIterator<Item = Happening>,
+    now: UnixTime,
+) -> Result<Vec<Sealed>, Fault> {
+    let sealed = events
+        .into_iter()
+        .map(|what| fitting(Sealed::of_event(Event::new(what, now))));
+    sealed.collect()
 }

@@ -10,14 +10,21 @@
 //! `transact`). Both have their connections from `connect`.
 
 mod batch;
+mod changes;
 mod connect;
 mod copy;
 mod fault;
+mod instances;
+mod keeps;
 mod look_up;
 mod migrate;
+mod names;
+mod promises;
 mod settings;
 mod status;
 mod task;
+mod tidy;
+mod time;
 mod transact;
 mod writer;
 
@@ -30,15 +37,23 @@ use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, R
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
+use super::counts::Counts;
 use crate::audit::Sealed;
+use crate::clock::Clock;
 use crate::ledger::StoreUnavailable;
 use batch::Job;
+use changes::Feed;
 use connect::{Connector, ForPool, Purpose};
 use fault::Fault;
+use names::{Asked, AtHand};
 use status::Status;
 use task::{Adding, Answer, Task};
+use tidy::Tidy;
+use time::DatabaseClock;
 use writer::{Line, Writer};
 
 pub(super) use copy::{Original, Unfinished};
@@ -51,8 +66,42 @@ const THREADS: usize = 2;
 /// How many may wait for the pool's next connection how long, and for one that is made.
 const POOL_PATIENCE: Duration = Duration::from_millis(1400);
 
-/// How many requests may wait for a commit; the next one is refused.
-const MOST_WAITING: usize = 4096;
+/// How long an exchange waits for what it reads. With the wait for its commit, it is answered within two seconds.
+const SOON: Duration = Duration::from_millis(800);
+
+/// How a store on PostgreSQL is run. The defaults are meant for everybody.
+#[derive(Clone)]
+pub struct PostgresOptions {
+    /// How many requests may wait for a commit, 4096; the next one is refused.
+    pub waiting: usize,
+    /// How long counted denials may wait to be written down, and how often expired keys are looked for, 10 s.
+    pub idle: Duration,
+    /// What happens to the next commit of exchanges, for tests.
+    #[doc(hidden)]
+    pub mishap: Option<Arc<dyn Fn() -> Option<Mishap> + Send + Sync>>,
+}
+
+/// What can happen to a commit.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mishap {
+    /// The connection breaks before it reached the server.
+    LostBefore,
+    /// The connection breaks after it was done, before that was heard of.
+    LostAfter,
+    /// The server aborts it.
+    Aborted,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self {
+            waiting: 4096,
+            idle: Duration::from_secs(10),
+            mishap: None,
+        }
+    }
+}
 
 /// A store on a PostgreSQL server.
 ///
@@ -70,43 +119,60 @@ struct Running {
     pool: Pool,
     status: Arc<Status>,
     queue: Mutex<Option<UnboundedSender<Box<dyn Task>>>>,
+    names: Mutex<Option<UnboundedSender<Asked>>>,
+    at_hand: Arc<AtHand>,
+    counts: Arc<Counts>,
+    clock: Arc<DatabaseClock>,
+    tidy: Tidy,
+    options: PostgresOptions,
+    closing: watch::Sender<bool>,
     ended: Mutex<Option<Receiver<()>>>,
+    feed: Arc<Feed>,
+    /// What other instances know this one by.
+    instance: Uuid,
 }
 
 impl PostgresStore {
-    /// Opens the store: connects, and brings the tables to the form that this program writes. Blocks until that is done.
-    pub fn open(settings: PostgresSettings) -> Result<Self, PostgresError> {
+    /// Opens the store: connects, and brings the tables to the form that this program writes. What expires does so by the
+    /// time of the database; `clock` is this machine's. Blocks until that is done.
+    pub fn open(
+        settings: PostgresSettings,
+        clock: Arc<dyn Clock>,
+        options: PostgresOptions,
+    ) -> Result<Self, PostgresError> {
         let database = settings.shown();
+        let unreachable = |why: String| PostgresError::Unreachable(database.clone(), why);
         let connector = Arc::new(Connector::new(settings)?);
-        let unreachable = |fault: Fault| {
-            PostgresError::Unreachable(database.clone(), StoreUnavailable::from(fault).0)
-        };
+        let pool = pool(&connector).map_err(unreachable)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("store")
             .enable_all()
             .build()
-            .map_err(|error| unreachable(Fault::Lost(error.to_string())))?;
+            .map_err(|error| unreachable(error.to_string()))?;
         let handle = runtime.handle().clone();
+        let clock = Arc::new(DatabaseClock::new(clock));
+        let counts = Arc::new(Counts::default());
+        let tidy = Tidy {
+            pool: pool.clone(),
+            connector: connector.clone(),
+            counts: counts.clone(),
+            clock: clock.clone(),
+        };
         let (opened, opening) = sync_channel(1);
-        let connecting = connector.clone();
-        let shown = database.clone();
+        let (connecting, shown, asking) = (connector.clone(), database.clone(), tidy.clone());
         handle.spawn(async move {
-            let _ = opened.send(ready(&connecting, &shown).await);
+            let _ = opened.send(ready(&connecting, &shown, &asking).await);
         });
-        let lost = || unreachable(Fault::Lost("the store has stopped".into()));
-        let line = match opening.recv() {
-            Ok(Ok(line)) => line,
-            Ok(Err(error)) => {
+        let stopped = |_| Err(unreachable("the store has stopped".into()));
+        let line = match opening.recv().unwrap_or_else(stopped) {
+            Ok(line) => line,
+            Err(error) => {
+                // Whoever opens a store may be in a runtime, where no other may be waited for.
                 runtime.shutdown_background();
                 return Err(error);
             }
-            Err(_) => {
-                runtime.shutdown_background();
-                return Err(lost());
-            }
         };
-        let pool = pool(&connector).map_err(|why| unreachable(Fault::Lost(why)))?;
         let status = Arc::new(Status::default());
         let (queue, arriving) = unbounded_channel();
         let writer = Writer {
@@ -116,12 +182,25 @@ impl PostgresStore {
             waiting: VecDeque::new(),
             line: Some(line),
             closed: false,
+            mishap: options.mishap.clone(),
         };
+        let at_hand = Arc::new(AtHand::default());
+        let (names, asked) = unbounded_channel();
+        handle.spawn(names::answer_all(
+            pool.clone(),
+            connector.clone(),
+            at_hand.clone(),
+            asked,
+        ));
+        let (closing, closed) = watch::channel(false);
         let (ends, ended) = sync_channel(1);
+        let tidying = tidy.clone().run(options.idle, closed);
         handle.spawn(async move {
-            writer.run().await;
+            tokio::join!(writer.run(), tidying);
             let _ = ends.send(());
         });
+        let feed = Arc::new(Feed::default());
+        changes::start(&handle, &feed, &pool, &connector);
         Ok(Self(Arc::new(Running {
             runtime: Mutex::new(Some(runtime)),
             handle,
@@ -129,8 +208,30 @@ impl PostgresStore {
             pool,
             status,
             queue: Mutex::new(Some(queue)),
+            names: Mutex::new(Some(names)),
+            at_hand,
+            counts,
+            clock,
+            tidy,
+            options,
+            closing,
             ended: Mutex::new(Some(ended)),
+            feed,
+            instance: Uuid::new_v4(),
         })))
+    }
+
+    /// The time of the database, which decides what has expired for every instance. Known as well as the last question told,
+    /// some seconds ago.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        self.0.clock.clone()
+    }
+
+    /// Does at once what is done now and then: writes down counted denials and forgets what has expired.
+    #[doc(hidden)]
+    pub fn tidy(&self) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
+        let tidy = self.0.tidy.clone();
+        self.run(async move { tidy.once().await })
     }
 
     /// Closes the store: what was accepted is committed or answered, and every later call answers [`StoreUnavailable`].
@@ -158,7 +259,7 @@ impl PostgresStore {
         T: Send + 'static,
         F: for<'a> FnOnce(&'a Object) -> BoxFuture<'a, Result<T, Fault>> + Send + 'static,
     {
-        self.read_within(POOL_PATIENCE, read)
+        self.read_within(SOON, read)
     }
 
     fn read_within<T, F>(
@@ -171,26 +272,7 @@ impl PostgresStore {
         F: for<'a> FnOnce(&'a Object) -> BoxFuture<'a, Result<T, Fault>> + Send + 'static,
     {
         let (pool, connector) = (self.0.pool.clone(), self.0.connector.clone());
-        self.run(async move {
-            let client = leased(&pool, &connector).await?;
-            let read = tokio::time::timeout(limit, read(&client)).await;
-            match read {
-                Ok(Ok(read)) => Ok(read),
-                Ok(Err(fault)) => {
-                    if matches!(fault, Fault::Lost(_)) {
-                        drop(Object::take(client));
-                    }
-                    Err(fault.into())
-                }
-                Err(_) => {
-                    // It may still be busy with that.
-                    drop(Object::take(client));
-                    Err(StoreUnavailable(
-                        "the database has not answered in time".into(),
-                    ))
-                }
-            }
-        })
+        self.run(async move { read_from(&pool, &connector, limit, read).await })
     }
 
     /// Runs in the runtime of the store, whoever waits for it and in what.
@@ -211,7 +293,7 @@ impl PostgresStore {
     fn add(&self, entries: Vec<Sealed>) -> BoxFuture<'_, Result<Option<u64>, StoreUnavailable>> {
         async move {
             let task = |answer| Adding::new(Job::adding(entries), answer);
-            self.submit(MOST_WAITING, task).await
+            self.submit(self.0.options.waiting, task).await
         }
         .boxed()
     }
@@ -235,8 +317,19 @@ impl PostgresStore {
 }
 
 impl Running {
+    /// Asks what is remembered of names.
+    fn ask_names(&self, asked: Asked) -> Result<(), StoreUnavailable> {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let closed = || StoreUnavailable("the store is closed".into());
+        let names = names.as_ref().ok_or_else(closed)?;
+        names.send(asked).map_err(|_| closed())
+    }
+
     fn close(&self) {
         self.status.close();
+        self.closing.send_replace(true);
+        let names = self.names.lock();
+        drop(names.unwrap_or_else(PoisonError::into_inner).take());
         drop(
             self.queue
                 .lock()
@@ -262,8 +355,12 @@ impl Drop for Running {
     }
 }
 
-/// The tables as they must be, and the connection for commits.
-async fn ready(connector: &Arc<Connector>, database: &str) -> Result<Line, PostgresError> {
+/// The tables as they must be, the time of the database, and the connection for commits.
+async fn ready(
+    connector: &Arc<Connector>,
+    database: &str,
+    tidy: &Tidy,
+) -> Result<Line, PostgresError> {
     let unreachable = |fault: Fault| {
         PostgresError::Unreachable(database.to_owned(), StoreUnavailable::from(fault).0)
     };
@@ -272,7 +369,9 @@ async fn ready(connector: &Arc<Connector>, database: &str) -> Result<Line, Postg
         .await;
     let (mut client, _connection) = migrating.map_err(unreachable)?;
     migrate::migrate(&mut client, database).await?;
-    Line::made(connector).await.map_err(unreachable)
+    let line = Line::made(connector).await.map_err(unreachable)?;
+    tidy.ask_the_time().await?;
+    Ok(line)
 }
 
 fn pool(connector: &Arc<Connector>) -> Result<Pool, String> {
@@ -293,6 +392,31 @@ fn pool(connector: &Arc<Connector>) -> Result<Pool, String> {
         .runtime(Runtime::Tokio1)
         .build();
     pool.map_err(|error| error.to_string())
+}
+
+/// Reads on a connection of the pool, within `limit`.
+async fn read_from<T, F>(
+    pool: &Pool,
+    connector: &Connector,
+    limit: Duration,
+    read: F,
+) -> Result<T, StoreUnavailable>
+where
+    F: for<'a> FnOnce(&'a Object) -> BoxFuture<'a, Result<T, Fault>>,
+{
+    let until = Instant::now() + limit;
+    let late = |_| Err(Fault::Lost("there is no answer in time".into()));
+    let client = timeout_at(until, leased(pool, connector)).await;
+    let client = client
+        .map_err(|_| StoreUnavailable("no connection to the database was free in time".into()))??;
+    let read = timeout_at(until, read(&client)).await.unwrap_or_else(late);
+    read.map_err(|fault| {
+        if matches!(fault, Fault::Lost(_)) {
+            // It may still be busy with that.
+            drop(Object::take(client));
+        }
+        fault.into()
+    })
 }
 
 async fn leased(pool: &Pool, connector: &Connector) -> Result<Object, StoreUnavailable> {

@@ -1,18 +1,18 @@
 //! What waits to be committed, and who waits for it.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use super::batch::{Job, Outcome};
+use super::names::Versions;
 use super::status::Place;
 use crate::ledger::StoreUnavailable;
 
 /// How long somebody waits for a commit before they are answered that the store is unavailable, with what
 /// [`super::writer::TICK`] adds.
-pub(super) const PATIENCE: Duration = Duration::from_millis(1400);
+pub(super) const PATIENCE: Duration = Duration::from_millis(1100);
 
 /// What remains to be done for a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +23,6 @@ pub(super) enum Next {
     Again,
 }
 
-/// Names as they are remembered: the version, and the JSON of what is remembered of them.
-pub(super) type Versions = HashMap<[u8; 32], (i64, Option<String>)>;
-
 /// A wish that takes one commit, or more if it was decided with what is outdated.
 pub(super) trait Task: Send + Sync {
     /// What is to be done, as it was last decided.
@@ -33,6 +30,9 @@ pub(super) trait Task: Send + Sync {
 
     /// Takes what came of it.
     fn settle(&mut self, outcome: Outcome) -> Next;
+
+    /// Takes in what came of another with the same key, so that it need not be asked for what is known.
+    fn hear(&mut self, outcome: Outcome) -> Next;
 
     /// Decides again with what is remembered of its names now.
     fn names_changed(&mut self, now: &Versions) -> Next;
@@ -100,6 +100,10 @@ impl Task for Adding {
             _ => Err(unexpected()),
         });
         Next::Finished
+    }
+
+    fn hear(&mut self, _: Outcome) -> Next {
+        Next::Again
     }
 
     fn names_changed(&mut self, _: &Versions) -> Next {

@@ -1,9 +1,10 @@
 //! Rare changes: a transaction each, which ends with the entries that say so.
 
-use deadpool_postgres::{Object, Transaction};
+use deadpool_postgres::{Object, Pool, Transaction};
 use futures_util::future::BoxFuture;
 
 use super::batch::{self, Batch, Job, Outcome};
+use super::connect::Connector;
 use super::fault::Fault;
 use super::writer::put_back;
 use super::{POOL_PATIENCE, PostgresStore, leased};
@@ -31,26 +32,36 @@ impl PostgresStore {
             + 'static,
     {
         let (pool, connector) = (self.0.pool.clone(), self.0.connector.clone());
-        let limit = connector.settings().statement_timeout + POOL_PATIENCE;
-        self.run(async move {
-            let mut client = leased(&pool, &connector).await?;
-            let before = connector.unconfirmed();
-            let done = tokio::time::timeout(limit, changed(&mut client, change)).await;
-            let done = done.unwrap_or_else(|_| Err(Fault::Lost("there is no answer".into())));
-            let done = match done {
-                Ok(_) if connector.unconfirmed() != before => {
-                    Err(Fault::Lost("a commit may not be on the standby".into()))
-                }
-                done => done,
-            };
-            done.map_err(|fault| {
-                if matches!(fault, Fault::Lost(_)) {
-                    drop(Object::take(client));
-                }
-                fault.into()
-            })
-        })
+        self.run(async move { transact(&pool, &connector, change).await })
     }
+}
+
+/// The same, for what runs in the store itself.
+pub(super) async fn transact<T, F>(
+    pool: &Pool,
+    connector: &Connector,
+    change: F,
+) -> Result<(T, Option<u64>), StoreUnavailable>
+where
+    F: for<'a> FnOnce(&'a Transaction<'_>) -> BoxFuture<'a, Result<Changed<T>, Fault>>,
+{
+    let limit = connector.settings().statement_timeout + POOL_PATIENCE;
+    let mut client = leased(pool, connector).await?;
+    let before = connector.unconfirmed();
+    let done = tokio::time::timeout(limit, changed(&mut client, change)).await;
+    let done = done.unwrap_or_else(|_| Err(Fault::Lost("there is no answer in time".into())));
+    let done = match done {
+        Ok(_) if connector.unconfirmed() != before => {
+            Err(Fault::Lost("a commit may not be on the standby".into()))
+        }
+        done => done,
+    };
+    done.map_err(|fault| {
+        if matches!(fault, Fault::Lost(_)) {
+            drop(Object::take(client));
+        }
+        fault.into()
+    })
 }
 
 async fn changed<T, F>(client: &mut Object, change: F) -> Result<(T, Option<u64>), Fault>

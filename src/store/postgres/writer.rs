@@ -1,6 +1,6 @@
 //! The one task that commits: it takes what waits, sends it as one batch, and gathers the next meanwhile.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Statement};
 
-use super::batch::{self, Batch, Job, MOST_JOBS, MOST_OCTETS, Outcome};
+use super::Mishap;
+use super::batch::{self, Batch, Deed, Job, MOST_JOBS, MOST_OCTETS, Outcome};
 use super::connect::{Connector, Purpose};
 use super::fault::Fault;
 use super::look_up;
@@ -42,6 +43,7 @@ pub(super) struct Writer {
     pub(super) waiting: VecDeque<Box<dyn Task>>,
     pub(super) line: Option<Line>,
     pub(super) closed: bool,
+    pub(super) mishap: Option<Arc<dyn Fn() -> Option<Mishap> + Send + Sync>>,
 }
 
 /// The connection for commits.
@@ -76,6 +78,10 @@ impl Writer {
     /// Serves until the store is closed and nothing waits.
     pub(super) async fn run(mut self) {
         loop {
+            // A connection is made before anybody needs it, and as long as none can be made nobody is let wait for it.
+            if !self.has_line(&Tasks::new()).await {
+                break;
+            }
             if self.waiting.is_empty() {
                 match self.arriving.recv().await {
                     Some(task) => self.waiting.push_back(task),
@@ -179,12 +185,24 @@ impl Writer {
             return Err(Fault::Lost("there is no connection".into()));
         };
         let connector = self.connector.clone();
+        let mishap = self.mishap.as_ref().and_then(|mishap| mishap());
         let asking = async {
+            match mishap {
+                Some(Mishap::LostBefore) => return Err(Fault::Lost("a test says so".into())),
+                Some(Mishap::Aborted) => {
+                    let aborting = "DO $$ BEGIN RAISE EXCEPTION 'a test says so' USING ERRCODE = '40001'; END $$";
+                    line.client.batch_execute(aborting).await?;
+                }
+                Some(Mishap::LostAfter) | None => {}
+            }
             let jobs = batch.iter().map(|task| task.job());
             let put_back = put_back.map(|(sealed, before)| (sealed, *before));
             let unconfirmed = connector.unconfirmed();
             let asked = Batch::of(jobs, put_back);
             let outcomes = asked.send(&line.client, &line.statement).await?;
+            if mishap == Some(Mishap::LostAfter) {
+                return Err(Fault::Lost("a test says so".into()));
+            }
             if unknown && outcomes.contains(&Outcome::DoneBefore) {
                 // It wrote nothing, so it waited for no standby. This does, for all that was committed before it.
                 let confirming = "SELECT pg_logical_emit_message(true, 'countersign', '')";
@@ -207,11 +225,15 @@ impl Writer {
     /// Tells everybody what came of it; who must be decided again is, and waits for the next batch.
     async fn settle(&mut self, batch: Tasks, outcomes: Vec<Outcome>) {
         let mut again = VecDeque::new();
+        let mut known = HashMap::new();
         let seen = self.connector.seen_size();
         for (mut task, mut outcome) in batch.into_iter().zip(outcomes) {
             if let (Outcome::Done(Some(first)), Some(last)) = (outcome, task.job().entries.last()) {
                 let size = first + task.job().entries.len() as u64;
                 self.connector.saw(size, last.leaf_hash);
+            }
+            if !self.waiting.is_empty() {
+                known.extend(told_by(task.job(), outcome));
             }
             let next = match outcome {
                 Outcome::NamesChanged => match self.names_of(task.job()).await {
@@ -234,11 +256,16 @@ impl Writer {
                 again.push_back(task);
             }
         }
-        again.append(&mut self.waiting);
+        for mut task in self.waiting.drain(..) {
+            let told = task.job().key().and_then(|key| known.get(key));
+            if told.is_none_or(|told| task.hear(*told) == Next::Again) {
+                again.push_back(task);
+            }
+        }
         self.waiting = again;
     }
 
-    async fn names_of(&mut self, job: &Job) -> Result<super::task::Versions, Fault> {
+    async fn names_of(&mut self, job: &Job) -> Result<super::names::Versions, Fault> {
         let Some(line) = self.line.take() else {
             return Err(Fault::Lost("there is no connection".into()));
         };
@@ -278,7 +305,7 @@ impl Writer {
                 Ok(line) => {
                     self.line = Some(line);
                     self.status.up();
-                    return batch.iter().any(|task| task.waits_since().is_some());
+                    return true;
                 }
                 Err(fault) => {
                     self.status.down(&StoreUnavailable::from(fault).0);
@@ -337,6 +364,17 @@ impl Writer {
             self.status.down(&why.0);
         }
     }
+}
+
+/// What the outcome of a job says to others with its key.
+fn told_by(job: &Job, outcome: Outcome) -> Option<([u8; 32], Outcome)> {
+    let told = match (job.deed, outcome) {
+        (Deed::Spend { before, .. }, Outcome::Done(_)) => Outcome::Used(before + 1),
+        (Deed::Deny { .. }, Outcome::Done(_)) => Outcome::OnRecord(job.id),
+        (_, Outcome::Used(_) | Outcome::OnRecord(_)) => outcome,
+        _ => return None,
+    };
+    Some((*job.key()?, told))
 }
 
 /// What a batch holds so far.

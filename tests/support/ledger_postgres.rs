@@ -1,0 +1,418 @@
+//! What is peculiar to a store on PostgreSQL: several instances, a server that fails, and the time of the database.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use countersign::clock::{FrozenClock, Seconds, UnixTime};
+use countersign::directory::{FirstLoads as _, ProjectIds as _};
+use countersign::ledger::{Denial, Ledger, Spend, Spent, Unrecorded};
+use countersign::store::{PostgresOptions, PostgresSettings, PostgresStore};
+use countersign::trust::ProjectPath;
+use futures_util::future::join_all;
+
+use super::fixture::*;
+use crate::support::postgres::{Cluster, Server};
+
+/// How long an exchange may wait for its answer while there is no database.
+const AT_MOST: Duration = Duration::from_secs(2);
+
+fn three(fixture: &Postgres) -> [PostgresStore; 3] {
+    std::array::from_fn(|_| fixture.open())
+}
+
+#[test]
+fn of_any_number_of_uses_on_any_number_of_instances_as_many_succeed_as_may() {
+    let fixture = Postgres::new();
+    let stores = three(&fixture);
+    for max_uses in [1, 5] {
+        let name = format!("{max_uses} times");
+        let uses = (0..60).map(|number| {
+            let store = &stores[number % 3];
+            store.spend(at_most(max_uses, &name), record())
+        });
+        let spent = wait(join_all(uses));
+        let numbers = spent
+            .into_iter()
+            .filter_map(|spent| spent.unwrap().number());
+        let mut numbers: Vec<u32> = numbers.collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (1..=max_uses).collect::<Vec<_>>());
+    }
+    assert_eq!(fixture.sql("SELECT size FROM countersign.log_head"), "6");
+}
+
+#[test]
+fn the_log_is_one_sequence_without_gaps_across_instances() {
+    let fixture = Postgres::new();
+    let stores = three(&fixture);
+    let uses = (0..300).map(|number| {
+        let spend = once(&format!("token {}", number / 2));
+        stores[number % 3].spend(spend, record())
+    });
+    let spent = wait(join_all(uses)).into_iter().map(Result::unwrap);
+    let indexes = spent.filter_map(|spent| match spent {
+        Spent::Nth { index, .. } => Some(index),
+        _ => None,
+    });
+    let mut indexes: Vec<u64> = indexes.collect();
+    indexes.sort_unstable();
+    assert_eq!(indexes, (0..150).collect::<Vec<_>>());
+    let gaps = "SELECT count(*) FROM (SELECT first, lag(first + count, 1, 0::bigint) OVER (ORDER BY first) AS before
+                FROM countersign.log_batches) AS b WHERE first <> before";
+    assert_eq!(fixture.sql(gaps), "0");
+}
+
+#[test]
+fn a_project_has_one_id_whichever_instances_give_it() {
+    let fixture = Postgres::new();
+    let stores = three(&fixture);
+    let paths = |reversed: bool| {
+        let path = |number| ProjectPath::parse(&format!("acme/p{number}")).unwrap();
+        let mut paths: Vec<_> = (0..50).map(path).collect();
+        if reversed {
+            paths.reverse();
+        }
+        paths
+    };
+    let asked = join_all((0..3).map(|number| stores[number].ids_of(paths(number == 1))));
+    let mut ids: Vec<_> = wait(asked).into_iter().map(Result::unwrap).collect();
+    ids[1].reverse();
+    assert_eq!(ids[0], ids[1]);
+    assert_eq!(ids[0], ids[2]);
+}
+
+#[test]
+fn ids_that_another_instance_pinned_or_reset_are_known_in_the_commit() {
+    let fixture = Postgres::new();
+    let [one, other, _] = three(&fixture);
+    let names = names("api");
+    wait(one.note_names(vec![names.clone()], noon())).unwrap();
+    let spend = |store: &PostgresStore, token: &str, id: &str| {
+        let wish = wish(names.clone(), &[("owner-id", id)]);
+        wait(store.spend(once_as(token, wish), record())).unwrap()
+    };
+    // Both know the names as they were first loaded.
+    for store in [&one, &other] {
+        wait(store.name_states(vec![names.clone()])).unwrap();
+    }
+    assert_eq!(spend(&one, "first", "65").number(), Some(1));
+    assert_eq!(
+        spend(&other, "second", "66"),
+        Spent::IdentityChanged(names.clone())
+    );
+    wait(other.reset_pin(names.clone(), "uid 0".into(), noon())).unwrap();
+    assert_eq!(spend(&one, "third", "66").number(), Some(1));
+    assert_eq!(spend(&other, "fourth", "66").number(), Some(1));
+}
+
+#[test]
+fn instances_that_start_at_once_make_the_tables_once() {
+    let url = crate::support::postgres::shared().database();
+    std::thread::scope(|scope| {
+        let open = || {
+            let settings = PostgresSettings::parse(&url).unwrap();
+            let clock = Arc::new(FrozenClock::at(noon()));
+            PostgresStore::open(settings, clock, PostgresOptions::default())
+        };
+        let opening: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+        for opened in opening {
+            let store = opened.join().unwrap().unwrap();
+            wait(store.check()).unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_job_that_the_database_refuses_fails_alone() {
+    let fixture = Postgres::new();
+    let store = fixture.open();
+    fixture.sql("ALTER TABLE countersign.spent_tokens ADD CHECK (until <> 42)");
+    let odd = Spend {
+        until: UnixTime::from_millis(42),
+        ..once("odd")
+    };
+    // The first is on its way while the others gather into one batch.
+    let mut all = vec![store.spend(once("on its way"), record())];
+    all.extend((0..5).map(|number| store.spend(once(&format!("before {number}")), record())));
+    all.push(store.spend(odd, record()));
+    all.extend((0..5).map(|number| store.spend(once(&format!("after {number}")), record())));
+    let spent = wait(join_all(all));
+    let failed = spent.iter().filter(|spent| spent.is_err()).count();
+    assert_eq!(failed, 1, "{spent:?}");
+    assert!(spent[6].is_err());
+}
+
+#[test]
+fn what_has_expired_by_the_time_of_the_database_is_forgotten_and_records_are_not() {
+    let fixture = Postgres::new();
+    let store = fixture.open();
+    let mut extended = at_most(2, "extended");
+    wait(store.spend(extended.clone(), record())).unwrap();
+    extended.until = extended.until.plus(Seconds(3600));
+    wait(store.spend(extended.clone(), record())).unwrap();
+    wait(store.spend(once("expired"), record())).unwrap();
+    let denied = wait(store.record_denial(denial("expired", "not-trusted"))).unwrap();
+    let key = denial("expired", "not-trusted").key;
+
+    fixture.set_time(noon().plus(Seconds(3600)));
+    wait(store.tidy()).unwrap();
+    assert_eq!(
+        wait(store.spend(once("expired"), record())).unwrap(),
+        Spent::Exhausted,
+        "its time is not over yet"
+    );
+    fixture.set_time(noon().plus(Seconds(3601)));
+    wait(store.tidy()).unwrap();
+    assert_eq!(
+        wait(store.spend(extended, record())).unwrap(),
+        Spent::Exhausted
+    );
+    assert_eq!(wait(store.denial_on_record(key)).unwrap(), None);
+    assert!(wait(store.decision(denied)).unwrap().is_some());
+    // It may be the very token that was forgotten.
+    let unknown = wait(store.spend(once("expired"), record())).unwrap_err();
+    assert!(unknown.0.contains("is not known"), "{unknown}");
+    let longer = Spend {
+        until: noon().plus(Seconds(36_000)),
+        ..once("expired")
+    };
+    assert_eq!(
+        wait(store.spend(longer, record())).unwrap().number(),
+        Some(1)
+    );
+}
+
+#[test]
+fn thousands_of_expired_keys_are_forgotten_by_several_instances_at_once() {
+    let fixture = Postgres::new();
+    let stores = three(&fixture);
+    fixture.sql(&format!(
+        "INSERT INTO countersign.spent_tokens (key, uses, until, decision_id)
+         SELECT sha256(n::text::bytea), 1, {}, gen_random_uuid() FROM generate_series(1, 3500) AS n",
+        noon().millis() - 1
+    ));
+    let tidied = wait(join_all(stores.iter().map(PostgresStore::tidy)));
+    tidied.into_iter().for_each(Result::unwrap);
+    let left =
+        "SELECT (SELECT count(*) FROM countersign.spent_tokens), until FROM countersign.forgotten";
+    assert_eq!(fixture.sql(left), format!("0|{}", noon().millis() - 1));
+}
+
+#[test]
+fn denials_that_instances_count_are_summed_up_when_their_hour_is_over() {
+    let fixture = Postgres::new();
+    let [one, other, _] = three(&fixture);
+    let what = Unrecorded {
+        issuer: "github".into(),
+        reason: "not-trusted",
+    };
+    one.count_denial(what.clone(), noon());
+    other.count_denial(what.clone(), noon().plus(Seconds(3599)));
+    other.count_denial(what.clone(), noon().plus(Seconds(3600)));
+    for store in [&one, &other] {
+        wait(store.tidy()).unwrap();
+    }
+    let counts = "SELECT count FROM countersign.denial_counts ORDER BY hour";
+    assert_eq!(fixture.sql(counts), "2\n1");
+    one.count_denial(what, noon());
+    one.close();
+    assert_eq!(
+        fixture.sql(counts),
+        "3\n1",
+        "a store that closes writes them down"
+    );
+    fixture.set_time(noon().plus(Seconds(3630)));
+    wait(other.tidy()).unwrap();
+    assert_eq!(fixture.sql(counts), "1");
+    let leaf = "SELECT convert_from(leaves, 'UTF8') FROM countersign.log_batches";
+    let leaf = fixture.sql(leaf);
+    assert!(
+        leaf.contains("\"denials-counted\"") && leaf.contains("\"count\":3"),
+        "{leaf}"
+    );
+}
+
+#[test]
+fn the_time_of_a_store_is_that_of_the_database() {
+    let fixture = Postgres::new();
+    fixture.clock.set(noon().minus(Seconds(7200)));
+    let store = fixture.open();
+    assert_eq!(store.clock().now(), noon());
+    fixture.clock.advance(Seconds(60));
+    assert_eq!(store.clock().now(), noon().plus(Seconds(60)));
+}
+
+#[test]
+fn a_clock_that_is_put_back_is_announced_once_and_uses_go_on() {
+    let fixture = Postgres::new();
+    let store = fixture.open();
+    let at = |seconds: i64| {
+        let mut record = record();
+        record.at_millis = noon().millis() + seconds * 1000;
+        record
+    };
+    let uses = [0, 3600, 3541, 3539, 3540, 0, 10];
+    for (number, seconds) in uses.into_iter().enumerate() {
+        let spend = once(&format!("token {number}"));
+        assert_eq!(
+            wait(store.spend(spend, at(seconds))).unwrap().number(),
+            Some(1)
+        );
+    }
+    // Before 3539 and before 0.
+    assert_eq!(
+        fixture.sql("SELECT size, put_back FROM countersign.log_head"),
+        "9|6"
+    );
+    let together = [0, 7200, 7201, 100].map(|seconds| {
+        let spend = once(&format!("together {seconds}"));
+        store.spend(spend, at(seconds))
+    });
+    let spent = wait(join_all(together));
+    assert!(spent.iter().all(Result::is_ok), "{spent:?}");
+}
+
+#[test]
+fn a_log_that_lost_what_was_acknowledged_is_refused_until_a_restart() {
+    let fixture = Postgres::new();
+    let store = fixture.open();
+    for name in ["one", "two"] {
+        wait(store.spend(once(name), record())).unwrap();
+    }
+    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    fixture.sql(cut);
+    until_spent(&store, "three");
+    fixture.sql(
+        "DELETE FROM countersign.log_batches WHERE first = 2;
+         UPDATE countersign.log_head SET size = 2;
+         DELETE FROM countersign.spent_tokens",
+    );
+    fixture.sql(cut);
+    let refused = loop {
+        match wait(store.spend(once("three"), record())) {
+            Ok(spent) => panic!("{spent:?}"),
+            Err(why) if why.0.contains("has lost") => break why,
+            Err(_) => std::thread::yield_now(),
+        }
+    };
+    assert!(refused.0.contains("2 entries and had 3"), "{refused}");
+    let read = wait(store.denial_on_record(denial("a", "b").key)).unwrap_err();
+    assert!(read.0.contains("has lost"), "{read}");
+    store.close();
+    until_spent(&fixture.open(), "three");
+}
+
+/// Spends a token as soon as the store can.
+fn until_spent(store: &PostgresStore, name: &str) {
+    let began = Instant::now();
+    while let Err(why) = wait(store.spend(once(name), record())) {
+        assert!(began.elapsed() < Duration::from_secs(30), "{why}");
+        std::thread::yield_now();
+    }
+}
+
+fn open_at(cluster: &Cluster) -> PostgresStore {
+    let settings = PostgresSettings::parse(&cluster.database()).unwrap();
+    let clock = Arc::new(FrozenClock::at(noon()));
+    PostgresStore::open(settings, clock, PostgresOptions::default()).unwrap()
+}
+
+#[test]
+fn while_the_server_is_stopped_everybody_is_told_soon_and_then_served_again() {
+    let cluster = Cluster::new("fsync = off");
+    let server = cluster.start();
+    let store = open_at(&cluster);
+    wait(store.spend(once("before"), record())).unwrap();
+    server.stop();
+    for number in 0..20 {
+        let began = Instant::now();
+        let name = format!("meanwhile {number}");
+        assert!(wait(store.spend(once(&name), record())).is_err());
+        assert!(wait(store.name_states(vec![names("api")])).is_err());
+        assert!(wait(store.check()).is_err());
+        assert!(began.elapsed() < AT_MOST);
+    }
+    let _server = cluster.start();
+    until_spent(&store, "after");
+    let spent = wait(store.spend(once("before"), record())).unwrap();
+    assert_eq!(spent, Spent::Exhausted);
+}
+
+#[test]
+fn a_server_that_does_not_answer_keeps_nobody_waiting() {
+    let cluster = Cluster::new("fsync = off");
+    let server = cluster.start();
+    let store = open_at(&cluster);
+    wait(store.spend(once("before"), record())).unwrap();
+    let backends = cluster.sql(
+        "postgres",
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'countersign'",
+    );
+    let signal = |name: &str| {
+        for id in backends.lines() {
+            let mut kill = std::process::Command::new("kill");
+            crate::support::postgres::run(kill.args([&format!("-{name}"), id]));
+        }
+        server.signal(name);
+    };
+    signal("STOP");
+    let uses = (0..50).map(|number| store.spend(once(&format!("late {number}")), record()));
+    let began = Instant::now();
+    let spent = wait(join_all(uses));
+    assert!(spent.iter().all(Result::is_err));
+    assert!(began.elapsed() < AT_MOST, "{:?}", began.elapsed());
+    let began = Instant::now();
+    assert!(wait(store.spend(once("later"), record())).is_err());
+    assert!(began.elapsed() < AT_MOST / 4, "{:?}", began.elapsed());
+    signal("CONT");
+    until_spent(&store, "after");
+}
+
+#[test]
+fn a_commit_that_may_not_be_on_the_standby_is_not_acknowledged() {
+    let cluster = Cluster::new("fsync = off");
+    let server = cluster.start();
+    let store = open_at(&cluster);
+    wait(store.spend(once("before"), record())).unwrap();
+    let restart = |server: Server, names: &str| {
+        server.stop();
+        cluster.set(&format!("synchronous_standby_names = '{names}'"));
+        cluster.start()
+    };
+    let server = restart(server, "nobody");
+    // It waits for a standby that is not there, and somebody ends the wait: on this server it is done.
+    let spent = std::thread::scope(|scope| {
+        let spending = scope.spawn(|| wait(store.spend(once("unconfirmed"), record())));
+        while !spending.is_finished() {
+            cluster.sql(
+                "postgres",
+                "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
+                 WHERE wait_event = 'SyncRep' AND application_name = 'countersign'",
+            );
+        }
+        spending.join().unwrap()
+    });
+    assert!(spent.is_err(), "{spent:?}");
+    let _server = restart(server, "");
+    until_spent(&store, "after");
+    let spent = wait(store.spend(once("unconfirmed"), record())).unwrap();
+    assert_eq!(
+        spent,
+        Spent::Exhausted,
+        "it was done, and nobody has its token"
+    );
+}
+
+#[test]
+fn a_denial_that_another_instance_recorded_has_its_name() {
+    let fixture = Postgres::new();
+    let stores = three(&fixture);
+    let denials = (0..30).map(|number| {
+        let denial: Denial = denial("one token", "not-trusted");
+        stores[number % 3].record_denial(denial)
+    });
+    let ids = wait(join_all(denials)).into_iter().map(Result::unwrap);
+    let ids: std::collections::BTreeSet<_> = ids.collect();
+    assert_eq!(ids.len(), 1);
+}
