@@ -67,6 +67,85 @@ pub struct Marks {
     pub relationships: u64,
 }
 
+/// How many octets the written form of [`Marks`] has.
+pub const MARKS: usize = 56;
+
+impl Marks {
+    /// The marks of nothing.
+    pub const NONE: Self = Self {
+        at_millis: 0,
+        id: 0,
+        kind: 0,
+        outcome: 0,
+        project: 0,
+        organization: 0,
+        issuer: 0,
+        subject: 0,
+        repository: 0,
+        reason: 0,
+        token_id: 0,
+        relationships: 0,
+    };
+
+    /// As they are written: `at_millis`, the bits of the relationships, the nine marks of four octets (id, kind, project,
+    /// organization, issuer, subject, repository, reason, token id), the outcome, and three octets of nothing. Numbers are
+    /// little-endian.
+    pub fn write(&self) -> [u8; MARKS] {
+        let mut octets = [0; MARKS];
+        let (times, rest) = octets.split_at_mut(16);
+        let (first, second) = times.split_at_mut(8);
+        first.copy_from_slice(&self.at_millis.to_le_bytes());
+        second.copy_from_slice(&self.relationships.to_le_bytes());
+        let marks = [
+            self.id,
+            self.kind,
+            self.project,
+            self.organization,
+            self.issuer,
+            self.subject,
+            self.repository,
+            self.reason,
+            self.token_id,
+            u32::from(self.outcome),
+        ];
+        for (place, mark) in rest.chunks_exact_mut(4).zip(marks) {
+            place.copy_from_slice(&mark.to_le_bytes());
+        }
+        octets
+    }
+
+    /// Reads them back.
+    pub fn read(octets: &[u8; MARKS]) -> Self {
+        let mut rest = octets.as_slice();
+        let at_millis = i64::from_le_bytes(take(&mut rest));
+        let relationships = u64::from_le_bytes(take(&mut rest));
+        let mut mark = || u32::from_le_bytes(take(&mut rest));
+        Self {
+            at_millis,
+            id: mark(),
+            kind: mark(),
+            project: mark(),
+            organization: mark(),
+            issuer: mark(),
+            subject: mark(),
+            repository: mark(),
+            reason: mark(),
+            token_id: mark(),
+            outcome: rest.first().copied().unwrap_or_default(),
+            relationships,
+        }
+    }
+}
+
+/// The next octets of `rest`, which has them.
+fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
+    let Some((taken, after)) = rest.split_first_chunk() else {
+        return [0; N];
+    };
+    *rest = after;
+    *taken
+}
+
 impl<'a> Facts<'a> {
     /// The facts of an entry.
     pub fn of(entry: &'a Entry) -> Self {
@@ -217,4 +296,33 @@ pub(super) fn mark(fact: &str, text: &str) -> u32 {
 pub(super) fn relationship_bits(name: &str) -> u64 {
     let mark = mark("relationship", name);
     1 << (mark & 63) | 1 << ((mark >> 6) & 63)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_read_back_as_they_were_written() {
+        let marks = Marks {
+            at_millis: -7,
+            id: 1,
+            kind: 2,
+            outcome: 2,
+            project: 3,
+            organization: 4,
+            issuer: 5,
+            subject: 6,
+            repository: 7,
+            reason: 8,
+            token_id: u32::MAX,
+            relationships: 1 << 63,
+        };
+        let octets = marks.write();
+        assert_eq!(Marks::read(&octets), marks);
+        assert_eq!(octets[..8], (-7_i64).to_le_bytes());
+        assert_eq!(octets[16..20], [1, 0, 0, 0]);
+        assert_eq!(octets[52..], [2, 0, 0, 0]);
+        assert_eq!(Marks::read(&[0; MARKS]), Marks::NONE);
+    }
 }

@@ -13,7 +13,7 @@ pub mod tree;
 
 pub use entry::{Entry, InvalidEntry, LoggedEntry, restore};
 pub use event::{Event, EventId, Happening, IssuerKey, PolicyLoaded};
-pub use facts::{Facts, Marks};
+pub use facts::{Facts, MARKS, Marks};
 pub use filter::{Filter, Wanted};
 pub use record::{
     DecisionId, Explanation, InvalidDecisionId, Outcome, Record, RecordKind, RecordedClaims,

@@ -16,7 +16,7 @@ use crate::http::{AuditAccess, FailureLimit, MetricsAccess, Patience, Service};
 use crate::issuer::Registry;
 use crate::ledger::{DenialAllowance, StoreUnavailable, Topic};
 use crate::metrics::Metrics;
-use crate::notary::{self, Notary, NotaryError, Witness};
+use crate::notary::{self, KeptIn, Notary, NotaryError, Witness};
 use crate::project_token::{KeyEncryptionKey, KeyRing, RingError, SealError};
 use crate::store::{EmbeddedStore, OpenError, Options, SharedStore};
 use crate::trust::Limits;
@@ -170,12 +170,12 @@ pub async fn assemble_with(
         notary,
         audit_access,
         policies: store.clone(),
+        peers,
         metrics,
         metrics_access: match &config.metrics {
             MetricsPlace::Here(readers) => MetricsAccess::From(readers.clone()),
             MetricsPlace::Listener(_) => MetricsAccess::Elsewhere,
         },
-        peers,
         trusted_proxies: config.trusted_proxies.clone(),
         failures: FailureLimit::new(rate.failures_per_minute, rate.burst, clock.clone()),
         patience: Patience {
@@ -212,6 +212,9 @@ fn signing(config: &Config) -> Result<notary::Settings, AssembleError> {
         })
     });
     Ok(notary::Settings {
+        kept_in: match &config.store {
+            StoreLocation::Embedded(_) => KeptIn::Folder,
+        },
         public_url: config.public_url.clone(),
         encryption: key_encryption(config)?,
         copy: config.audit.checkpoint_copy.clone(),

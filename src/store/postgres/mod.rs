@@ -16,6 +16,7 @@ mod copy;
 mod fault;
 mod instances;
 mod keeps;
+mod log;
 mod look_up;
 mod migrate;
 mod names;
@@ -119,6 +120,7 @@ struct Running {
     pool: Pool,
     status: Arc<Status>,
     queue: Mutex<Option<UnboundedSender<Box<dyn Task>>>>,
+    log: Arc<log::Log>,
     names: Mutex<Option<UnboundedSender<Asked>>>,
     at_hand: Arc<AtHand>,
     counts: Arc<Counts>,
@@ -199,9 +201,18 @@ impl PostgresStore {
             tokio::join!(writer.run(), tidying);
             let _ = ends.send(());
         });
+        let log = Arc::new(log::Log::default());
+        let keeper = log::Keeper {
+            pool: pool.clone(),
+            connector: connector.clone(),
+            status: status.clone(),
+            log: log.clone(),
+        };
+        keeper.start(&handle);
         let feed = Arc::new(Feed::default());
         changes::start(&handle, &feed, &pool, &connector);
         Ok(Self(Arc::new(Running {
+            log,
             runtime: Mutex::new(Some(runtime)),
             handle,
             connector,

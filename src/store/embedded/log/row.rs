@@ -73,7 +73,7 @@ impl Row {
             leaf: Place::default(),
             withheld: Place::default(),
             latest: 0,
-            marks: NO_MARKS,
+            marks: Marks::NONE,
         })
     }
 
@@ -188,22 +188,6 @@ fn in_order(marks: &Marks) -> [u32; 9] {
     ]
 }
 
-/// The marks of nothing.
-pub(super) const NO_MARKS: Marks = Marks {
-    at_millis: 0,
-    id: 0,
-    kind: 0,
-    outcome: 0,
-    project: 0,
-    organization: 0,
-    issuer: 0,
-    subject: 0,
-    repository: 0,
-    reason: 0,
-    token_id: 0,
-    relationships: 0,
-};
-
 fn sum(index: u64, octets: &[u8]) -> u32 {
     let mut sum = crc32fast::Hasher::new();
     sum.update(&index.to_le_bytes());
@@ -264,7 +248,7 @@ mod tests {
     #[test]
     fn a_probe_answers_as_the_marks_do() {
         let nothing = Wanted {
-            marks: NO_MARKS,
+            marks: Marks::NONE,
             since_millis: i64::MIN,
             until_millis: i64::MAX,
         };

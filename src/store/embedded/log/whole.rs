@@ -382,6 +382,6 @@ pub(in super::super) fn sealed(leaf: Vec<u8>) -> Sealed {
         leaf_hash: crate::audit::tree::leaf_hash(&leaf),
         leaf,
         withheld: Vec::new(),
-        marks: super::row::NO_MARKS,
+        marks: crate::audit::Marks::NONE,
     }
 }

@@ -39,7 +39,8 @@ CREATE TABLE countersign.log_batches (
 -- Already packed octets: a compressed value could not be read in part.
 ALTER TABLE countersign.log_batches
     ALTER leaves SET STORAGE EXTERNAL, ALTER hashes SET STORAGE EXTERNAL, ALTER marks SET STORAGE EXTERNAL;
-CREATE INDEX log_batches_latest ON countersign.log_batches (latest);
+-- Many batches may say the same latest time, and the first of them is looked for.
+CREATE INDEX log_batches_latest ON countersign.log_batches (latest, first);
 
 -- What leaves do not hold, of the batches that have any. Deleted when it has been kept as long as it should.
 CREATE TABLE countersign.log_withheld (
@@ -47,6 +48,10 @@ CREATE TABLE countersign.log_withheld (
     withheld bytea NOT NULL
 );
 ALTER TABLE countersign.log_withheld ALTER withheld SET STORAGE EXTERNAL;
+-- What was deleted is to leave the disk soon, and not when a fifth of the table was.
+ALTER TABLE countersign.log_withheld SET (
+    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+    toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 1000);
 
 -- How many chunks of 4096 entries are packed: their hashes in `log_nodes`, what they are found by in `log_chunks` and
 -- `log_postings`.
@@ -78,6 +83,15 @@ CREATE TABLE countersign.log_postings (
     chunk bigint NOT NULL,
     places bytea NOT NULL,
     PRIMARY KEY (term, chunk)
+);
+
+-- The first place of the log that was found to be not as it was written, for all instances: one row, or none.
+CREATE TABLE countersign.log_fault (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    -- An entry of the place.
+    entry bigint NOT NULL,
+    what text NOT NULL,
+    mend text NOT NULL
 );
 
 -- Subject tokens that were used, by the digest that they are remembered by.
