@@ -1,5 +1,6 @@
 //! A folder, an issuer, and the servers of one run.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -65,6 +66,16 @@ impl House {
     /// A service in a room of its own, which has done its first exchange.
     pub fn service(&self, name: &str) -> Running {
         self.first_exchange(&self.room(name), PROJECT).0
+    }
+
+    /// The same on a store of its own.
+    pub fn service_on(&self, name: &str, store: &str) -> Running {
+        let room = self.room(name);
+        let config = room.join("countersign.toml");
+        let mut text = std::fs::read_to_string(&config).unwrap();
+        let _ = write!(text, "\n[store]\nurl = \"{store}\"\n");
+        std::fs::write(&config, text).unwrap();
+        self.first_exchange(&room, PROJECT).0
     }
 
     /// Starts a service; answers how long it took until it had answered its first exchange.

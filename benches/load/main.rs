@@ -24,6 +24,7 @@ mod floor;
 mod house;
 mod log;
 mod measure;
+mod on_postgres;
 mod outage;
 mod reference;
 mod slices;
@@ -108,6 +109,8 @@ enum Run {
         #[arg(default_value_t = 10)]
         minutes: u64,
     },
+    /// The service on PostgreSQL beside the floor and the embedded store, and two instances beside one.
+    Postgres,
     /// The service beside itself without the tree of the log.
     Tree,
     /// A log of many entries: its start, the first page of each filter, its verification.
@@ -157,6 +160,7 @@ fn main() -> ExitCode {
         Run::Floods => floods::run(options),
         Run::Kills { times } => return kills(times),
         Run::Soak { minutes } => return soak::run(minutes),
+        Run::Postgres => on_postgres::run(options),
         Run::Tree => log::tree(options),
         Run::Reading { entries } => log::reading(entries),
         Run::Audited {

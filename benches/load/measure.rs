@@ -8,12 +8,21 @@ const TICKS_A_SECOND: f64 = 100.0;
 
 /// The time that all threads of a process had a processor, user and system, in microseconds.
 pub fn cpu_micros(pid: u32) -> f64 {
+    ticks_of(pid, [11, 12])
+}
+
+fn ticks_of(pid: u32, fields_at: [usize; 2]) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     // The name of the program, in parentheses, may hold spaces.
     let (_, fields) = stat.rsplit_once(") ").unwrap();
     let fields: Vec<&str> = fields.split(' ').collect();
     let ticks = |at: usize| -> f64 { fields[at].parse().unwrap() };
-    (ticks(11) + ticks(12)) / TICKS_A_SECOND * 1e6
+    fields_at.into_iter().map(ticks).sum::<f64>() / TICKS_A_SECOND * 1e6
+}
+
+/// The time that children had a processor which ended and were waited for, in microseconds.
+pub fn cpu_of_ended_children(pid: u32) -> f64 {
+    ticks_of(pid, [13, 14])
 }
 
 /// The time that this thread had a processor, in nanoseconds.
