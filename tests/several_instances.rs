@@ -13,7 +13,8 @@ use countersign::project_token::{KeyEncryptionKey, KeyRing, TokenAlgorithm};
 use countersign::store::{PostgresOptions, PostgresSettings, PostgresStore};
 use futures_util::future::join_all;
 
-use crate::support::postgres::shared;
+use crate::support::postgres::{Cluster, shared};
+use crate::support::service::{NOON, Settings as TestSettings, TestService};
 
 /// How long a test waits for what must come. It ends a test that hangs, and none that passes.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -74,7 +75,7 @@ fn presence(name: &str) -> Presence {
 
 async fn heard(following: &mut Following) {
     let hearing = tokio::time::timeout(LIMIT, following.changed());
-    hearing.await.expect("it was never heard");
+    assert!(hearing.await.is_ok(), "it was never heard");
 }
 
 #[tokio::test]
@@ -107,6 +108,40 @@ async fn instances_count_as_running_for_thirty_seconds_of_the_time_of_the_databa
         .sql("SELECT count(*) FROM countersign.instances")
         .await;
     assert_eq!(rows, "1", "who was not seen for an hour is forgotten");
+    close([one, other]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_meet_also_while_no_standby_confirms_a_commit() {
+    let cluster = Cluster::new("fsync = off");
+    let server = cluster.start();
+    let url = cluster.database();
+    let settings = || PostgresSettings::parse(&url).unwrap();
+    let open = || {
+        PostgresStore::open(
+            settings(),
+            Arc::new(SystemClock),
+            PostgresOptions::default(),
+        )
+    };
+    let (one, other) = tokio::task::block_in_place(|| (open().unwrap(), open().unwrap()));
+    cluster.sql(
+        "postgres",
+        "ALTER SYSTEM SET synchronous_standby_names = 'nobody'",
+    );
+    cluster.sql("postgres", "SELECT pg_reload_conf()");
+    let shown = || cluster.sql("postgres", "SHOW synchronous_standby_names");
+    let began = Instant::now();
+    while shown() != "nobody" {
+        assert!(began.elapsed() < LIMIT, "the server keeps its settings");
+    }
+    let meeting = async {
+        one.meet(presence("one")).await.unwrap();
+        other.meet(presence("other")).await.unwrap()
+    };
+    let met = tokio::time::timeout(LIMIT, meeting).await;
+    assert_eq!(met.unwrap(), [presence("one")]);
+    tokio::task::block_in_place(|| server.kill());
     close([one, other]).await;
 }
 
@@ -287,4 +322,134 @@ async fn notaries_of_several_instances_sign_one_log_with_one_key_and_none_goes_b
     }
     drop(notaries);
     close(stores).await;
+}
+
+/// Instances of the service, each with a folder of its own and the shipped policies.
+struct Services {
+    database: Database,
+}
+
+impl Services {
+    /// On a new database, where it is noon.
+    async fn new() -> Self {
+        let database = Database::new();
+        let store = database.open().await;
+        database.hold_time(NOON * 1000).await;
+        close([store]).await;
+        Self { database }
+    }
+
+    async fn start(&self) -> TestService {
+        let tables = format!("[store]\nurl = \"{}\"\n", self.database.url);
+        let settings = TestSettings {
+            tables,
+            ..TestSettings::default()
+        };
+        TestService::with(settings).await
+    }
+}
+
+/// Each says what it has in force, and then hears what the others said.
+async fn meet(services: &[&TestService]) {
+    for service in services.iter().chain(services) {
+        service.parts.service.peers.meet().await;
+    }
+}
+
+/// Whom `/readyz` names as having other policies.
+async fn named(service: &TestService) -> Vec<String> {
+    let answer = service.get("/readyz").await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let body = answer.json();
+    let Some(instances) = body["instances"].as_array() else {
+        assert_eq!(body["status"], "ok", "{body}");
+        return Vec::new();
+    };
+    assert_eq!(body["status"], "degraded", "{body}");
+    let ours = body["policy_digest"].as_str().unwrap();
+    let name = |instance: &serde_json::Value| {
+        assert_ne!(instance["policy_digest"], ours);
+        instance["instance"].as_str().unwrap().to_owned()
+    };
+    instances.iter().map(name).collect()
+}
+
+/// The end of the name under which a service is known.
+fn port_of(service: &TestService) -> String {
+    let port = service.base.rsplit(':').next().unwrap();
+    format!(":{port}")
+}
+
+const MORE: &str = "[[trust]]\nname = \"more\"\nissuer = \"github\"\nowner-id = 65\nrepository-id = 75\nscopes = [\"read\"]\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_whose_policies_differ_are_named_by_each_other_until_they_agree_or_are_gone() {
+    let services = Services::new().await;
+    let (one, other) = (services.start().await, services.start().await);
+    meet(&[&one, &other]).await;
+    assert_eq!(named(&one).await, [""; 0]);
+
+    one.policy("acme/more", MORE).await;
+    meet(&[&one, &other]).await;
+    for (service, peer) in [(&one, &other), (&other, &one)] {
+        let [name] = named(service).await.try_into().unwrap();
+        assert!(name.ends_with(&port_of(peer)), "{name}");
+        let metrics = service.get("/metrics").await.text;
+        assert!(
+            metrics.contains("countersign_instances_disagreeing 1"),
+            "{metrics}"
+        );
+    }
+    other.policy("acme/more", MORE).await;
+    meet(&[&one, &other]).await;
+    assert_eq!(named(&one).await, [""; 0]);
+    assert_eq!(named(&other).await, [""; 0]);
+
+    one.policy("acme/more", "").await;
+    meet(&[&one, &other]).await;
+    assert_eq!(named(&one).await.len(), 1);
+    other.stop().await;
+    services.database.hold_time(NOON * 1000 + 29_999).await;
+    meet(&[&one]).await;
+    assert_eq!(named(&one).await.len(), 1, "it may come back");
+    services.database.hold_time(NOON * 1000 + 30_000).await;
+    meet(&[&one]).await;
+    assert_eq!(named(&one).await, [""; 0]);
+    one.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_several_instances_load_is_on_record_once() {
+    let services = Services::new().await;
+    let (one, other) = (services.start().await, services.start().await);
+    one.policy("acme/more", MORE).await;
+    other.policy("acme/more", MORE).await;
+    let loaded = async |service: &TestService| {
+        let log = &service.parts.service.log;
+        let events = crate::support::log::events(&**log, "policy-loaded").await;
+        let files = events.into_iter().filter(|event| match &event.what {
+            Happening::PolicyLoaded(loaded) => loaded.file == "acme/more.toml",
+            _ => false,
+        });
+        files.count()
+    };
+    assert_eq!(loaded(&one).await, 1);
+    assert_eq!(loaded(&other).await, 1);
+    one.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_one_instance_spent_is_spent_for_all_and_their_keys_are_the_same() {
+    let services = Services::new().await;
+    let (one, other) = (services.start().await, services.start().await);
+    let token = one.token("github-push", &[]);
+    one.exchange(&token, "acme/api").await.access_token();
+    assert_eq!(other.refusal(&token, "acme/api").await, "token-spent");
+    let keys = async |service: &TestService| service.get("/.well-known/jwks.json").await.text;
+    assert_eq!(keys(&one).await, keys(&other).await);
+    let key = async |service: &TestService| service.get("/audit/key").await.text;
+    assert_eq!(key(&one).await, key(&other).await);
+    one.stop().await;
+    other.stop().await;
 }
