@@ -45,6 +45,7 @@ use super::counts::Counts;
 use crate::audit::Sealed;
 use crate::clock::Clock;
 use crate::ledger::StoreUnavailable;
+use crate::metrics::StoreMetrics;
 use batch::Job;
 use changes::Feed;
 use connect::{Connector, ForPool, Purpose};
@@ -76,6 +77,8 @@ pub struct PostgresOptions {
     pub waiting: usize,
     /// How long counted denials may wait to be written down, and how often expired keys are looked for, 10 s.
     pub idle: Duration,
+    /// What commits are counted with.
+    pub metrics: StoreMetrics,
     /// What happens to the next commit of exchanges, for tests.
     #[doc(hidden)]
     pub mishap: Option<Arc<dyn Fn() -> Option<Mishap> + Send + Sync>>,
@@ -98,6 +101,7 @@ impl Default for PostgresOptions {
         Self {
             waiting: 4096,
             idle: Duration::from_secs(10),
+            metrics: StoreMetrics::default(),
             mishap: None,
         }
     }
@@ -173,7 +177,7 @@ impl PostgresStore {
                 return Err(error);
             }
         };
-        let status = Arc::new(Status::default());
+        let status = Arc::new(Status::counting(options.metrics.clone()));
         let (queue, arriving) = unbounded_channel();
         let writer = Writer {
             connector: connector.clone(),

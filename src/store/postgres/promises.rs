@@ -209,7 +209,13 @@ impl Ledger for PostgresStore {
 
     fn check(&self) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
         // A commit of nothing: the database answers, takes writes, and has the tables.
-        async move { self.add(Vec::new()).await.map(|_| ()) }.boxed()
+        async move {
+            let pool = self.0.pool.status();
+            let metrics = &self.0.options.metrics;
+            metrics.connections(pool.size, pool.available);
+            self.add(Vec::new()).await.map(|_| ())
+        }
+        .boxed()
     }
 }
 

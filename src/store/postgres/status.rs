@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::ledger::StoreUnavailable;
+use crate::metrics::{StoreFault, StoreMetrics};
 
 /// Whether the database answers, and how many wait for it.
 #[derive(Debug, Default)]
@@ -12,6 +13,7 @@ pub(super) struct Status {
     why: Mutex<String>,
     closed: AtomicBool,
     waiting: AtomicUsize,
+    pub(super) metrics: StoreMetrics,
 }
 
 /// A place among those that wait.
@@ -19,6 +21,14 @@ pub(super) struct Status {
 pub(super) struct Place(std::sync::Arc<Status>);
 
 impl Status {
+    /// One that says what it notes to who watches.
+    pub(super) fn counting(metrics: StoreMetrics) -> Self {
+        Self {
+            metrics,
+            ..Self::default()
+        }
+    }
+
     /// Notes that commits cannot be made, and why.
     pub(super) fn down(&self, why: &str) {
         why.clone_into(&mut self.why.lock().unwrap_or_else(PoisonError::into_inner));
@@ -61,8 +71,10 @@ impl Status {
     ) -> Result<Place, StoreUnavailable> {
         self.usable()?;
         let before = self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.metrics.waiting(before + 1);
         let place = Place(self.clone());
         if before >= most {
+            self.metrics.failed(StoreFault::QueueFull);
             return Err(StoreUnavailable(format!("{most} others wait already")));
         }
         Ok(place)
@@ -71,6 +83,7 @@ impl Status {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        let before = self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.0.metrics.waiting(before - 1);
     }
 }

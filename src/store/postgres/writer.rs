@@ -20,6 +20,7 @@ use super::task::{Next, PATIENCE, Task};
 use crate::audit::{Event, Happening, Sealed};
 use crate::clock::UnixTime;
 use crate::ledger::StoreUnavailable;
+use crate::metrics::StoreFault;
 
 /// How often it is looked who has waited too long.
 pub(super) const TICK: Duration = Duration::from_millis(100);
@@ -130,7 +131,13 @@ impl Writer {
             if batch.is_empty() || !self.has_line(&batch).await {
                 return;
             }
-            match self.commit(&batch, put_back.as_ref(), unknown).await {
+            let began = Instant::now();
+            if unknown {
+                self.status.metrics.sent_again();
+            }
+            let committed = self.commit(&batch, put_back.as_ref(), unknown).await;
+            self.count(&batch, &committed, began);
+            match committed {
                 Ok(outcomes) => {
                     self.status.up();
                     return self.settle(batch, outcomes).await;
@@ -165,6 +172,22 @@ impl Writer {
                 },
             }
         }
+    }
+
+    /// Says to who watches what came of a commit.
+    fn count(&self, batch: &Tasks, committed: &Result<Vec<Outcome>, Fault>, began: Instant) {
+        let metrics = &self.status.metrics;
+        let fault = match committed {
+            Ok(_) => return metrics.committed(batch.len(), began.elapsed()),
+            // An entry says so, and it is sent again.
+            Err(fault) if latest(fault).is_some() => return,
+            Err(Fault::Lost(_)) => StoreFault::Connection,
+            Err(fault) => match fate(fault) {
+                Fate::Again => StoreFault::Aborted,
+                Fate::Elsewhere | Fate::Nothing => StoreFault::Other,
+            },
+        };
+        metrics.failed(fault);
     }
 
     /// Commits each by itself, so that one that the database refuses fails alone.
@@ -256,6 +279,9 @@ impl Writer {
                 again.push_back(task);
             }
         }
+        if !again.is_empty() {
+            self.status.metrics.decided_again(again.len());
+        }
         for mut task in self.waiting.drain(..) {
             let told = task.job().key().and_then(|key| known.get(key));
             if told.is_none_or(|told| task.hear(*told) == Next::Again) {
@@ -308,6 +334,11 @@ impl Writer {
                     return true;
                 }
                 Err(fault) => {
+                    self.status.metrics.failed(match &fault {
+                        // It is there, and it is not the one that was.
+                        Fault::Refused(_) => StoreFault::Damaged,
+                        Fault::Said(_) | Fault::Lost(_) => StoreFault::Connection,
+                    });
                     self.status.down(&StoreUnavailable::from(fault).0);
                     self.fail_all(batch);
                     if self.closed {
@@ -356,6 +387,7 @@ impl Writer {
             let since = task.waits_since();
             if since.is_some_and(|since| now.into_std().duration_since(since) >= PATIENCE) {
                 task.fail(&why);
+                self.status.metrics.failed(StoreFault::TooSlow);
                 late += 1;
             }
         }
