@@ -15,6 +15,8 @@ mod full_disk;
 mod instances;
 #[path = "support/ledger_log_stops.rs"]
 mod log_stops;
+#[path = "support/ledger_metrics.rs"]
+mod metrics;
 #[path = "support/ledger_postgres.rs"]
 mod on_postgres;
 #[path = "support/ledger_pins.rs"]

@@ -8,7 +8,7 @@ use std::time::Instant;
 use countersign::audit::{Facts, Filter};
 use countersign::clock::SystemClock;
 use countersign::ledger::AuditLog as _;
-use countersign::notary::{Notary, Settings};
+use countersign::notary::{KeptIn, Notary, Settings};
 use countersign::store::{EmbeddedStore, Options as StoreOptions};
 use serde_json::{Value, json};
 
@@ -67,6 +67,7 @@ pub fn reading(entries: usize) {
         let slowest = first_pages(&store).await;
         let settings = Settings {
             public_url: AUDIENCE.into(),
+            kept_in: KeptIn::Folder,
             encryption: None,
             copy: None,
             witnesses: Vec::new(),

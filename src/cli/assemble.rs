@@ -233,7 +233,7 @@ async fn assemble_from(
 }
 
 /// What an operator knows this instance by: the machine, pod or container, and the port on it.
-fn instance_name(port: u16) -> String {
+pub(super) fn instance_name(port: u16) -> String {
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname");
     let machine = machine.unwrap_or_default();
     let machine = match machine.trim() {

@@ -10,7 +10,7 @@ use rustix::fs::Mode;
 use rustix::process::umask;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::assemble::{AssembleError, Parts, assemble_counting, count};
+use super::assemble::{AssembleError, Parts, assemble_counting, count, instance_name};
 use super::{DONE, UNAVAILABLE, USAGE, descriptors, environment, logging};
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -84,7 +84,7 @@ fn start_telemetry(
         endpoint: settings.endpoint.as_str(),
         headers: headers.transpose()?.unwrap_or_default(),
         sample_ratio: settings.sample_ratio,
-        instance: config.listen.to_string(),
+        instance: instance_name(config.listen.port()),
     };
     Ok(Some(Telemetry::start(collector, metrics.clone())?))
 }
@@ -109,10 +109,10 @@ async fn listen(config: &Config, parts: &Parts) -> std::io::Result<()> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let listener = TcpListener::bind(config.listen)?;
     let address = listener.local_addr()?;
+    let metrics = tell_metrics(config, parts)?;
     let server = http::serve(listener, parts.service.clone())?;
     let handle = server.handle();
     let running = tokio::spawn(server);
-    let metrics = tell_metrics(config, parts)?;
     let admin = administer(config, parts);
     let scheme = if config.tls.is_some() {
         "https"

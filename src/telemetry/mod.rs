@@ -128,7 +128,7 @@ pub struct Collector<'a> {
     pub headers: Vec<(String, String)>,
     /// Which part of the traces is sent, from 0 to 1.
     pub sample_ratio: f64,
-    /// Which instance this is: the address on which it listens.
+    /// What an operator knows this instance by.
     pub instance: String,
 }
 

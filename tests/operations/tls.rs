@@ -313,6 +313,29 @@ async fn who_speaks_tls_and_then_rests_or_never_reads_is_cut_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_connections_that_rest() {
+    let secured = Secured::start(Patience {
+        head: Duration::from_secs(3600),
+        rest: Duration::from_secs(3600),
+        ..Patience::default()
+    })
+    .await;
+    let mut rests = secured.speak(&[&rustls::version::TLS13]);
+    rests
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: s\r\n\r\n")
+        .unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"{\"status\":\"ok\"}") {
+        let mut some = [0; 1024];
+        let read = rests.read(&mut some).unwrap();
+        answer.extend_from_slice(&some[..read]);
+    }
+    // Sooner than requests in flight are given up.
+    let stopped = timeout(Duration::from_secs(15), secured.service.stop());
+    stopped.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_that_is_replaced_is_shown_to_who_comes_next() {
     let secured = Secured::start(Patience::default()).await;
     let mut before = secured.speak(&[&rustls::version::TLS13]);

@@ -60,7 +60,7 @@ fn take(stream: &mut BufReader<TcpStream>) -> Option<Received> {
 /// A field of a message in protobuf: its number, and its octets or its number.
 enum Field<'a> {
     Octets(u64, &'a [u8]),
-    Number(u64, u64),
+    Number(u64),
 }
 
 fn varint(octets: &mut &[u8]) -> u64 {
@@ -83,7 +83,7 @@ fn fields(mut octets: &[u8]) -> Vec<Field<'_>> {
         let (number, kind) = (key >> 3, key & 7);
         let width = match kind {
             0 => {
-                fields.push(Field::Number(number, varint(&mut octets)));
+                fields.push(Field::Number(varint(&mut octets)));
                 continue;
             }
             1 => 8,
@@ -134,7 +134,7 @@ fn attributes(message: &[u8], number: u64) -> BTreeMap<String, String> {
         let value = each(pair, 2)[0];
         let shown = match &fields(value)[0] {
             Field::Octets(_, octets) => String::from_utf8(octets.to_vec()).unwrap(),
-            Field::Number(_, number) => number.to_string(),
+            Field::Number(number) => number.to_string(),
         };
         (text(pair, 1), shown)
     });
