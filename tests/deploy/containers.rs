@@ -111,7 +111,7 @@ fn the_image_is_the_program_its_certificates_and_a_folder() {
     assert_eq!(copied, there);
     assert!(last.contains("\nUSER 65532:65532\n"));
     let toolchain = read("Cargo.toml");
-    let least = toolchain
+    let oldest = toolchain
         .lines()
         .find_map(|line| line.strip_prefix("rust-version = \"1."))
         .and_then(|version| version.trim_matches('"').parse::<u32>().ok());
@@ -119,7 +119,7 @@ fn the_image_is_the_program_its_certificates_and_a_folder() {
         .lines()
         .find_map(|line| line.strip_prefix("ARG RUST=1."))
         .and_then(|version| version.parse::<u32>().ok());
-    assert!(built_with >= least && least.is_some());
+    assert!(built_with >= oldest && oldest.is_some());
 }
 
 /// The folder of compose files, prepared, and what Docker Compose makes of them.

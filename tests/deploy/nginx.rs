@@ -109,7 +109,7 @@ fn unable() -> (String, std::sync::mpsc::Receiver<()>) {
     std::thread::spawn(move || {
         for connection in listener.incoming() {
             let mut connection = connection.unwrap();
-            let mut read = [0; 65_536];
+            let mut read = vec![0; 65_536];
             let _ = connection.read(&mut read);
             let body = r#"{"error":"temporarily_unavailable","reason":"store-unavailable"}"#;
             let _ = write!(
