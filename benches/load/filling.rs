@@ -49,22 +49,13 @@ pub fn fill(house: &House, data: &Path, records: usize) -> f64 {
 /// Leaves behind what the exchange of one token does.
 async fn write(store: &EmbeddedStore, number: usize, claims: &Value) {
     let jti = Uuid::new_v4().to_string();
-    let record = record(number, claims, &jti);
+    let record = record(number, claims, &jti, SystemClock.now());
     let key = SpentKey::of_unverified(&jti);
     let until = UnixTime::from_millis(record.at_millis).seconds() + LIFETIME;
     let until = remember_until(UnixTime::from_seconds(until));
-    if number.is_multiple_of(DENIED) {
+    if is_denied(number) {
         let key = DenialKey::new(&key, "denied-by-rule", PROJECT, None);
-        let record = Record {
-            outcome: Outcome::Denied,
-            reason: Some("denied-by-rule".into()),
-            explanation: Some(Explanation::default()),
-            project: Some(PROJECT.into()),
-            trust: Vec::new(),
-            token_id: None,
-            token_expires: None,
-            ..record
-        };
+        let record = denied(record);
         store
             .record_denial(Denial { key, until, record })
             .await
@@ -80,6 +71,25 @@ async fn write(store: &EmbeddedStore, number: usize, claims: &Value) {
     store.spend(spend, record).await.unwrap();
 }
 
+/// Whether the exchange of this number is denied.
+pub fn is_denied(number: usize) -> bool {
+    number.is_multiple_of(DENIED)
+}
+
+/// The record of an exchange as it is if it is denied.
+pub fn denied(record: Record) -> Record {
+    Record {
+        outcome: Outcome::Denied,
+        reason: Some("denied-by-rule".into()),
+        explanation: Some(Explanation::default()),
+        project: Some(PROJECT.into()),
+        trust: Vec::new(),
+        token_id: None,
+        token_expires: None,
+        ..record
+    }
+}
+
 /// A name of a project token, as the exchange makes them.
 fn token_id(now: UnixTime) -> String {
     let millis = u64::try_from(now.millis()).unwrap();
@@ -88,8 +98,8 @@ fn token_id(now: UnixTime) -> String {
     Uuid::new_v7(moment).to_string()
 }
 
-fn record(number: usize, claims: &Value, jti: &str) -> Record {
-    let now = SystemClock.now();
+/// The record of the exchange of this number.
+pub fn record(number: usize, claims: &Value, jti: &str, now: UnixTime) -> Record {
     let mut claims = claims.as_object().cloned().unwrap();
     claims.insert("jti".to_owned(), jti.into());
     let text = |name: &str| claims.get(name).and_then(Value::as_str).map(str::to_owned);

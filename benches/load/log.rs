@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use countersign::audit::{Facts, Filter};
 use countersign::clock::SystemClock;
-use countersign::ledger::AuditLog as _;
+use countersign::ledger::AuditLog;
 use countersign::notary::{KeptIn, Notary, Settings};
 use countersign::store::{EmbeddedStore, Options as StoreOptions};
 use serde_json::{Value, json};
@@ -100,7 +100,7 @@ fn open(data: &Path) -> EmbeddedStore {
 }
 
 /// Asks for the first page of each filter, and answers how many milliseconds the slowest one took.
-async fn first_pages(store: &EmbeddedStore) -> f64 {
+pub async fn first_pages(store: &dyn AuditLog) -> f64 {
     println!("| first page of | ms, median of {TIMES} | entries |\n|---|--:|--:|");
     let mut slowest: f64 = 0.0;
     for filter in filters(store).await {
@@ -119,7 +119,7 @@ async fn first_pages(store: &EmbeddedStore) -> f64 {
 }
 
 /// What is asked for: what nearly every entry has, what few have, and what none has.
-async fn filters(store: &EmbeddedStore) -> Vec<Value> {
+async fn filters(store: &dyn AuditLog) -> Vec<Value> {
     let some = store.search(Filter::default(), None, 1).await.unwrap();
     let entry = some.entries[0].entry().unwrap();
     let last = Facts::of(&entry);

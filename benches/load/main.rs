@@ -26,6 +26,7 @@ mod log;
 mod measure;
 mod on_postgres;
 mod outage;
+mod pg_log;
 mod reference;
 mod slices;
 mod soak;
@@ -39,6 +40,8 @@ mod wrk;
 mod support {
     #[expect(dead_code, reason = "the tests make keys of other kinds too")]
     pub mod keys;
+    #[expect(dead_code, reason = "the tests fill what is there already")]
+    pub mod pg_fill;
     #[expect(dead_code, reason = "the tests share a server too")]
     pub mod postgres;
 }
@@ -119,6 +122,15 @@ enum Run {
         #[arg(long, default_value_t = 1_000_000)]
         entries: usize,
     },
+    /// The same of a log on PostgreSQL, whose entries are written straight to its tables.
+    PgLog {
+        /// How many.
+        #[arg(long, default_value_t = 10_000_000)]
+        entries: u64,
+        /// How many claims of the tokens the entries have, so that they fit the disk.
+        #[arg(long, default_value_t = 6)]
+        claims: usize,
+    },
     /// A log of many exchanges, restarts and kills before two verifiers, as it is and changed.
     Audited {
         /// How many exchanges.
@@ -163,6 +175,7 @@ fn main() -> ExitCode {
         Run::Postgres => on_postgres::run(options),
         Run::Tree => log::tree(options),
         Run::Reading { entries } => log::reading(entries),
+        Run::PgLog { entries, claims } => pg_log::run(entries, claims),
         Run::Audited {
             exchanges,
             kills,
