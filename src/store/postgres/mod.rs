@@ -70,6 +70,9 @@ const POOL_PATIENCE: Duration = Duration::from_millis(1400);
 /// How long an exchange waits for what it reads. With the wait for its commit, it is answered within two seconds.
 const SOON: Duration = Duration::from_millis(800);
 
+/// How many connections are for what exchanges wait for, at most. Names are read for all that wait at once.
+const MOST_SOON: usize = 4;
+
 /// How a store on PostgreSQL is run. The defaults are meant for everybody.
 #[derive(Clone)]
 pub struct PostgresOptions {
@@ -107,7 +110,7 @@ impl Default for PostgresOptions {
 /// A store on a PostgreSQL server.
 ///
 /// No call blocks: everything runs in a runtime of the store's own, and the futures only wait for it. They need no
-/// particular runtime. What was asked for happens also if its future is dropped after it was first polled.
+/// particular runtime. What was sent to be committed is committed also if its future is dropped.
 ///
 /// Clones are the same store. It closes with [`PostgresStore::close`], or with the last clone.
 #[derive(Clone)]
@@ -118,6 +121,8 @@ struct Running {
     handle: tokio::runtime::Handle,
     connector: Arc<Connector>,
     pool: Pool,
+    /// For what exchanges wait for, so that nobody who reads the log keeps them waiting.
+    soon: Pool,
     status: Arc<Status>,
     queue: Mutex<Option<UnboundedSender<Box<dyn Task>>>>,
     log: Arc<log::Log>,
@@ -145,7 +150,7 @@ impl PostgresStore {
         let database = settings.shown();
         let unreachable = |why: String| PostgresError::Unreachable(database.clone(), why);
         let connector = Arc::new(Connector::new(settings)?);
-        let pool = pool(&connector).map_err(unreachable)?;
+        let (pool, soon) = pools(&connector).map_err(unreachable)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("store")
@@ -189,7 +194,7 @@ impl PostgresStore {
         let at_hand = Arc::new(AtHand::default());
         let (names, asked) = unbounded_channel();
         handle.spawn(names::answer_all(
-            pool.clone(),
+            soon.clone(),
             connector.clone(),
             at_hand.clone(),
             asked,
@@ -217,6 +222,7 @@ impl PostgresStore {
             handle,
             connector,
             pool,
+            soon,
             status,
             queue: Mutex::new(Some(queue)),
             names: Mutex::new(Some(names)),
@@ -261,7 +267,8 @@ impl PostgresStore {
         F: for<'a> FnOnce(&'a Object) -> BoxFuture<'a, Result<T, Fault>> + Send + 'static,
     {
         let limit = self.0.connector.settings().statement_timeout + POOL_PATIENCE;
-        self.read_within(limit, read)
+        let (pool, connector) = (self.0.pool.clone(), self.0.connector.clone());
+        self.run(async move { read_from(&pool, &connector, limit, read).await })
     }
 
     /// The same, for what an exchange waits for.
@@ -270,20 +277,8 @@ impl PostgresStore {
         T: Send + 'static,
         F: for<'a> FnOnce(&'a Object) -> BoxFuture<'a, Result<T, Fault>> + Send + 'static,
     {
-        self.read_within(SOON, read)
-    }
-
-    fn read_within<T, F>(
-        &self,
-        limit: Duration,
-        read: F,
-    ) -> BoxFuture<'_, Result<T, StoreUnavailable>>
-    where
-        T: Send + 'static,
-        F: for<'a> FnOnce(&'a Object) -> BoxFuture<'a, Result<T, Fault>> + Send + 'static,
-    {
-        let (pool, connector) = (self.0.pool.clone(), self.0.connector.clone());
-        self.run(async move { read_from(&pool, &connector, limit, read).await })
+        let (pool, connector) = (self.0.soon.clone(), self.0.connector.clone());
+        self.run(async move { read_from(&pool, &connector, SOON, read).await })
     }
 
     /// Runs in the runtime of the store, whoever waits for it and in what.
@@ -353,6 +348,7 @@ impl Running {
             let _ = ended.recv();
         }
         self.pool.close();
+        self.soon.close();
         let mut runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = runtime.take() {
             runtime.shutdown_background();
@@ -385,16 +381,28 @@ async fn ready(
     Ok(line)
 }
 
-fn pool(connector: &Arc<Connector>) -> Result<Pool, String> {
+/// The pool for everything, and the one for what exchanges wait for.
+fn pools(connector: &Arc<Connector>) -> Result<(Pool, Pool), String> {
+    // One is the writer's, one hears of changes.
+    let connections = connector.settings().connections.saturating_sub(2).max(1);
+    let soon = (connections / 3).min(MOST_SOON);
+    let pool = pool_of(connector, connections - soon)?;
+    let soon = if soon == 0 {
+        pool.clone()
+    } else {
+        pool_of(connector, soon)?
+    };
+    Ok((pool, soon))
+}
+
+fn pool_of(connector: &Arc<Connector>, connections: usize) -> Result<Pool, String> {
     let config = ManagerConfig {
         recycling_method: RecyclingMethod::Fast,
     };
     let unused = tokio_postgres::Config::new();
     let manager = Manager::from_connect(unused, ForPool(connector.clone()), config);
-    // One is the writer's, one hears of changes.
-    let size = connector.settings().connections.saturating_sub(2).max(1);
     let pool = Pool::builder(manager)
-        .max_size(size)
+        .max_size(connections)
         .timeouts(Timeouts {
             wait: Some(POOL_PATIENCE),
             create: Some(POOL_PATIENCE),

@@ -153,13 +153,18 @@ impl Writer {
                         self.line = None;
                         self.status.down(&StoreUnavailable::from(fault).0);
                         self.fail_all(&batch);
+                        // It is not asked by each one who comes.
+                        self.attend(&batch, sleep(TRY_AGAIN)).await;
+                        self.fail_all(&batch);
                         return;
                     }
                     Fate::Nothing if batch.len() > 1 => return self.one_by_one(batch).await,
                     Fate::Nothing => {
                         let why = StoreUnavailable::from(fault);
                         tracing::warn!(error = why.0, "nothing was committed");
-                        batch.iter().for_each(|task| task.fail(&why));
+                        for task in &batch {
+                            task.fail(&why);
+                        }
                         return;
                     }
                 },
@@ -324,7 +329,9 @@ impl Writer {
     fn fail_all(&mut self, batch: &Tasks) {
         let why = self.status.usable().err();
         let why = why.unwrap_or_else(|| StoreUnavailable("the database does not answer".into()));
-        batch.iter().for_each(|task| task.fail(&why));
+        for task in batch {
+            task.fail(&why);
+        }
         for task in self.waiting.drain(..) {
             task.fail(&why);
         }
