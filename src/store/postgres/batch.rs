@@ -7,6 +7,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, GenericClient, Row, Statement};
 use uuid::Uuid;
 
+use super::super::copy::KEY;
 use super::fault::Fault;
 use crate::audit::Sealed;
 
@@ -15,6 +16,11 @@ pub(super) const MOST_JOBS: usize = 512;
 
 /// How many octets of entries one commit takes, besides those of one job.
 pub(super) const MOST_OCTETS: usize = 4 << 20;
+
+/// As much of the digest of a token or a denial as every store keeps: what one has must be found in another.
+pub(super) fn kept(digest: &[u8; 32]) -> &[u8] {
+    digest.get(..KEY).unwrap_or(digest)
+}
 
 /// What a job does beside adding entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,9 +191,10 @@ impl<'a> Batch<'a> {
     fn add_job(&mut self, deed: &'a Deed, id: Uuid) {
         let (kind, key, before, until): (i16, &[u8], i32, i64) = match deed {
             Deed::Spend { key, before, until } => {
-                (1, key, i32::try_from(*before).unwrap_or(i32::MAX), *until)
+                let before = i32::try_from(*before).unwrap_or(i32::MAX);
+                (1, kept(key), before, *until)
             }
-            Deed::Deny { key, until } => (2, key, 0, *until),
+            Deed::Deny { key, until } => (2, kept(key), 0, *until),
             Deed::Nothing => (3, &[], 0, 0),
         };
         self.kinds.push(kind);

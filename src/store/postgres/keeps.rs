@@ -7,11 +7,13 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::super::project_id::random_id;
+use super::copy::by_digest;
 use super::fault::{Fault, sealed_events};
 use super::names::{id_of, write_state};
 use super::{PostgresStore, changes};
 use crate::audit::Happening;
 use crate::clock::UnixTime;
+use crate::digest::sha256;
 use crate::directory::{FirstLoads, OnRecord, PolicyChange, PolicyHistory, ProjectIds};
 use crate::discovery::{ArchivedKeys, KeyArchive};
 use crate::issuer::Issuer;
@@ -30,10 +32,11 @@ impl KeyArchive for PostgresStore {
             async move {
                 let asked = client
                     .prepare_cached(
-                        "SELECT fetched, body FROM countersign.issuer_keys WHERE issuer = $1",
+                        "SELECT fetched, body FROM countersign.issuer_keys WHERE issuer = $1 OR issuer = $2",
                     )
                     .await?;
-                let Some(row) = client.query_opt(&asked, &[&issuer]).await? else {
+                let copied = by_digest(&sha256(issuer.as_bytes()));
+                let Some(row) = client.query_opt(&asked, &[&issuer, &copied]).await? else {
                     return Ok(None);
                 };
                 Ok(Some(ArchivedKeys {
@@ -62,6 +65,9 @@ impl KeyArchive for PostgresStore {
                         &[&issuer, &keys.fetched.millis(), &keys.body],
                     )
                     .await?;
+                let copied = by_digest(&sha256(issuer.as_bytes()));
+                let forget = "DELETE FROM countersign.issuer_keys WHERE issuer = $1";
+                transaction.execute(forget, &[&copied]).await?;
                 Ok(((), sealed_events(change, now)?))
             }
             .boxed()

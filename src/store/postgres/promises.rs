@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::batch::{Deed, Job, Outcome, PinnedNames};
+use super::batch::{Deed, Job, Outcome, PinnedNames, kept};
 use super::fault::{Fault, fitting};
 use super::names::{Asked, AtHand, Versions, compare, id_of, read_state, write_state};
 use super::task::{Answer, Next, Task, unexpected};
@@ -86,7 +86,7 @@ impl Ledger for PostgresStore {
                     .prepare_cached("SELECT decision_id FROM countersign.denials WHERE key = $1")
                     .await?;
                 let found = client
-                    .query_opt(&statement, &[&key.as_bytes().as_slice()])
+                    .query_opt(&statement, &[&kept(key.as_bytes())])
                     .await?;
                 let id: Option<Uuid> = found.map(|row| row.try_get(0)).transpose()?;
                 Ok(id.map(|id| DecisionId::from_bytes(id.into_bytes())))

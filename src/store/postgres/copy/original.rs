@@ -12,16 +12,13 @@ use super::super::super::copy::{
 };
 use super::super::PostgresSettings;
 use super::super::migrate::migrate;
-use super::{connect, need_nobody, unavailable};
+use super::{DIGEST, connect, need_nobody, unavailable};
 use crate::audit::DecisionId;
 use crate::audit::tree::{Hash, fold, node_hash};
 use crate::clock::UnixTime;
 use crate::digest::sha256;
 use crate::ledger::{RememberedNames, StoreUnavailable};
 use crate::project_token::StoredKey;
-
-/// What stands before the digest of an issuer whose name is not known.
-pub(super) const DIGEST: &str = "sha256:";
 
 /// How many batches of entries are read at once.
 const BATCHES: i64 = 4;

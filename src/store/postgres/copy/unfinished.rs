@@ -15,9 +15,9 @@ use super::super::super::copy::{
 };
 use super::super::PostgresSettings;
 use super::super::migrate::migrate;
-use super::original::{DIGEST, Reading};
-use super::{connect, need_nobody, unavailable};
-use crate::digest::{hex, sha256};
+use super::original::Reading;
+use super::{by_digest, connect, need_nobody, unavailable};
+use crate::digest::sha256;
 use crate::ledger::StoreUnavailable;
 
 /// A store that is made in a database.
@@ -250,7 +250,7 @@ impl Unfinished {
             }
             Part::IssuerKeys(all) => {
                 let rows = all.into_iter().map(|keys| {
-                    let issuer = format!("{DIGEST}{}", hex(&keys.issuer));
+                    let issuer = by_digest(&keys.issuer);
                     let mut row = row_of(issuer, keys.fetched.millis());
                     row.push(Box::new(keys.body));
                     row
