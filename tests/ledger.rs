@@ -50,26 +50,14 @@ mod the_store_on_postgresql {
     crate::ledger::conformance::every_store_keeps_its_promises!(
         crate::ledger::fixture::Postgres::new()
     );
-    crate::ledger::conformance::keeps_every_promise! {
-        crate::ledger::fixture::Postgres::new(); pins;
-        a_pin_holds_across_a_restart_and_a_differing_use_writes_nothing
-        a_use_that_leaves_a_pinned_id_out_is_refused
-        of_two_names_in_one_use_none_is_pinned_if_one_differs
-        names_are_pinned_for_one_project_and_issuer
-    }
+    crate::ledger::pins::every_store_remembers_names!(crate::ledger::fixture::Postgres::new());
 }
 
 mod a_store_whose_connections_break {
     crate::ledger::conformance::every_store_keeps_its_promises!(
         crate::ledger::fixture::Postgres::failing()
     );
-    crate::ledger::conformance::keeps_every_promise! {
-        crate::ledger::fixture::Postgres::failing(); pins;
-        a_pin_holds_across_a_restart_and_a_differing_use_writes_nothing
-        a_use_that_leaves_a_pinned_id_out_is_refused
-        of_two_names_in_one_use_none_is_pinned_if_one_differs
-        names_are_pinned_for_one_project_and_issuer
-    }
+    crate::ledger::pins::every_store_remembers_names!(crate::ledger::fixture::Postgres::failing());
 }
 
 fn open_error(path: &Path) -> OpenError {

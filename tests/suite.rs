@@ -26,6 +26,7 @@ mod long_log;
 mod notary;
 mod pg_faults;
 mod pg_log;
+mod pg_service;
 mod pins;
 mod policy_record;
 mod process;
