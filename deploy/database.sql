@@ -9,16 +9,13 @@
 \else
   \set password_file /run/secrets/database-password
 \endif
-\set password `head -n 1 :password_file`
+\set password `head -n 1 :'password_file'`
 
 CREATE ROLE countersign LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'password';
 CREATE DATABASE countersign OWNER countersign ENCODING 'UTF8' TEMPLATE template0;
 REVOKE ALL ON DATABASE countersign FROM PUBLIC;
 
--- A commit that was acknowledged must be on disk, whatever the default of the server is.
-ALTER ROLE countersign IN DATABASE countersign SET synchronous_commit = on;
--- A connection that was cut off in the middle of something holds no locks for long.
-ALTER ROLE countersign IN DATABASE countersign SET idle_in_transaction_session_timeout = '10s';
+-- What became of a machine that went away is noticed within half a minute, not after two hours: its sessions count.
 ALTER ROLE countersign IN DATABASE countersign SET tcp_keepalives_idle = 10;
 ALTER ROLE countersign IN DATABASE countersign SET tcp_keepalives_interval = 5;
 ALTER ROLE countersign IN DATABASE countersign SET tcp_keepalives_count = 3;

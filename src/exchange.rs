@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 pub use denial::{ExchangeError, Refused};
 
+use tracing::Instrument as _;
 use trail::{Stage, Trail};
 
 use crate::audit::{DecisionId, Outcome, Record};
@@ -21,6 +22,7 @@ use crate::issuer::{Match, PublicKey, Registry, TrustedIssuer};
 use crate::ledger::{DenialAllowance, Ledger, Spend, Spent, StoreUnavailable, remember_until};
 use crate::project_token::{Holder, KeyRing, ProjectToken, UnsignedToken, prepare};
 use crate::subject::{InvalidToken, SignedClaims, SubjectToken, VerifiedClaims};
+use crate::telemetry::step;
 use crate::trust::{Circumstances, Grant, Limits, PinWish, Wish, answer};
 
 /// Exchanges subject tokens for project tokens (RFC 8693).
@@ -102,7 +104,10 @@ impl Exchange {
         let mut trail = Trail::new(&request, self.directory.find(&request.project));
         match self.steps(&request, now, &mut trail).await {
             Ok(issued) => Ok(issued),
-            Err(error) => Err(self.refuse(error, trail, now).await),
+            Err(error) => {
+                let refused = self.refuse(error, trail, now);
+                Err(refused.instrument(step!("record")).await)
+            }
         }
     }
 
@@ -113,14 +118,16 @@ impl Exchange {
         now: UnixTime,
         trail: &mut Trail<'_>,
     ) -> Result<Issued, ExchangeError> {
-        let claims = self.verify(request, now, trail).await?;
+        let verified = self.verify(request, now, trail);
+        let claims = verified.instrument(step!("verify")).await?;
         // Only now, since keys may have been waited for: a policy that was tightened meanwhile acts at once.
         let project = trail.asked_for(self.directory.find(&request.project));
         self.directory.settled()?;
         let project = &*project.ok_or_else(ExchangeError::no_such_project)?;
         for _ in 0..MOST_DECISIONS {
             let circumstances = self.circumstances(project, &claims, now).await?;
-            let grant = self.decide(project, &claims, &request.wish, circumstances, trail)?;
+            let grant = step!("decide")
+                .in_scope(|| self.decide(project, &claims, &request.wish, circumstances, trail))?;
             let pins = grant.pins().to_vec();
             let holder = Holder {
                 path: &project.path,
@@ -128,9 +135,10 @@ impl Exchange {
             };
             let token = prepare(grant, holder, &claims, &self.public_url, now);
             let recorded = self.spend_and_record(&token, &claims, pins, now, trail);
-            if let Some((decision_id, audit_index)) = recorded.await? {
+            let recorded = recorded.instrument(step!("commit")).await?;
+            if let Some((decision_id, audit_index)) = recorded {
                 return Ok(Issued {
-                    token: self.ring.sign(&token, now)?,
+                    token: step!("sign").in_scope(|| self.ring.sign(&token, now))?,
                     expires_in: token.expires_in(),
                     scope: token.scope().to_owned(),
                     issuer: claims.trusted().name.clone(),
@@ -159,7 +167,8 @@ impl Exchange {
             matched: matched.clone(),
         });
 
-        let keys = self.keys_for(&token, &trusted, &matched).await?;
+        let keys = self.keys_for(&token, &trusted, &matched);
+        let keys = keys.instrument(step!("keys")).await?;
         let signed: SignedClaims = token.check_signature(trusted, matched, &keys)?;
         match signed.accept(&self.public_url, now) {
             Ok(claims) => {

@@ -28,6 +28,7 @@
 //! |---|---|
 //! | [`clock`] | the one source of time |
 //! | [`metrics`] | what is counted, and how it is told to who watches |
+//! | [`telemetry`] | the steps of exchanges as traces, sent to a collector |
 //! | [`issuer`] | issuers: their addresses and public keys as data, and profiles, what we know of each CI system |
 //! | [`subject`] | the subject token, from text to claims that were verified |
 //! | [`trust`] | the policy language: read a file, decide and say why, warn of what is too wide |
@@ -71,6 +72,7 @@ pub mod reading;
 mod seal;
 pub mod store;
 pub mod subject;
+pub mod telemetry;
 mod text;
 pub mod trust;
 pub mod verifier;

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms it may know.
-const ROOMS: [(&str, &[&str]); 26] = [
+const ROOMS: [(&str, &[&str]); 27] = [
     ("digest", &[]),
     ("seal", &[]),
     ("excerpt", &[]),
     ("text", &[]),
     ("metrics", &[]),
+    ("telemetry", &["metrics"]),
     ("clock", &[]),
     ("issuer", &[]),
     ("subject", &["clock", "issuer"]),
@@ -44,6 +45,7 @@ const ROOMS: [(&str, &[&str]); 26] = [
             "ledger",
             "project_token",
             "subject",
+            "telemetry",
             "trust",
         ],
     ),
@@ -77,6 +79,7 @@ const ROOMS: [(&str, &[&str]); 26] = [
             "notary",
             "reading",
             "subject",
+            "telemetry",
             "trust",
         ],
     ),
@@ -114,6 +117,7 @@ const ROOMS: [(&str, &[&str]); 26] = [
             "reading",
             "store",
             "subject",
+            "telemetry",
             "trust",
             "verifier",
         ],
@@ -126,12 +130,12 @@ const ROOMS: [(&str, &[&str]); 26] = [
 const TOOLS: [&str; 4] = ["digest", "excerpt", "seal", "text"];
 
 /// Libraries that one room alone may know, so that replacing one touches one place.
-const LIBRARIES: [(&str, &[&str]); 23] = [
+const LIBRARIES: [(&str, &[&str]); 32] = [
     ("annotate_snippets", &["excerpt"]),
     ("actix_web", &["http"]),
     ("pulldown_cmark", &["http"]),
     ("governor", &["http"]),
-    ("reqwest", &["client", "discovery"]),
+    ("reqwest", &["client", "discovery", "telemetry"]),
     ("openidconnect", &["discovery", "issuer"]),
     ("moka", &["discovery"]),
     ("jsonwebtoken", &["issuer"]),
@@ -144,12 +148,21 @@ const LIBRARIES: [(&str, &[&str]); 23] = [
     ("csv", &["reading"]),
     ("notify", &["directory"]),
     ("prometheus_client", &["metrics"]),
+    ("opentelemetry", &["telemetry"]),
+    ("opentelemetry_sdk", &["telemetry"]),
+    ("opentelemetry_otlp", &["telemetry"]),
+    ("tracing_opentelemetry", &["telemetry"]),
+    ("actix_http", &["http"]),
+    ("actix_service", &["http"]),
+    ("actix_tls", &["http"]),
+    ("rustls", &["http", "store"]),
+    ("rustls_native_certs", &["store"]),
     ("regex_automata", &["trust"]),
     ("regex_syntax", &["trust"]),
     ("rustix", &["cli", "store"]),
     ("tempfile", &["cli", "http"]),
     ("toml_edit", &["cli"]),
-    ("tracing_subscriber", &["cli"]),
+    ("tracing_subscriber", &["cli", "telemetry"]),
 ];
 
 /// Rooms that only think.

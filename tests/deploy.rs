@@ -4,7 +4,9 @@
 mod alerts;
 mod chart;
 mod containers;
+mod database;
 mod nginx;
 mod program;
 mod python;
+mod scale;
 mod unit;

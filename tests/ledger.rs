@@ -51,6 +51,8 @@ mod the_store_on_postgresql {
         crate::ledger::fixture::Postgres::new()
     );
     crate::ledger::pins::every_store_remembers_names!(crate::ledger::fixture::Postgres::new());
+    crate::ledger::audit_log::every_store_keeps_the_log!(crate::ledger::fixture::Postgres::new());
+    crate::ledger::instances::every_store_can_be_shared!(crate::ledger::fixture::Postgres::new());
 }
 
 mod a_store_whose_connections_break {
@@ -58,6 +60,12 @@ mod a_store_whose_connections_break {
         crate::ledger::fixture::Postgres::failing()
     );
     crate::ledger::pins::every_store_remembers_names!(crate::ledger::fixture::Postgres::failing());
+    crate::ledger::audit_log::every_store_keeps_the_log!(
+        crate::ledger::fixture::Postgres::failing()
+    );
+    crate::ledger::instances::every_store_can_be_shared!(
+        crate::ledger::fixture::Postgres::failing()
+    );
 }
 
 fn open_error(path: &Path) -> OpenError {

@@ -3,9 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use countersign::clock::SystemClock;
-use countersign::ledger::{Changes as _, Following, Instances as _, Presence, Topic};
+use countersign::audit::Happening;
+use countersign::clock::{Clock as _, Seconds, SystemClock, UnixTime};
+use countersign::ledger::{
+    AuditLog as _, Changes as _, Following, Instances as _, Kept, Presence, Topic,
+};
+use countersign::notary::{Checkpoint, KeptIn, Notary, Note, Settings, VerifierKey};
+use countersign::project_token::{KeyEncryptionKey, KeyRing, TokenAlgorithm};
 use countersign::store::{PostgresOptions, PostgresSettings, PostgresStore};
+use futures_util::future::join_all;
 
 use crate::support::postgres::shared;
 
@@ -143,4 +149,142 @@ async fn a_change_is_heard_again_after_the_connection_that_hears_was_cut() {
         assert!(began.elapsed() < LIMIT, "it does not listen again");
     }
     close([store]).await;
+}
+
+const START: UnixTime = UnixTime::from_seconds(1_795_003_200);
+
+/// How long one key signs.
+const MONTH: Seconds = Seconds(30 * 24 * 60 * 60);
+
+async fn ring(store: &PostgresStore) -> KeyRing {
+    let encryption = KeyEncryptionKey::derive(&[7; 32]).unwrap();
+    let (store, day) = (Arc::new(store.clone()), Seconds(86_400));
+    let algorithm = TokenAlgorithm::ES256;
+    let opening = KeyRing::open(store, Some(encryption), algorithm, day, START);
+    opening.await.unwrap()
+}
+
+/// The published keys, in the order in which they sign.
+fn kids(ring: &KeyRing) -> Vec<String> {
+    let set = ring.public_set();
+    let keys = set["keys"].as_array().unwrap().iter();
+    keys.map(|key| key["kid"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn of_first_starts_at_once_one_makes_the_keys_and_all_have_them() {
+    let database = Database::new();
+    let stores = join_all((0..4).map(|_| database.open())).await;
+    let rings = join_all(stores.iter().chain(&stores).map(ring)).await;
+    for other in &rings {
+        assert_eq!(kids(other), kids(&rings[0]));
+    }
+    assert_eq!(kids(&rings[0]).len(), 2);
+    let entries = "SELECT size FROM countersign.log_head";
+    assert_eq!(database.sql(entries).await, "2", "each was made once");
+    let clear = "SELECT count(*) FROM countersign.signing_keys WHERE position('A256GCM' IN encode(sealed, 'escape')) = 0";
+    assert_eq!(database.sql(clear).await, "0", "none lies in the clear");
+    close(stores).await;
+}
+
+#[tokio::test]
+async fn a_key_that_one_instance_makes_is_published_by_the_other_long_before_it_signs() {
+    let database = Database::new();
+    let (here, there) = (database.open().await, database.open().await);
+    let (one, other) = (ring(&here).await, ring(&there).await);
+    let mut following = there.following(Topic::SigningKeys);
+    let began = Instant::now();
+    let mut now = START;
+    for _ in 0..8 {
+        now = now.plus(MONTH);
+        let before = kids(&one);
+        one.renew(now).await.unwrap();
+        heard(&mut following).await;
+        other.follow().await.unwrap();
+        assert_eq!(kids(&other), kids(&one));
+        let made = kids(&other).pop().unwrap();
+        assert!(!before.contains(&made), "the last of them signs in a month");
+    }
+    // Looking every few seconds alone would have taken longer.
+    assert!(began.elapsed() < Duration::from_secs(30), "it was not told");
+    close([here, there]).await;
+}
+
+#[tokio::test]
+async fn of_instances_that_renew_at_once_one_makes_the_next_key() {
+    let database = Database::new();
+    let stores = join_all((0..3).map(|_| database.open())).await;
+    let rings = join_all(stores.iter().map(ring)).await;
+    let now = START.plus(MONTH);
+    for renewed in join_all(rings.iter().map(|ring| ring.renew(now))).await {
+        renewed.unwrap();
+    }
+    join_all(rings.iter().map(KeyRing::follow)).await;
+    for other in &rings {
+        assert_eq!(kids(other), kids(&rings[0]));
+    }
+    assert_eq!(kids(&rings[0]).len(), 3);
+    close(stores).await;
+}
+
+async fn notary(store: &PostgresStore) -> Arc<Notary> {
+    let settings = Settings {
+        kept_in: KeptIn::Database,
+        public_url: "https://sts.example.com".into(),
+        encryption: Some(KeyEncryptionKey::derive(&[7; 32]).unwrap()),
+        copy: None,
+        witnesses: Vec::new(),
+    };
+    let opening = Notary::open(Arc::new(store.clone()), &SystemClock, settings);
+    opening.await.unwrap()
+}
+
+/// What a checkpoint says, once its signature is checked.
+fn read(note: &str, key: &str) -> Checkpoint {
+    let note = Note::parse(note).unwrap();
+    assert!(VerifierKey::parse(key).unwrap().has_signed(&note));
+    Checkpoint::parse(&note.text).unwrap()
+}
+
+/// Adds an entry, and answers how many there are with it.
+async fn grow(store: &PostgresStore) -> u64 {
+    let event = Happening::SigningKeyRetired {
+        key_id: "key".into(),
+    };
+    store.append(vec![event], SystemClock.now()).await.unwrap() + 1
+}
+
+#[tokio::test]
+async fn notaries_of_several_instances_sign_one_log_with_one_key_and_none_goes_back() {
+    let database = Database::new();
+    let stores = join_all((0..3).map(|_| database.open())).await;
+    let notaries = join_all(stores.iter().map(notary)).await;
+    let key = notaries[0].key();
+    assert!(notaries.iter().all(|notary| notary.key() == key));
+    let named = database.sql("SELECT size FROM countersign.log_head").await;
+    assert_eq!(named, "1", "one made the key, and said so");
+    for turn in 0..2 {
+        for (store, notary) in stores.iter().zip(&notaries) {
+            let size = grow(store).await;
+            let signed = read(&notary.checkpoint().await.unwrap(), key);
+            assert_eq!(signed.size, size, "turn {turn}");
+            let whole = std::iter::once(0..size).collect();
+            assert_eq!(store.hashes(whole).await.unwrap(), [signed.root]);
+        }
+    }
+    // All at once, while the log grows.
+    let signing = async |number: usize| {
+        let size = grow(&stores[number % 3]).await;
+        let note = notaries[(number + 1) % 3].checkpoint().await.unwrap();
+        assert!(read(&note, key).size >= size);
+    };
+    join_all((0..12).map(signing)).await;
+    let kept = stores[0].checkpoint(Kept::Signed).await.unwrap().unwrap();
+    for notary in &notaries {
+        let last = notary.checkpoint().await.unwrap();
+        assert_eq!(read(&last, key), read(&kept, key));
+    }
+    drop(notaries);
+    close(stores).await;
 }

@@ -24,6 +24,7 @@ mod ledger;
 mod lint;
 mod long_log;
 mod notary;
+mod operations;
 mod pg_faults;
 mod pg_log;
 mod pg_service;

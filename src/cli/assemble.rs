@@ -8,11 +8,13 @@ use super::descriptors;
 use super::record_configuration::record_configuration;
 use crate::client::WitnessClient;
 use crate::clock::{Clock, Seconds};
-use crate::config::{Config, InvalidAuditToken, MetricsPlace, StoreLocation, Tiles};
+use crate::config::{Config, InvalidAuditToken, StoreLocation, Tiles};
 use crate::directory::{Directory, DirectoryError, Peers, follow};
 use crate::discovery::{FetchSettings, KeyDirectory, SetupFault};
 use crate::exchange::Exchange;
-use crate::http::{AuditAccess, FailureLimit, MetricsAccess, Patience, Service};
+use crate::http::{
+    AuditAccess, Certificate, CertificateFault, FailureLimit, MetricsAccess, Patience, Service,
+};
 use crate::issuer::Registry;
 use crate::ledger::{DenialAllowance, StoreUnavailable, Topic};
 use crate::metrics::Metrics;
@@ -39,6 +41,9 @@ const COSIGN_EVERY: Duration = Duration::from_secs(30);
 
 /// How often it is looked whether withheld values are to be deleted.
 const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// How often it is looked whether the files of the certificate were replaced. What was is in use after twice that.
+const LOOK_AT_CERTIFICATE_EVERY: Duration = Duration::from_secs(5);
 
 /// The parts, ready to serve.
 pub struct Parts {
@@ -76,6 +81,9 @@ pub enum AssembleError {
         /// What is wrong with it.
         fault: SealError,
     },
+    /// The certificate for TLS.
+    #[error(transparent)]
+    Certificate(#[from] CertificateFault),
     /// The token for reading the log.
     #[error(transparent)]
     AuditToken(#[from] InvalidAuditToken),
@@ -111,12 +119,39 @@ pub async fn assemble_with(
     clock: Arc<dyn Clock>,
     options: Options,
 ) -> Result<Parts, AssembleError> {
+    assemble_from(config, clock, options, count(config)).await
+}
+
+/// What a service of this configuration counts.
+pub fn count(config: &Config) -> Arc<Metrics> {
     let names = config.issuers.iter().map(|issuer| issuer.name.clone());
-    let metrics = Arc::new(Metrics::new(names));
+    Arc::new(Metrics::new(names))
+}
+
+/// The same as [`assemble`] for one who counts already.
+pub async fn assemble_counting(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+) -> Result<Parts, AssembleError> {
+    assemble_from(config, clock, Options::default(), metrics).await
+}
+
+async fn assemble_from(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    options: Options,
+    metrics: Arc<Metrics>,
+) -> Result<Parts, AssembleError> {
     let options = Options {
         metrics: metrics.store.clone(),
         ..options
     };
+    let certificate = config
+        .tls
+        .as_ref()
+        .map(|files| Certificate::read(&files.certificate, &files.key, clock.now()));
+    let certificate = certificate.transpose()?;
     let encryption = key_encryption(config)?;
     let audit_access = audit_access(config)?;
     let (store, clock) = open_store(config, clock, options)?;
@@ -177,10 +212,11 @@ pub async fn assemble_with(
         policies: store.clone(),
         peers,
         metrics,
-        metrics_access: match &config.metrics {
-            MetricsPlace::Here(readers) => MetricsAccess::From(readers.clone()),
-            MetricsPlace::Listener(_) => MetricsAccess::Elsewhere,
+        metrics_access: MetricsAccess {
+            readers: config.metrics.readers.clone(),
+            elsewhere: config.metrics.listen.is_some(),
         },
+        certificate,
         trusted_proxies: config.trusted_proxies.clone(),
         failures: FailureLimit::new(rate.failures_per_minute, rate.burst, clock.clone()),
         patience: Patience {
@@ -301,6 +337,7 @@ impl Parts {
             },
             follow(exchange.directory.clone()),
             self.renew_signing_keys(),
+            self.follow_certificate(),
             self.follow_signing_keys(),
             self.service.peers.keep_meeting(),
         );
@@ -339,6 +376,18 @@ impl Parts {
                 Err(fault) => tracing::warn!(%fault, "withheld values were not deleted"),
             }
             tokio::time::sleep(FORGET_EVERY).await;
+        }
+    }
+
+    /// Looks whether the files of the certificate were replaced.
+    async fn follow_certificate(&self) {
+        let Some(certificate) = &self.service.certificate else {
+            return;
+        };
+        let metrics = &self.service.metrics.http;
+        loop {
+            tokio::time::sleep(LOOK_AT_CERTIFICATE_EVERY).await;
+            certificate.look(self.clock.now(), metrics);
         }
     }
 

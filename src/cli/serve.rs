@@ -10,12 +10,14 @@ use rustix::fs::Mode;
 use rustix::process::umask;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::assemble::{AssembleError, Parts, assemble};
+use super::assemble::{AssembleError, Parts, assemble_counting, count};
 use super::{DONE, UNAVAILABLE, USAGE, descriptors, environment, logging};
 use crate::clock::SystemClock;
-use crate::config::{Config, MetricsPlace};
+use crate::config::Config;
 use crate::http::admin::AdminServer;
 use crate::http::{self, ServerHandle};
+use crate::metrics::TraceMetrics;
+use crate::telemetry::{Collector, Telemetry, read_headers};
 
 /// The arguments of `serve`.
 #[derive(Args)]
@@ -35,11 +37,20 @@ pub(super) async fn run(arguments: &ServeArgs) -> u8 {
             return USAGE;
         }
     };
-    logging::start();
+    let metrics = count(&config);
+    let telemetry = match start_telemetry(&config, &metrics.traces) {
+        Ok(telemetry) => telemetry,
+        Err(fault) => {
+            eprintln!("{fault}");
+            return USAGE;
+        }
+    };
+    logging::start(telemetry.as_ref());
     // Whatever we make is for our user only, also in a data folder that others may enter.
     umask(Mode::from_raw_mode(0o077));
     descriptors::raise();
-    match assemble(&config, Arc::new(SystemClock)).await {
+    let assembled = assemble_counting(&config, Arc::new(SystemClock), metrics);
+    let code = match assembled.await {
         Ok(parts) => serve(&config, parts).await,
         Err(fault) => {
             tracing::error!("{fault}");
@@ -51,7 +62,31 @@ pub(super) async fn run(arguments: &ServeArgs) -> u8 {
                 _ => USAGE,
             }
         }
+    };
+    if let Some(telemetry) = telemetry {
+        let ended = tokio::task::spawn_blocking(move || telemetry.end());
+        // What is left is lost if that thread ended.
+        let _ = ended.await;
     }
+    code
+}
+
+/// Begins to send traces, where the configuration says to whom.
+fn start_telemetry(
+    config: &Config,
+    metrics: &TraceMetrics,
+) -> Result<Option<Telemetry>, Box<dyn std::error::Error>> {
+    let Some(settings) = &config.telemetry else {
+        return Ok(None);
+    };
+    let headers = settings.headers_file.as_deref().map(read_headers);
+    let collector = Collector {
+        endpoint: settings.endpoint.as_str(),
+        headers: headers.transpose()?.unwrap_or_default(),
+        sample_ratio: settings.sample_ratio,
+        instance: config.listen.to_string(),
+    };
+    Ok(Some(Telemetry::start(collector, metrics.clone())?))
 }
 
 async fn serve(config: &Config, parts: Parts) -> u8 {
@@ -79,8 +114,13 @@ async fn listen(config: &Config, parts: &Parts) -> std::io::Result<()> {
     let running = tokio::spawn(server);
     let metrics = tell_metrics(config, parts)?;
     let admin = administer(config, parts);
+    let scheme = if config.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     tracing::info!(
-        url = format!("http://{address}"),
+        url = format!("{scheme}://{address}"),
         public_url = config.public_url,
         projects = parts.service.exchange.directory.len(),
         issuers = config.issuers.len(),
@@ -104,7 +144,7 @@ async fn listen(config: &Config, parts: &Parts) -> std::io::Result<()> {
 
 /// Tells metrics on a listener of their own, where the configuration says so.
 fn tell_metrics(config: &Config, parts: &Parts) -> std::io::Result<Option<ServerHandle>> {
-    let MetricsPlace::Listener(address) = &config.metrics else {
+    let Some(address) = config.metrics.listen else {
         return Ok(None);
     };
     let listener = TcpListener::bind(address).map_err(|fault| {

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 pub use audit::{AuditSettings, InvalidAuditToken, Tiles, TokenDigest, TokenSource, Witness};
 use ipnet::IpNet;
-pub use operations::{MetricsPlace, TelemetrySettings, TlsFiles};
+pub use operations::{MetricsSettings, TelemetrySettings, TlsFiles};
 pub use store::StoreLocation;
 
 use crate::clock::Seconds;
@@ -49,8 +49,8 @@ pub struct Config {
     pub audit: AuditSettings,
     /// How often one address may fail.
     pub rate_limit: RateLimit,
-    /// Where metrics are told.
-    pub metrics: MetricsPlace,
+    /// Where metrics are told, and to whom.
+    pub metrics: MetricsSettings,
     /// Where traces are sent, if they are.
     pub telemetry: Option<TelemetrySettings>,
     /// What TLS is spoken with, if it is.

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use toml::Spanned;
 use url::Url;
 
 use super::check::{Problems, network};
+use super::raw::{RawMetrics, RawTelemetry, RawTls};
 use crate::issuer::is_loopback;
 
 /// Who may read metrics on the service's own listener if nobody else is named: this machine and private networks (RFC
@@ -24,38 +24,19 @@ const READERS: [&str; 7] = [
     "fc00::/7",
 ];
 
+/// Who may read them on a listener of their own if nobody else is named: who reaches it.
+const EVERYBODY: [&str; 2] = ["0.0.0.0/0", "::/0"];
+
 /// Which part of the traces is sent if nothing is said: one in ten.
 const SAMPLED: f64 = 0.1;
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct RawMetrics {
-    pub listen: Option<Spanned<String>>,
-    pub readers: Option<Spanned<Vec<Spanned<String>>>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct RawTelemetry {
-    pub otlp_endpoint: Option<Spanned<String>>,
-    pub headers_file: Option<Spanned<String>>,
-    pub sample_ratio: Option<Spanned<f64>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct RawTls {
-    pub certificate: Option<Spanned<String>>,
-    pub key: Option<Spanned<String>>,
-}
-
-/// Where metrics are told.
+/// Where metrics are told, and to whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MetricsPlace {
-    /// On the service's own listener, to who asks from one of these networks.
-    Here(Vec<IpNet>),
-    /// On a listener of their own, to everybody who reaches it.
-    Listener(SocketAddr),
+pub struct MetricsSettings {
+    /// A listener of their own. Without one they are told on the service's.
+    pub listen: Option<SocketAddr>,
+    /// The networks from which they may be read.
+    pub readers: Vec<IpNet>,
 }
 
 /// Where traces are sent, and which.
@@ -82,49 +63,55 @@ pub(super) fn metrics(
     raw: &RawMetrics,
     listen: SocketAddr,
     problems: &mut Problems,
-) -> MetricsPlace {
-    if let (Some(own), Some(readers)) = (&raw.listen, &raw.readers) {
-        problems.add(
-            readers.span(),
-            format!(
-                "`readers` is for the service's listener, and `listen = \"{}\"` takes metrics away from there",
-                own.get_ref()
-            ),
-            "write one of both: on a listener of their own, everybody reads them who reaches it",
-        );
-    }
-    if let Some(raw) = &raw.listen {
-        return match raw.get_ref().parse() {
-            Ok(address) if address == listen && listen.port() != 0 => {
-                problems.add(
-                    raw.span(),
-                    format!("`metrics.listen` is `listen`: `{address}`"),
-                    "write another port, or leave it out: then `/metrics` is on the service's listener",
-                );
-                MetricsPlace::Listener(address)
-            }
-            Ok(address) => MetricsPlace::Listener(address),
-            Err(_) => {
-                let text = raw.get_ref();
-                problems.add(
-                    raw.span(),
-                    format!("`metrics.listen` is not an address and a port: `{text}`"),
-                    "write `127.0.0.1:9464`",
-                );
-                MetricsPlace::Here(Vec::new())
-            }
-        };
-    }
-    let Some(readers) = &raw.readers else {
-        let readers = READERS.iter().filter_map(|network| network.parse().ok());
-        return MetricsPlace::Here(readers.collect());
+) -> MetricsSettings {
+    let own = raw.listen.as_ref();
+    let own = own.and_then(|own| listener(own, listen, problems));
+    let default = if own.is_some() {
+        EVERYBODY.as_slice()
+    } else {
+        READERS.as_slice()
     };
-    let readers = readers.get_ref().iter();
-    MetricsPlace::Here(
-        readers
+    let readers = match &raw.readers {
+        None => default
+            .iter()
+            .filter_map(|text| text.parse().ok())
+            .collect(),
+        Some(readers) => readers
+            .iter()
             .filter_map(|reader| network(reader, "readers", problems))
             .collect(),
-    )
+    };
+    MetricsSettings {
+        listen: own,
+        readers,
+    }
+}
+
+fn listener(
+    raw: &Spanned<String>,
+    listen: SocketAddr,
+    problems: &mut Problems,
+) -> Option<SocketAddr> {
+    let text = raw.get_ref();
+    match text.parse() {
+        Ok(address) if address == listen && listen.port() != 0 => {
+            problems.add(
+                raw.span(),
+                format!("`metrics.listen` is `listen`: `{address}`"),
+                "write another port, or leave it out: then `/metrics` is on the service's listener",
+            );
+            None
+        }
+        Ok(address) => Some(address),
+        Err(_) => {
+            problems.add(
+                raw.span(),
+                format!("`metrics.listen` is not an address and a port: `{text}`"),
+                "write `127.0.0.1:9464`",
+            );
+            None
+        }
+    }
 }
 
 pub(super) fn telemetry(
@@ -208,15 +195,14 @@ pub(super) fn tls(raw: &RawTls, folder: &Path, problems: &mut Problems) -> Optio
     }
 }
 
-impl MetricsPlace {
+impl MetricsSettings {
     pub(super) fn on_record(&self) -> Value {
-        match self {
-            Self::Here(readers) => {
-                let readers = readers.iter().map(ToString::to_string);
-                json!({"readers": readers.collect::<Vec<_>>()})
-            }
-            Self::Listener(address) => json!({"listen": address.to_string()}),
-        }
+        let Self { listen, readers } = self;
+        let readers = readers.iter().map(ToString::to_string);
+        json!({
+            "listen": listen.map(|address| address.to_string()),
+            "readers": readers.collect::<Vec<_>>(),
+        })
     }
 }
 
@@ -250,16 +236,13 @@ mod tests {
     #[test]
     fn metrics_are_for_this_machine_and_private_networks_unless_they_are_told_elsewhere() {
         let place = |text: &str| load(text, &[]).unwrap().metrics;
-        let MetricsPlace::Here(readers) = place("") else {
-            panic!("not here");
-        };
-        assert_eq!(readers.len(), READERS.len());
+        let here = place("");
+        assert_eq!((here.listen, here.readers.len()), (None, READERS.len()));
         let own = place("[metrics]\nlisten = \"127.0.0.1:9464\"\n");
-        let address = "127.0.0.1:9464".parse().unwrap();
-        assert_eq!(own, MetricsPlace::Listener(address));
+        assert_eq!(own.listen, Some("127.0.0.1:9464".parse().unwrap()));
+        assert_eq!(own.readers.len(), EVERYBODY.len());
         let named = place("[metrics]\nreaders = [\"192.0.2.7\"]\n");
-        let network = "192.0.2.7/32".parse().unwrap();
-        assert_eq!(named, MetricsPlace::Here(vec![network]));
+        assert_eq!(named.readers, ["192.0.2.7/32".parse().unwrap()]);
     }
 
     #[test]
@@ -269,10 +252,6 @@ mod tests {
             (
                 "[metrics]\nlisten = \"127.0.0.1:8080\"\n",
                 "`metrics.listen` is `listen`",
-            ),
-            (
-                "[metrics]\nlisten = \"127.0.0.1:1\"\nreaders = []\n",
-                "`readers` is for the service's listener",
             ),
             (
                 "[metrics]\nreaders = [\"ten\"]\n",

@@ -5,7 +5,6 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::ConfigProblem;
-use super::operations::{RawMetrics, RawTelemetry, RawTls};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -81,6 +80,28 @@ pub(super) struct RawWitness {
 pub(super) struct RawRateLimit {
     pub failures_per_minute: Option<Spanned<i64>>,
     pub burst: Option<Spanned<i64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawMetrics {
+    pub listen: Option<Spanned<String>>,
+    pub readers: Option<Vec<Spanned<String>>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawTelemetry {
+    pub otlp_endpoint: Option<Spanned<String>>,
+    pub headers_file: Option<Spanned<String>>,
+    pub sample_ratio: Option<Spanned<f64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawTls {
+    pub certificate: Option<Spanned<String>>,
+    pub key: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

@@ -73,6 +73,11 @@ impl Peers {
         }
     }
 
+    /// How many others were seen of late.
+    pub fn seen(&self) -> usize {
+        self.others.load().len()
+    }
+
     /// Those that run and have other policies in force than this one, sorted by name. After a change on several instances at
     /// once they may differ for as long as it takes until each has met the others again, 5 seconds.
     pub fn disagreeing(&self) -> Vec<Presence> {

@@ -33,7 +33,8 @@ pub(super) async fn can_write(service: &Service) -> Result<(), StoreUnavailable>
 
 /// Answers 200 if exchanges can be recorded, else 503. What is wrong and does not stop other projects is `degraded`:
 /// files that are not in force as they stand, relationships that a guard rail switched off, issuers whose keys could not
-/// be refreshed, a log that is not signed any more, other instances that have other policies in force.
+/// be refreshed, a log that is not signed any more, a certificate that cannot take the place of the one before, other
+/// instances that have other policies in force.
 pub(super) async fn ready(request: HttpRequest, service: Data<Service>) -> HttpResponse {
     let exchange = &service.exchange;
     if let Err(fault) = can_exchange(&service).await {
@@ -73,7 +74,9 @@ pub(super) async fn ready(request: HttpRequest, service: Data<Service>) -> HttpR
         breaches.len(),
         instances.len(),
     ];
-    let degraded = log.is_some() || wrong.iter().any(|count| *count > 0);
+    let certificate = service.certificate.as_ref();
+    let certificate = certificate.and_then(|certificate| certificate.fault());
+    let degraded = log.is_some() || certificate.is_some() || wrong.iter().any(|count| *count > 0);
     let mut body = json!({
         "status": if degraded { "degraded" } else { "ok" },
         "projects": exchange.directory.len(),
@@ -83,6 +86,11 @@ pub(super) async fn ready(request: HttpRequest, service: Data<Service>) -> HttpR
     });
     if let (Some(what), Some(members)) = (log, body.as_object_mut()) {
         members.insert("log".to_owned(), json!(what));
+    }
+    if let (Some(_), Some(members)) = (certificate, body.as_object_mut()) {
+        // Where its files are stands in the log.
+        let said = "the certificate changed and cannot be used: the one before is still shown";
+        members.insert("tls".to_owned(), json!(said));
     }
     if let (false, Some(members)) = (instances.is_empty(), body.as_object_mut()) {
         members.insert("instances".to_owned(), json!(instances));

@@ -23,24 +23,20 @@ const CONNECTIONS: usize = 64;
 /// How long the store may take to say whether it can write, until it counts as one that cannot.
 const LONGEST_CHECK: Duration = Duration::from_secs(2);
 
-/// Who may read metrics on the service's own listener.
+/// Who may read metrics, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MetricsAccess {
-    /// Whoever asks from one of these networks.
-    From(Vec<IpNet>),
-    /// Nobody: they are told on a listener of their own.
-    Elsewhere,
+pub struct MetricsAccess {
+    /// The networks from which they may be read.
+    pub readers: Vec<IpNet>,
+    /// Whether they are told on a listener of their own, and not on the service's.
+    pub elsewhere: bool,
 }
 
 impl MetricsAccess {
-    /// Whether `request` is from a reader. One that was forwarded is from whom a trusted proxy says; where the nearest
-    /// address that is known is a proxy's, it may be from anybody.
+    /// Whether `request`, which anybody may have sent to the service's listener, is from a reader. One that was forwarded
+    /// is from whom a trusted proxy says; where the nearest address that is known is a proxy's, it may be from anybody.
     fn lets_in(&self, request: &HttpRequest, proxies: &[IpNet]) -> bool {
-        let Self::From(readers) = self else {
-            return false;
-        };
-        let client = request.extensions().get::<ClientAddress>().copied();
-        let Some(ClientAddress(Some(client))) = client else {
+        let Some(client) = client(request) else {
             return false;
         };
         let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
@@ -49,8 +45,13 @@ impl MetricsAccess {
         };
         let is_direct = peer == Some(client);
         let is_hidden = is_among(proxies, &client) || (is_direct && forwarded(request.headers()));
-        !is_hidden && is_among(readers, &client)
+        !is_hidden && is_among(&self.readers, &client)
     }
+}
+
+fn client(request: &HttpRequest) -> Option<IpAddr> {
+    let noted = request.extensions().get::<ClientAddress>().copied();
+    noted.and_then(|ClientAddress(address)| address)
 }
 
 /// Whether somebody says that they forward this for somebody else.
@@ -61,16 +62,26 @@ fn forwarded(headers: &HeaderMap) -> bool {
 /// Answers on the service's own listener, to who may read.
 pub(super) async fn for_readers(request: HttpRequest, service: Data<Service>) -> HttpResponse {
     let access = &service.metrics_access;
-    if *access == MetricsAccess::Elsewhere {
+    if access.elsewhere {
         return no_such_path().into_inner();
     }
     if !access.lets_in(&request, &service.trusted_proxies) {
         return not_for_this_address();
     }
-    for_all(request, service).await
+    answer(request, service).await
 }
 
-async fn for_all(request: HttpRequest, service: Data<Service>) -> HttpResponse {
+/// Answers on the listener of their own. What reaches that is not from the outside, whatever it says it was forwarded for.
+async fn for_who_reaches_it(request: HttpRequest, service: Data<Service>) -> HttpResponse {
+    let readers = &service.metrics_access.readers;
+    let is_reader = |client: IpAddr| readers.iter().any(|network| network.contains(&client));
+    if !client(&request).is_some_and(is_reader) {
+        return not_for_this_address();
+    }
+    answer(request, service).await
+}
+
+async fn answer(request: HttpRequest, service: Data<Service>) -> HttpResponse {
     let accepted = request.headers().get(ACCEPT);
     let accepted = accepted.and_then(|accepted| accepted.to_str().ok());
     let wants_open = accepted.is_some_and(|accepted| accepted.contains("openmetrics-text"));
@@ -86,7 +97,7 @@ async fn for_all(request: HttpRequest, service: Data<Service>) -> HttpResponse {
         .body(service.metrics.tell(&moment, form))
 }
 
-/// Tells metrics to everybody who reaches `listener`, and whether the service is well. It does nothing else.
+/// Tells metrics to the readers who reach `listener`, and whether the service is well. It does nothing else.
 pub fn serve_metrics(listener: TcpListener, service: Arc<Service>) -> std::io::Result<Server> {
     let patience = service.patience;
     let data = Data::from(service);
@@ -96,7 +107,7 @@ pub fn serve_metrics(listener: TcpListener, service: Arc<Service>) -> std::io::R
             .wrap(from_fn(log::one_line))
             .service(only("/healthz", read().to(health::alive), "GET"))
             .service(only("/readyz", read().to(health::ready), "GET"))
-            .service(only("/metrics", read().to(for_all), "GET"))
+            .service(only("/metrics", read().to(for_who_reaches_it), "GET"))
             .default_service(actix_web::web::to(no_such_path))
     })
     .workers(1)
@@ -118,6 +129,7 @@ async fn moment(service: &Service) -> Moment {
     let (signing_keys, signing_for) = exchange.ring.ages(now);
     let (failing_addresses, held_back) = service.failures.standing();
     let checkpoint = service.notary.covers();
+    let certificate = service.certificate.as_ref();
     let statuses = exchange.keys.status().into_iter();
     let issuers = statuses.map(|status| IssuerMoment {
         name: status.name.to_string(),
@@ -133,8 +145,8 @@ async fn moment(service: &Service) -> Moment {
         projects: exchange.directory.len(),
         policy_problems: exchange.directory.problems().len(),
         switched_off: exchange.directory.switched_off().len(),
-        policy_digest: Some(exchange.directory.digest()),
-        instances: service.peers.others(),
+        policy_digest: exchange.directory.digest(),
+        instances: service.peers.seen(),
         disagreeing: service.peers.disagreeing().len(),
         issuers: worst_of_each(issuers),
         checkpoint: checkpoint.map(|(entries, age)| (entries, age.as_secs_f64())),
@@ -144,7 +156,8 @@ async fn moment(service: &Service) -> Moment {
         failing_addresses,
         held_back,
         most_connections: service.patience.connections,
-        ..Moment::default()
+        certificate_left: certificate.and_then(|certificate| certificate.left(now).map(seconds)),
+        certificate_fault: certificate.is_some_and(|certificate| certificate.fault().is_some()),
     }
 }
 
@@ -182,7 +195,10 @@ mod tests {
     }
 
     fn lets_in(peer: &str, client: &str, header: Option<(&'static str, &str)>) -> bool {
-        let access = MetricsAccess::From(networks(&["10.0.0.0/8", "127.0.0.0/8"]));
+        let access = MetricsAccess {
+            readers: networks(&["10.0.0.0/8", "127.0.0.0/8"]),
+            elsewhere: false,
+        };
         let mut request = TestRequest::get().peer_addr(format!("{peer}:7").parse().unwrap());
         if let Some(header) = header {
             request = request.insert_header(header);

@@ -14,6 +14,7 @@ mod log;
 mod metrics;
 mod oauth;
 mod patience;
+mod tls;
 
 pub use audit::AuditAccess;
 pub use error::RequestError;
@@ -21,6 +22,7 @@ pub use failures::FailureLimit;
 pub use metrics::{MetricsAccess, serve_metrics};
 pub use oauth::read_form;
 pub use patience::Patience;
+pub use tls::{Certificate, CertificateFault};
 
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
@@ -68,16 +70,21 @@ pub struct Service {
     pub trusted_proxies: Vec<IpNet>,
     /// How often one address may fail.
     pub failures: FailureLimit,
+    /// What TLS is spoken with, if it is.
+    pub certificate: Option<Arc<Certificate>>,
     /// How long and for how many clients we wait.
     pub patience: Patience,
 }
 
-/// Serves on `listener` until the server's handle is told to stop; then requests in flight finish, for 20 seconds at
+/// Serves on `listener`, over TLS if there is a certificate, until the server's handle is told to stop; then requests in flight finish, for 20 seconds at
 /// most. Signals are the caller's business.
 pub fn serve(listener: TcpListener, service: Arc<Service>) -> std::io::Result<Server> {
     let patience = service.patience;
-    let connections = Arc::new(Connections::of(&service));
     let workers = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
+    if let Some(certificate) = service.certificate.clone() {
+        return tls::serve(listener, service, &certificate, workers);
+    }
+    let connections = Arc::new(Connections::of(&service));
     let places = Data::new(Places::of(&patience));
     let data = Data::from(service);
     let server = HttpServer::new(move || {

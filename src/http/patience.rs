@@ -11,6 +11,8 @@ pub struct Patience {
     pub body: Duration,
     /// How long a connection may rest between two requests.
     pub rest: Duration,
+    /// How long the handshake of TLS may take.
+    pub handshake: Duration,
     /// How long a failure beyond the limit of its address waits for its answer. This makes one request a second of each
     /// connection on which a flood waits for answers.
     pub hold_back: Duration,
@@ -42,6 +44,7 @@ impl Default for Patience {
             head: Duration::from_secs(10),
             body: Duration::from_secs(10),
             rest: Duration::from_secs(5),
+            handshake: Duration::from_secs(5),
             hold_back: Duration::from_secs(1),
             most_held_back: 1024,
             connections: 10_000,

@@ -1,7 +1,7 @@
 //! What is counted, and how it is told to who watches (Prometheus).
 //!
 //! Each room that has something to count is handed a handle of its own, which it knows nothing else of: [`StoreMetrics`],
-//! [`ExchangeMetrics`], [`IssuerMetrics`], [`HttpMetrics`]. Counting is some atomic additions. What is not an event but a
+//! [`ExchangeMetrics`], [`IssuerMetrics`], [`HttpMetrics`], [`TraceMetrics`]. Counting is some atomic additions. What is not an event but a
 //! state, a [`Moment`], is asked for when somebody looks. `docs/metrics.md` says what each metric means.
 //!
 //! No label is a text that a caller chose, and none names a tenant: there are names of issuers from the configuration, and
@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 pub use exchange::{ExchangeMetrics, Outcome};
 pub use moment::{IssuerMoment, Moment};
-pub use outside::{Handshake, HttpMetrics, IssuerMetrics};
+pub use outside::{Handshake, HttpMetrics, IssuerMetrics, TraceMetrics};
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
@@ -58,6 +58,8 @@ pub struct Metrics {
     pub issuers: IssuerMetrics,
     /// What connections and answers count.
     pub http: HttpMetrics,
+    /// What traces count.
+    pub traces: TraceMetrics,
     registry: Registry,
 }
 
@@ -69,6 +71,7 @@ impl Metrics {
             exchanges: ExchangeMetrics::new(issuers),
             issuers: IssuerMetrics::default(),
             http: HttpMetrics::default(),
+            traces: TraceMetrics::default(),
             registry: Registry::with_prefix(PREFIX),
         };
         metrics.registered()
@@ -83,6 +86,7 @@ impl Metrics {
         self.store.register(registry);
         self.issuers.register(registry);
         self.http.register(registry);
+        self.traces.register(registry);
         self
     }
 

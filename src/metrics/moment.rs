@@ -29,10 +29,10 @@ pub struct Moment {
     pub policy_problems: usize,
     /// How many relationships a guard rail switched off.
     pub switched_off: usize,
-    /// The digest of all policies in force, in hexadecimal, where it is known.
-    pub policy_digest: Option<String>,
-    /// How many other instances were seen on the same store of late, where there can be any.
-    pub instances: Option<usize>,
+    /// The digest of all policies in force, in hexadecimal.
+    pub policy_digest: String,
+    /// How many other instances were seen on the same store of late.
+    pub instances: usize,
     /// How many of them have other policies in force.
     pub disagreeing: usize,
     /// The issuers.
@@ -182,26 +182,22 @@ impl Moment {
             "Trust relationships that a guard rail switched off",
             self.switched_off,
         );
-        if let Some(digest) = &self.policy_digest {
-            let labels = vec![("digest".to_owned(), digest.clone())];
-            told.0.register(
-                "policies",
-                "The digest of all policies in force: the same on all instances that agree",
-                Info::new(labels),
-            );
-        }
-        if let Some(instances) = self.instances {
-            told.number(
-                "instances_seen",
-                "Other instances on the same store that were seen of late",
-                instances,
-            );
-            told.number(
-                "instances_disagreeing",
-                "Those of them that have other policies in force",
-                self.disagreeing,
-            );
-        }
+        let digest = vec![("digest".to_owned(), self.policy_digest.clone())];
+        told.0.register(
+            "policies",
+            "The digest of all policies in force: the same on all instances that agree",
+            Info::new(digest),
+        );
+        told.number(
+            "instances_seen",
+            "Other instances on the same store that were seen of late",
+            self.instances,
+        );
+        told.number(
+            "instances_disagreeing",
+            "Those of them that have other policies in force",
+            self.disagreeing,
+        );
     }
 
     fn of_issuers(&self, registry: &mut Registry) {

@@ -67,6 +67,37 @@ struct Status {
     status: &'static str,
 }
 
+/// What traces count. Clones count together; the default counts for nobody.
+#[derive(Debug, Clone)]
+pub struct TraceMetrics(Family<Result, Counter>);
+
+impl Default for TraceMetrics {
+    fn default() -> Self {
+        let spans = Family::<Result, Counter>::default();
+        for result in ["sent", "lost"] {
+            drop(spans.get_or_create(&Result { result }));
+        }
+        Self(spans)
+    }
+}
+
+impl TraceMetrics {
+    /// So many spans were sent to the collector; `taken` is whether it took them.
+    pub fn sent(&self, spans: usize, taken: bool) {
+        let result = if taken { "sent" } else { "lost" };
+        let spans = u64::try_from(spans).unwrap_or(u64::MAX);
+        self.0.get_or_create(&Result { result }).inc_by(spans);
+    }
+
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "trace_spans",
+            "Spans of traces that were to be sent, by result",
+            self.0.clone(),
+        );
+    }
+}
+
 /// The classes of answers (RFC 9110, section 15).
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 

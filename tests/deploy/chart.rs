@@ -98,6 +98,18 @@ fn helm_finds_nothing_wrong_in_the_chart() {
 }
 
 #[test]
+fn the_values_in_the_page_on_the_chart_are_good() {
+    let page = read("deploy/helm/countersign/README.md");
+    let (_, rest) = page.split_once("```yaml\n").unwrap();
+    let (values, _) = rest.split_once("```").unwrap();
+    let objects = render(&super::python::json(values));
+    let ingress = object(&objects, "Ingress");
+    assert_eq!(ingress["spec"]["rules"][0]["host"], "sts.example.com");
+    let deployment = object(&objects, "Deployment").to_string();
+    assert!(deployment.contains("registry.example.com/countersign:"));
+}
+
+#[test]
 fn values_that_cannot_work_are_refused_before_anything_is_installed() {
     let slips: [(&str, Value); 7] = [
         ("/publicUrl", json!("http://sts.example.com")),

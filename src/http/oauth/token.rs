@@ -5,6 +5,7 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
+use tracing::{Instrument as _, Span};
 
 use super::super::Service;
 use super::super::error::{RequestError, malformed, refused};
@@ -13,6 +14,7 @@ use super::super::log::Noted;
 use super::form::{ACCESS_TOKEN, fault, read_form};
 use crate::exchange::{Caller, ExchangeRequest, Issued};
 use crate::metrics::Outcome;
+use crate::telemetry::{self, Came, step};
 
 /// The largest body that is read, in bytes.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -27,8 +29,23 @@ pub(in crate::http) async fn token(
     service: &Data<Service>,
     client: Client,
 ) -> HttpResponse {
+    let span = telemetry::exchange(traceparent(request.headers()));
+    asked(request, payload, service, client, &span)
+        .instrument(span.clone())
+        .await
+}
+
+/// The same within its `span`.
+async fn asked(
+    request: &HttpRequest,
+    payload: Payload,
+    service: &Data<Service>,
+    client: Client,
+    span: &Span,
+) -> HttpResponse {
     let began = Instant::now();
-    let (answer, reason, issuer) = match read(request, payload, service, client).await {
+    let read = read(request, payload, service, client);
+    let (answer, reason, issuer) = match read.instrument(step!("read")).await {
         Err(error) => (malformed(request, &error), Some(error.reason()), None),
         Ok(exchange_request) => {
             let project = exchange_request.audience.clone();
@@ -49,9 +66,29 @@ pub(in crate::http) async fn token(
         status if status.is_server_error() => Outcome::Failed,
         _ => Outcome::Denied,
     };
+    let noted = request.extensions();
+    let noted = noted.get::<Noted>();
+    let came = Came {
+        status: answer.status().as_u16(),
+        outcome: outcome.code(),
+        reason,
+        issuer: issuer.as_deref(),
+        decision_id: noted.and_then(|noted| noted.decision_id.as_deref()),
+    };
+    came.note_on(span);
     let metrics = &service.metrics.exchanges;
     metrics.finished(outcome, reason, issuer, began.elapsed());
     answer
+}
+
+/// The trace that this request belongs to, if it says so once.
+fn traceparent(headers: &HeaderMap) -> Option<&str> {
+    let mut given = headers.get_all("traceparent");
+    let first = given.next()?;
+    if given.next().is_some() {
+        return None;
+    }
+    first.to_str().ok()
 }
 
 /// RFC 8693, section 2.2.1.

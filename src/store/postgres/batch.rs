@@ -8,7 +8,7 @@ use tokio_postgres::{Client, GenericClient, Row, Statement};
 use uuid::Uuid;
 
 use super::fault::Fault;
-use crate::audit::{Marks, Sealed};
+use crate::audit::Sealed;
 
 /// How many jobs one commit takes.
 pub(super) const MOST_JOBS: usize = 512;
@@ -205,7 +205,7 @@ impl<'a> Batch<'a> {
         self.withheld_ends.push(count(self.withheld.len()));
         self.ats.push(sealed.marks.at_millis);
         self.hashes.extend_from_slice(&sealed.leaf_hash);
-        write_marks(&sealed.marks, &mut self.marks);
+        self.marks.extend_from_slice(&sealed.marks.write());
     }
 
     /// Asks, and answers what came of each job, in their order.
@@ -260,27 +260,6 @@ fn outcome(row: &Row) -> Option<Outcome> {
         6 => Outcome::DoneBefore,
         _ => return None,
     })
-}
-
-/// The marks of an entry in 56 octets, numbers little-endian: its time, the bits of its relationships, the marks of id,
-/// kind, project, organization, issuer, subject, repository, reason and token id, the outcome, and three that are 0.
-fn write_marks(marks: &Marks, to: &mut Vec<u8>) {
-    to.extend_from_slice(&marks.at_millis.to_le_bytes());
-    to.extend_from_slice(&marks.relationships.to_le_bytes());
-    for mark in [
-        marks.id,
-        marks.kind,
-        marks.project,
-        marks.organization,
-        marks.issuer,
-        marks.subject,
-        marks.repository,
-        marks.reason,
-        marks.token_id,
-    ] {
-        to.extend_from_slice(&mark.to_le_bytes());
-    }
-    to.extend_from_slice(&[marks.outcome, 0, 0, 0]);
 }
 
 fn count(length: usize) -> i32 {

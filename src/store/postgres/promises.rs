@@ -100,7 +100,7 @@ impl Ledger for PostgresStore {
     }
 
     fn decision(&self, id: DecisionId) -> BoxFuture<'_, Result<Option<Record>, StoreUnavailable>> {
-        self.read(move |client| async move { look_up::decision(client, id).await }.boxed())
+        self.recorded(id)
     }
 
     fn name_states(

@@ -11,6 +11,7 @@ use super::super::super::copy::{
     Original as Copied, Part, SpentToken, State, read_marks,
 };
 use super::super::PostgresSettings;
+use super::super::migrate::migrate;
 use super::{connect, need_nobody, unavailable};
 use crate::audit::DecisionId;
 use crate::audit::tree::{Hash, fold, node_hash};
@@ -55,7 +56,7 @@ impl Original {
     pub(in super::super::super) async fn open(
         settings: &PostgresSettings,
     ) -> Result<Self, CopyError> {
-        let client = connect(settings).await?;
+        let mut client = connect(settings).await?;
         let there = client
             .query_one(
                 "SELECT to_regclass('countersign.log_head') IS NOT NULL",
@@ -67,6 +68,8 @@ impl Original {
             return Err(CopyError::NotThere(settings.shown()));
         }
         need_nobody(&client, &settings.shown()).await?;
+        // What a newer program keeps there is not known here, and would be left behind.
+        migrate(&mut client, &settings.shown()).await?;
         client
             .batch_execute(
                 "BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE countersign.log_head IN SHARE MODE",

@@ -32,7 +32,7 @@ pub(in super::super::super) struct Unfinished {
 type Row = Vec<Box<dyn ToSql + Sync + Send>>;
 
 /// The tables in which there must be nothing.
-const FILLED: [&str; 14] = [
+const FILLED: [&str; 15] = [
     "log_batches",
     "log_withheld",
     "log_nodes",
@@ -47,6 +47,7 @@ const FILLED: [&str; 14] = [
     "checkpoint_key",
     "checkpoints",
     "policies",
+    "policy_texts",
 ];
 
 impl Unfinished {

@@ -27,8 +27,6 @@ mod tree;
 
 use self::places::CHUNK;
 use super::fault::Fault;
-use crate::audit::{Event, Happening, Sealed};
-use crate::clock::UnixTime;
 
 pub(super) use keeper::Keeper;
 
@@ -37,15 +35,4 @@ pub(super) use keeper::Keeper;
 pub(super) struct Log {
     nodes: tree::Remembered,
     fault: fault::FaultKeeper,
-}
-
-/// Events, ready for the log.
-fn sealed_events(
-    events: impl IntoIterator<Item = Happening>,
-    now: UnixTime,
-) -> Result<Vec<Sealed>, Fault> {
-    let sealed = events
-        .into_iter()
-        .map(|what| Ok(Sealed::of_event(Event::new(what, now))?));
-    sealed.collect()
 }

@@ -8,9 +8,9 @@ use futures_util::future::BoxFuture;
 use tokio_postgres::types::ToSql;
 
 use super::super::PostgresStore;
-use super::super::fault::Fault;
+use super::super::fault::{Fault, sealed_events};
 use super::batches::{self, Unreadable};
-use super::{Log, fault, retention, sealed_events, search, tree};
+use super::{Log, fault, retention, search, tree};
 use crate::audit::tree::Hash;
 use crate::audit::{DecisionId, Filter, Happening, LoggedEntry, Record};
 use crate::clock::UnixTime;

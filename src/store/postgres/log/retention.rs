@@ -18,11 +18,10 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::super::PostgresStore;
-use super::super::fault::Fault;
+use super::super::fault::{Fault, sealed_events};
 use super::batches::{Found, Unreadable, end, range, signed, unsigned};
 use super::pack::await_turn;
 use super::places::{CHUNK, Places};
-use super::sealed_events;
 use super::search::strange_postings;
 use super::terms::{Term, repository, subject};
 use crate::audit::{Happening, LoggedEntry, MARKS, Marks};
@@ -45,8 +44,8 @@ SELECT h.size, h.withheld_from,
     (SELECT b.first FROM countersign.log_batches b WHERE b.latest >= $1 ORDER BY b.latest, b.first LIMIT 1)
 FROM countersign.log_head h";
 
-const ARE_THERE: &str = "
-SELECT EXISTS (SELECT 1 FROM countersign.log_withheld w WHERE w.first >= $1 AND w.first < $2)";
+const ARE_THERE: &str =
+    "SELECT min(w.first) FROM countersign.log_withheld w WHERE w.first >= $1 AND w.first < $2";
 
 /// The marks of some entries of the batches $1, from the octet $2 on.
 const ERASE: &str = "
@@ -66,9 +65,9 @@ FROM unnest($1::bigint[], $2::bytea[]) AS e (term, places) WHERE p.term = e.term
 const ADVANCE: &str = "UPDATE countersign.log_head SET withheld_from = $1 WHERE withheld_from < $1";
 
 const DELETE: &str = "
-DELETE FROM countersign.log_withheld w WHERE w.first IN (
+DELETE FROM countersign.log_withheld w WHERE w.first = ANY (ARRAY(
     SELECT d.first FROM countersign.log_withheld d WHERE d.first >= $1 AND d.first < $2 ORDER BY d.first LIMIT $3
-) RETURNING w.first";
+)) RETURNING w.first";
 
 /// What is to be deleted: the values of the entries from one number to before another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +145,8 @@ async fn planned(client: &impl GenericClient, day: i64) -> Result<(Option<Plan>,
         .query_one(&statement, &[&signed(first), &signed(until)])
         .await?;
     let plan = Plan { first, until };
-    Ok((row.try_get::<_, bool>(0)?.then_some(plan), first))
+    let is_there = row.try_get::<_, Option<i64>>(0)?.is_some();
+    Ok((is_there.then_some(plan), first))
 }
 
 /// Deletes the rows of values of batches before `until`, where nobody sees them any more.
