@@ -27,6 +27,7 @@ mod notary;
 mod operations;
 mod pg_faults;
 mod pg_log;
+mod pg_service;
 mod pins;
 mod policy_record;
 mod process;

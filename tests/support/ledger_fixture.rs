@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use countersign::audit::{Outcome, Record, RecordedClaims};
 use countersign::clock::{Clock, FrozenClock, Seconds, UnixTime};
@@ -71,6 +72,9 @@ impl Fixture for Embedded {
     }
 }
 
+/// How long exchanges wait for the database in tests of what comes of them, on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// The store in a database of its own, on the server that tests share, where time stands still.
 pub struct Postgres {
     pub url: String,
@@ -80,7 +84,10 @@ pub struct Postgres {
 
 impl Postgres {
     pub fn new() -> Self {
-        Self::with(PostgresOptions::default())
+        Self::with(PostgresOptions {
+            patience: PATIENCE,
+            ..PostgresOptions::default()
+        })
     }
 
     pub fn with(options: PostgresOptions) -> Self {
@@ -106,6 +113,7 @@ impl Postgres {
         };
         Self::with(PostgresOptions {
             mishap: Some(Arc::new(mishap)),
+            patience: PATIENCE,
             ..PostgresOptions::default()
         })
     }

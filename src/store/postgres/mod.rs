@@ -68,9 +68,6 @@ const THREADS: usize = 2;
 /// How many may wait for the pool's next connection how long, and for one that is made.
 const POOL_PATIENCE: Duration = Duration::from_millis(1400);
 
-/// How long an exchange waits for what it reads. With the wait for its commit, it is answered within two seconds.
-const SOON: Duration = Duration::from_millis(800);
-
 /// How many connections are for what exchanges wait for, at most. Names are read for all that wait at once.
 const MOST_SOON: usize = 4;
 
@@ -79,6 +76,9 @@ const MOST_SOON: usize = 4;
 pub struct PostgresOptions {
     /// How many requests may wait for a commit, 4096; the next one is refused.
     pub waiting: usize,
+    /// How long an exchange waits for the database in all, 1.9 s: two fifths of it for what it reads, and three for its
+    /// commit. It is looked who has waited too long every 100 ms, so everybody is answered within two seconds.
+    pub patience: Duration,
     /// How long counted denials may wait to be written down, and how often expired keys are looked for, 10 s.
     pub idle: Duration,
     /// What counts commits and failures.
@@ -104,10 +104,23 @@ impl Default for PostgresOptions {
     fn default() -> Self {
         Self {
             waiting: 4096,
+            patience: Duration::from_millis(1900),
             idle: Duration::from_secs(10),
             metrics: StoreMetrics::default(),
             mishap: None,
         }
+    }
+}
+
+impl PostgresOptions {
+    /// How long an exchange waits for something that it reads.
+    fn reads(&self) -> Duration {
+        self.patience * 2 / 5
+    }
+
+    /// How long somebody waits for a commit.
+    fn commits(&self) -> Duration {
+        self.patience * 3 / 5
     }
 }
 
@@ -170,7 +183,7 @@ impl PostgresStore {
             connector: connector.clone(),
             counts: counts.clone(),
             clock: clock.clone(),
-            metrics: options.metrics.clone(),
+            options: options.clone(),
         };
         let (opened, opening) = sync_channel(1);
         let (connecting, shown, asking) = (connector.clone(), database.clone(), tidy.clone());
@@ -203,11 +216,12 @@ impl PostgresStore {
             soon.clone(),
             connector.clone(),
             at_hand.clone(),
+            options.reads(),
             asked,
         ));
         let (closing, closed) = watch::channel(false);
         let (ends, ended) = sync_channel(1);
-        let tidying = tidy.clone().run(options.idle, closed);
+        let tidying = tidy.clone().run(closed);
         handle.spawn(async move {
             tokio::join!(writer.run(), tidying);
             let _ = ends.send(());
@@ -284,7 +298,8 @@ impl PostgresStore {
         F: for<'a> FnOnce(&'a Object) -> BoxFuture<'a, Result<T, Fault>> + Send + 'static,
     {
         let (pool, connector) = (self.0.soon.clone(), self.0.connector.clone());
-        self.run(async move { read_from(&pool, &connector, SOON, read).await })
+        let limit = self.0.options.reads();
+        self.run(async move { read_from(&pool, &connector, limit, read).await })
     }
 
     /// Runs in the runtime of the store, whoever waits for it and in what.

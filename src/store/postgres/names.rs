@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use futures_util::FutureExt;
@@ -10,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::connect::Connector;
 use super::fault::Fault;
-use super::{SOON, look_up, read_from};
+use super::{look_up, read_from};
 use crate::digest::sha256;
 use crate::ledger::StoreUnavailable;
 use crate::ledger::pins::{self, Pinned, PinnedFor};
@@ -97,6 +98,7 @@ pub(super) async fn answer_all(
     pool: Pool,
     connector: Arc<Connector>,
     at_hand: Arc<AtHand>,
+    patience: Duration,
     mut asked: UnboundedReceiver<Asked>,
 ) {
     while let Some(first) = asked.recv().await {
@@ -108,7 +110,7 @@ pub(super) async fn answer_all(
         let mut ids: Vec<NamesId> = all.iter().flat_map(|asked| &asked.ids).copied().collect();
         ids.sort_unstable();
         ids.dedup();
-        let read = read_from(&pool, &connector, SOON, |client| {
+        let read = read_from(&pool, &connector, patience, |client| {
             async move { look_up::names(client, &ids).await }.boxed()
         });
         let read = read.await;

@@ -13,7 +13,7 @@ use super::batch::{Deed, Job, Outcome, PinnedNames, kept};
 use super::fault::{Fault, fitting};
 use super::names::{Asked, AtHand, Versions, compare, id_of, read_state, write_state};
 use super::task::{Answer, Next, Task, unexpected};
-use super::{PostgresStore, SOON, arrived, look_up};
+use super::{PostgresStore, arrived, look_up};
 use crate::audit::{DecisionId, Event, Happening, Record, Sealed};
 use crate::clock::UnixTime;
 use crate::ledger::pins::{PinnedFor, fresh};
@@ -261,13 +261,14 @@ impl PostgresStore {
         self.0.status.usable()?;
         let (answer, answered) = oneshot::channel();
         self.0.ask_names(Asked { ids, answer })?;
+        let patience = self.0.options.reads();
         let waiting = async move {
             let late = |_| {
                 Err(StoreUnavailable(
                     "the database has not answered in time".into(),
                 ))
             };
-            let waited = tokio::time::timeout(SOON, arrived(answered)).await;
+            let waited = tokio::time::timeout(patience, arrived(answered)).await;
             waited.unwrap_or_else(late)
         };
         self.run(waiting).await

@@ -1,7 +1,7 @@
 //! What waits to be committed, and who waits for it.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -9,10 +9,6 @@ use super::batch::{Job, Outcome};
 use super::names::Versions;
 use super::status::Place;
 use crate::ledger::StoreUnavailable;
-
-/// How long somebody waits for a commit before they are answered that the store is unavailable, with what
-/// [`super::writer::TICK`] adds.
-pub(super) const PATIENCE: Duration = Duration::from_millis(1100);
 
 /// What remains to be done for a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,6 @@
 //! database is asked for the time.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use futures_util::FutureExt;
@@ -14,11 +13,10 @@ use super::connect::Connector;
 use super::fault::{Fault, sealed_events};
 use super::time::DatabaseClock;
 use super::transact::transact;
-use super::{SOON, read_from};
+use super::{PostgresOptions, read_from};
 use crate::audit::Happening;
 use crate::clock::{HOUR, Seconds, UnixTime};
 use crate::ledger::StoreUnavailable;
-use crate::metrics::StoreMetrics;
 
 /// How many keys one statement forgets. What it locks nobody else wants: they have expired.
 const FORGOTTEN_AT_ONCE: i64 = 1000;
@@ -34,19 +32,19 @@ pub(super) struct Tidy {
     pub(super) connector: Arc<Connector>,
     pub(super) counts: Arc<Counts>,
     pub(super) clock: Arc<DatabaseClock>,
-    pub(super) metrics: StoreMetrics,
+    pub(super) options: PostgresOptions,
 }
 
 impl Tidy {
     /// Tidies until the store is closed, and then writes down what was counted.
-    pub(super) async fn run(self, every: Duration, mut closed: watch::Receiver<bool>) {
+    pub(super) async fn run(self, mut closed: watch::Receiver<bool>) {
         loop {
-            let closing = timeout(every, closed.wait_for(|closed| *closed))
+            let closing = timeout(self.options.idle, closed.wait_for(|closed| *closed))
                 .await
                 .is_ok();
             if closing {
                 // Nobody waits long for this: a crash may lose it too.
-                let written = timeout(SOON, self.write_counts()).await;
+                let written = timeout(self.options.reads(), self.write_counts()).await;
                 if let Ok(Err(error)) = written {
                     tracing::warn!(%error, "counted denials were not written down");
                 }
@@ -64,7 +62,7 @@ impl Tidy {
         let open = pools.iter().map(|pool| pool.size).sum::<usize>();
         let idle = pools.iter().map(|pool| pool.available).sum();
         // That of the commits is in no pool, and never idle for long.
-        self.metrics.connections(open + 1, idle);
+        self.options.metrics.connections(open + 1, idle);
     }
 
     /// Does all of it once.
@@ -80,18 +78,23 @@ impl Tidy {
     /// Asks the database for the time.
     pub(super) async fn ask_the_time(&self) -> Result<(), StoreUnavailable> {
         let clock = self.clock.clone();
-        let asked = read_from(&self.pool, &self.connector, SOON, move |client| {
-            async move {
-                let asked = client
-                    .prepare_cached("SELECT countersign.now_millis()")
-                    .await?;
-                let before = clock.machine();
-                let theirs: i64 = client.query_one(&asked, &[]).await?.try_get(0)?;
-                clock.measured(before, UnixTime::from_millis(theirs), clock.machine());
-                Ok(())
-            }
-            .boxed()
-        });
+        let asked = read_from(
+            &self.pool,
+            &self.connector,
+            self.options.reads(),
+            move |client| {
+                async move {
+                    let asked = client
+                        .prepare_cached("SELECT countersign.now_millis()")
+                        .await?;
+                    let before = clock.machine();
+                    let theirs: i64 = client.query_one(&asked, &[]).await?.try_get(0)?;
+                    clock.measured(before, UnixTime::from_millis(theirs), clock.machine());
+                    Ok(())
+                }
+                .boxed()
+            },
+        );
         asked.await
     }
 
@@ -134,22 +137,27 @@ impl Tidy {
 
     /// Makes an entry of the log of each count whose hour is over, and forgets the count.
     async fn sum_up(&self) -> Result<(), StoreUnavailable> {
-        let over = read_from(&self.pool, &self.connector, SOON, |client| {
-            async move {
-                let asked = client
+        let over = read_from(
+            &self.pool,
+            &self.connector,
+            self.options.reads(),
+            |client| {
+                async move {
+                    let asked = client
                     .prepare_cached(
                         "SELECT countersign.now_millis(), min(hour) FROM countersign.denial_counts",
                     )
                     .await?;
-                let row = client.query_one(&asked, &[]).await?;
-                let (now, first): (i64, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
-                let over = UnixTime::from_millis(now).minus(HOUR).minus(LATE).millis();
-                Ok(first
-                    .is_some_and(|first| first <= over)
-                    .then_some((now, over)))
-            }
-            .boxed()
-        });
+                    let row = client.query_one(&asked, &[]).await?;
+                    let (now, first): (i64, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
+                    let over = UnixTime::from_millis(now).minus(HOUR).minus(LATE).millis();
+                    Ok(first
+                        .is_some_and(|first| first <= over)
+                        .then_some((now, over)))
+                }
+                .boxed()
+            },
+        );
         let Some((now, over)) = over.await? else {
             return Ok(());
         };

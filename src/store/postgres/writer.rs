@@ -15,7 +15,7 @@ use super::connect::{Connector, Purpose};
 use super::fault::Fault;
 use super::look_up;
 use super::status::Status;
-use super::task::{Next, PATIENCE, Task};
+use super::task::{Next, Task};
 use super::{Mishap, PostgresOptions};
 use crate::audit::{Event, Happening, Sealed};
 use crate::clock::UnixTime;
@@ -31,6 +31,9 @@ const NO_ANSWER: Duration = Duration::from_secs(10);
 
 /// How long to wait before a server that cannot be reached is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(250);
+
+/// How long a server has to answer what is asked between commits.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How far entries of one batch may be apart, in milliseconds: as far as an entry may be behind the latest one.
 const APART_AT_MOST: i64 = 60_000;
@@ -372,11 +375,12 @@ impl Writer {
 
     fn expire(&mut self, batch: &Tasks, now: Instant) {
         let why = StoreUnavailable("the database has not answered in time".into());
+        let patience = self.options.commits();
         let mut late = 0;
         let all = batch.iter().chain(&self.waiting);
         for task in all {
             let since = task.waits_since();
-            if since.is_some_and(|since| now.into_std().duration_since(since) >= PATIENCE) {
+            if since.is_some_and(|since| now.into_std().duration_since(since) >= patience) {
                 task.fail(&why);
                 self.options.metrics.failed(StoreFault::TooSlow);
                 late += 1;
