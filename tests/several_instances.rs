@@ -453,3 +453,24 @@ async fn a_token_that_one_instance_spent_is_spent_for_all_and_their_keys_are_the
     one.stop().await;
     other.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_ask_the_database_themselves_while_the_service_runs() {
+    let services = Services::new().await;
+    let service = services.start().await;
+    let token = service.token("github-push", &[]);
+    let id = service.exchange(&token, "acme/api").await.json()["decision_id"].clone();
+    let folder = service.folder.path().to_owned();
+    let asking = tokio::task::spawn_blocking(move || {
+        std::process::Command::new(env!("CARGO_BIN_EXE_countersign"))
+            .current_dir(folder)
+            .args(["audit", "list", "--format", "json"])
+            .args(["--config", "countersign.toml", "--outcome", "allowed"])
+            .output()
+            .unwrap()
+    });
+    let output = asking.await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains(id.as_str().unwrap()), "{output:?}");
+    service.stop().await;
+}
