@@ -1,6 +1,6 @@
 //! Traces of exchanges, sent to a collector by OTLP over HTTP where the configuration names one.
 //!
-//! An exchange is a trace of the steps that the story has. A step is a span under [`step!`]; without a collector that
+//! An exchange is a trace of the steps that the story has. A step is a span under `step!`; without a collector that
 //! costs a look at a flag. With one, spans go into a queue that a thread of its own sends: if the collector is down or
 //! slow, the queue is full and spans are lost, and nobody waits. In a span there is no token, no claim and nothing of a
 //! person: names of steps, what came of them, the issuer's name in the configuration and the decision's id.
