@@ -30,8 +30,7 @@ pub(super) async fn run(arguments: &HealthcheckArgs) -> u8 {
             return USAGE;
         }
     };
-    let base = format!("http://{}", reachable(config.listen));
-    match health(&base, arguments.ready).await {
+    match health(&base(config.listen, config.tls.is_some()), arguments.ready).await {
         Ok(health) => {
             println!("{}", health.text);
             if health.well { DONE } else { UNAVAILABLE }
@@ -44,13 +43,14 @@ pub(super) async fn run(arguments: &HealthcheckArgs) -> u8 {
 }
 
 /// Where this machine reaches what listens on `address`, which may stand for all addresses.
-fn reachable(address: SocketAddr) -> SocketAddr {
+fn base(address: SocketAddr, tls: bool) -> String {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    SocketAddr::new(ip, address.port())
+    let scheme = if tls { "https" } else { "http" };
+    format!("{scheme}://{}", SocketAddr::new(ip, address.port()))
 }
 
 #[cfg(test)]
@@ -60,12 +60,12 @@ mod tests {
     #[test]
     fn a_service_on_all_addresses_is_asked_on_the_loopback_one() {
         let rows = [
-            ("0.0.0.0:8080", "127.0.0.1:8080"),
-            ("[::]:80", "[::1]:80"),
-            ("10.0.0.7:8080", "10.0.0.7:8080"),
+            ("0.0.0.0:8080", false, "http://127.0.0.1:8080"),
+            ("[::]:443", true, "https://[::1]:443"),
+            ("10.0.0.7:8080", false, "http://10.0.0.7:8080"),
         ];
-        for (listens, asked) in rows {
-            assert_eq!(reachable(listens.parse().unwrap()).to_string(), asked);
+        for (listens, tls, asked) in rows {
+            assert_eq!(base(listens.parse().unwrap(), tls), asked);
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::support::postgres::{free_port, start, unprivileged};
 use crate::support::service::{Answer, answer};
 
 /// nginx in front of two ports, until it is dropped.
-struct Nginx {
+pub struct Nginx {
     child: Child,
     base: String,
     _folder: tempfile::TempDir,
@@ -41,7 +41,8 @@ fn configuration(folder: &Path, port: u16, alive: u16, instances: [&str; 2]) -> 
 }
 
 impl Nginx {
-    fn start(instances: [&str; 2]) -> Self {
+    /// Starts it in front of two ports of this machine.
+    pub fn start(instances: [&str; 2]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (port, alive) = (free_port(), free_port());
         let text = configuration(folder.path(), port, alive, instances);
@@ -80,7 +81,8 @@ impl Nginx {
         }
     }
 
-    async fn exchange(&self, token: &str, forwarded: &str) -> Answer {
+    /// An exchange through it.
+    pub async fn exchange(&self, token: &str, forwarded: &str) -> Answer {
         // A job has another address than the proxy.
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -125,7 +127,8 @@ fn unable() -> (String, std::sync::mpsc::Receiver<()>) {
     (port, asks)
 }
 
-fn instance(folder: &tempfile::TempDir) -> Program {
+/// An instance with the configuration in `folder`.
+pub fn instance(folder: &tempfile::TempDir) -> Program {
     let mut command = Command::new(PROGRAM);
     command
         .args(["serve", "--config"])
