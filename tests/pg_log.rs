@@ -248,7 +248,7 @@ async fn every_filter_finds_what_a_plain_scan_finds_in_what_is_packed_and_what_i
     let all = everything(&store).await;
     let entries: Vec<Entry> = all.iter().map(|logged| logged.entry().unwrap()).collect();
     for is_packed in [false, true] {
-        for _ in 0..150 {
+        for _ in 0..60 {
             let filter = any_filter(&mut dice, &entries);
             let matching = entries.iter().enumerate();
             let matching = matching.filter(|(_, entry)| filter.matches(entry));
@@ -633,8 +633,8 @@ async fn no_statement_reads_a_whole_table() {
     let all = everything(&store).await;
     let entries: Vec<Entry> = all.iter().map(|logged| logged.entry().unwrap()).collect();
     for _ in 0..60 {
-        let filter = any_filter(&mut dice, &entries);
-        store.search(filter, None, 50).await.unwrap();
+        let wish = any_filter(&mut dice, &entries);
+        store.search(wish, None, 50).await.unwrap();
     }
     store.search(Filter::default(), None, 300).await.unwrap();
     let size = all.len() as u64;
@@ -663,27 +663,20 @@ async fn no_statement_reads_a_whole_table() {
 
     let said = std::fs::read(&log).unwrap();
     let said = String::from_utf8_lossy(&said[usize::try_from(before).unwrap()..]).into_owned();
-    let of_one_row = [
-        "log_head",
-        "log_progress",
-        "log_fault",
-        "forgotten",
-        "checkpoints",
-        "checkpoint_key",
-        "migrations",
+    let of_the_log = [
+        "log_batches",
+        "log_withheld",
+        "log_nodes",
+        "log_chunks",
+        "log_postings",
     ];
-    let mut plan = "";
     let (mut statements, mut whole) = (BTreeSet::new(), Vec::new());
     for part in said.split("Query Text: ").skip(1) {
-        let (text, rest) = part.split_once("\n\t").unwrap_or((part, ""));
-        let _ = std::mem::replace(&mut plan, rest);
-        statements.insert(text.to_owned());
-        for line in part.lines().filter(|line| line.contains("Seq Scan on ")) {
-            let table = line.split("Seq Scan on ").nth(1).unwrap();
-            let table = table.split_whitespace().next().unwrap();
-            if !of_one_row.contains(&table) {
-                whole.push(part.to_owned());
-            }
+        statements.insert(part.split_once("(cost=").map(|(text, _)| text.to_owned()));
+        let scanned = part.split("Seq Scan on ").skip(1);
+        let mut scanned = scanned.filter_map(|rest| rest.split_whitespace().next());
+        if scanned.any(|table| of_the_log.contains(&table)) {
+            whole.push(part.to_owned());
         }
     }
     assert!(statements.len() > 15, "{statements:#?}");

@@ -98,7 +98,9 @@ impl<'a> Filler<'a> {
             self.put_back = self.size;
             self.latest_since = oldest;
         }
-        entries.iter().for_each(|sealed| batch.add(sealed));
+        for sealed in entries {
+            batch.add(sealed);
+        }
         self.latest = self.latest.max(newest);
         self.latest_since = self.latest_since.max(newest);
         assert!(

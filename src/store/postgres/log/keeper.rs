@@ -92,10 +92,11 @@ impl Keeper {
         }
         let mut block: Option<u64> = None;
         while !self.pool.is_closed() {
-            let looked = match self.log.fault.is_own() {
+            let looked = if self.log.fault.is_own() {
                 // There is nothing to be found beside the first.
-                true => Ok(None),
-                false => self.look_at(block).await,
+                Ok(None)
+            } else {
+                self.look_at(block).await
             };
             let rest = match looked {
                 Ok(Some(next)) => {

@@ -132,7 +132,7 @@ async fn add_nodes(
         numbers.extend((first..).map(signed).take(hashes.len()));
         all.extend(hashes.iter().map(|hash| hash.to_vec()));
         let last = first + hashes.len() as u64 - 1;
-        if last != count(level, size) - 1 || (last + 1) % TILE != 0 {
+        if last != count(level, size) - 1 || !(last + 1).is_multiple_of(TILE) {
             break;
         }
         let begins = last / TILE * TILE;

@@ -71,7 +71,7 @@ impl Places {
             let places = Self(bits);
             return (places.iter().count() * 2 >= BITS).then_some(places);
         }
-        if octets.len() > BITS || octets.len() % 2 != 0 {
+        if octets.len() > BITS || !octets.len().is_multiple_of(2) {
             return None;
         }
         let mut places = Self::NONE;

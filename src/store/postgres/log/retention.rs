@@ -214,7 +214,7 @@ async fn erase_postings(
     let number = signed(chunk);
     let terms: Vec<Term> = erased.keys().copied().collect();
     let statement = transaction.prepare_cached(POSTINGS).await?;
-    let (mut empty, mut changed, mut changes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut empty, mut rest, mut left) = (Vec::new(), Vec::new(), Vec::new());
     for row in transaction.query(&statement, &[&terms, &number]).await? {
         let term: Term = row.try_get(0)?;
         let places = Places::read(row.try_get(1)?);
@@ -225,15 +225,15 @@ async fn erase_postings(
         if places.is_empty() {
             empty.push(term);
         } else {
-            changed.push(term);
-            changes.push(places.write());
+            rest.push(term);
+            left.push(places.write());
         }
     }
     let statement = transaction.prepare_cached(REMOVE_POSTINGS).await?;
     transaction.execute(&statement, &[&empty, &number]).await?;
     let statement = transaction.prepare_cached(CHANGE_POSTINGS).await?;
     transaction
-        .execute(&statement, &[&changed, &changes, &number])
+        .execute(&statement, &[&rest, &left, &number])
         .await?;
     Ok(())
 }
@@ -382,7 +382,7 @@ mod tests {
         let (each, rest) = octets.as_chunks();
         let subjects: Vec<(u32, u32)> = each
             .iter()
-            .map(|octets| Marks::read(octets))
+            .map(Marks::read)
             .map(|marks| (marks.subject, marks.repository))
             .collect();
         assert_eq!(
