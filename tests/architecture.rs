@@ -92,6 +92,7 @@ const ROOMS: [(&str, &[&str]); 27] = [
             "issuer",
             "notary",
             "project_token",
+            "store",
             "subject",
             "trust",
         ],

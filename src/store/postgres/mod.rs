@@ -46,6 +46,7 @@ use super::counts::Counts;
 use crate::audit::Sealed;
 use crate::clock::Clock;
 use crate::ledger::StoreUnavailable;
+use crate::metrics::{StoreFault, StoreMetrics};
 use batch::Job;
 use changes::Feed;
 use connect::{Connector, ForPool, Purpose};
@@ -80,6 +81,8 @@ pub struct PostgresOptions {
     pub waiting: usize,
     /// How long counted denials may wait to be written down, and how often expired keys are looked for, 10 s.
     pub idle: Duration,
+    /// What counts commits and failures.
+    pub metrics: StoreMetrics,
     /// What happens to the next commit of exchanges, for tests.
     #[doc(hidden)]
     pub mishap: Option<Arc<dyn Fn() -> Option<Mishap> + Send + Sync>>,
@@ -102,6 +105,7 @@ impl Default for PostgresOptions {
         Self {
             waiting: 4096,
             idle: Duration::from_secs(10),
+            metrics: StoreMetrics::default(),
             mishap: None,
         }
     }
@@ -162,9 +166,11 @@ impl PostgresStore {
         let counts = Arc::new(Counts::default());
         let tidy = Tidy {
             pool: pool.clone(),
+            soon: soon.clone(),
             connector: connector.clone(),
             counts: counts.clone(),
             clock: clock.clone(),
+            metrics: options.metrics.clone(),
         };
         let (opened, opening) = sync_channel(1);
         let (connecting, shown, asking) = (connector.clone(), database.clone(), tidy.clone());
@@ -189,7 +195,7 @@ impl PostgresStore {
             waiting: VecDeque::new(),
             line: Some(line),
             closed: false,
-            mishap: options.mishap.clone(),
+            options: options.clone(),
         };
         let at_hand = Arc::new(AtHand::default());
         let (names, asked) = unbounded_channel();
@@ -310,7 +316,10 @@ impl PostgresStore {
         most: usize,
         task: impl FnOnce(Answer<T>) -> W,
     ) -> Result<T, StoreUnavailable> {
-        let place = self.0.status.place(most)?;
+        self.0.status.usable()?;
+        let place = self.0.status.place(most).inspect_err(|_| {
+            self.0.options.metrics.failed(StoreFault::QueueFull);
+        })?;
         let (answer, answered) = Answer::new(place);
         {
             let queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
