@@ -9,4 +9,5 @@ mod nginx;
 mod program;
 mod python;
 mod scale;
+mod together;
 mod unit;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
+use countersign::config::{Config, StoreLocation};
 use serde_json::{Value, json};
 
 use super::program::{PROGRAM, Program, http, run};
@@ -276,6 +277,34 @@ fn the_chart_is_of_the_version_of_the_program() {
     let chart = read("deploy/helm/countersign/Chart.yaml");
     assert!(chart.contains(&format!("\nversion: {version}\n")));
     assert!(chart.contains(&format!("\nappVersion: \"{version}\"\n")));
+}
+
+#[test]
+fn the_settings_of_a_pod_are_ones_that_the_program_knows() {
+    let objects = render(&most());
+    let text = object(&objects, "ConfigMap")["data"]["countersign.toml"].as_str();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("countersign.toml");
+    std::fs::write(&file, text.unwrap()).unwrap();
+    let pod = &object(&objects, "Deployment")["spec"]["template"]["spec"];
+    let settings = pod["containers"][0]["env"].as_array().unwrap().iter();
+    let settings = settings.map(|setting| {
+        let text = |key: &str| setting[key].as_str().unwrap().to_owned();
+        (text("name"), text("value"))
+    });
+    let settings: BTreeMap<String, String> = settings.collect();
+    let config = Config::load(Some(&file), &settings).unwrap_or_else(|fault| panic!("{fault}"));
+    assert_eq!(config.listen.to_string(), "0.0.0.0:8080");
+    assert_eq!(config.trusted_proxies[0].to_string(), "10.0.0.0/8");
+    assert!(matches!(config.store, StoreLocation::Postgres(_)));
+    // A variable whose name is none of our keys is nobody's, and would be passed over.
+    let keys = read("src/config/raw.rs");
+    for name in settings.keys() {
+        let key = name.strip_prefix("COUNTERSIGN_").unwrap().to_lowercase();
+        for word in key.split("__") {
+            assert!(keys.contains(&format!("pub {word}: ")), "{name}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
