@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use countersign::clock::{FrozenClock, Seconds, UnixTime};
 use countersign::directory::{FirstLoads as _, ProjectIds as _};
 use countersign::ledger::{Denial, Ledger, Spend, Spent, Unrecorded};
-use countersign::store::{PostgresOptions, PostgresSettings, PostgresStore};
+use countersign::store::{PostgresError, PostgresOptions, PostgresSettings, PostgresStore};
 use countersign::trust::ProjectPath;
 use futures_util::future::join_all;
 
@@ -415,4 +415,73 @@ fn a_denial_that_another_instance_recorded_has_its_name() {
     let ids = wait(join_all(denials)).into_iter().map(Result::unwrap);
     let ids: std::collections::BTreeSet<_> = ids.collect();
     assert_eq!(ids.len(), 1);
+}
+
+/// A certificate of its own authority for the address of the tests' servers, and its key.
+fn certificate() -> (String, String) {
+    let pair = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    (pair.cert.pem(), pair.signing_key.serialize_pem())
+}
+
+/// Writes a file that the server may read.
+fn file_of(cluster: &Cluster, name: &str, text: &str) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = cluster.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let owner = std::os::unix::fs::MetadataExt::uid(&cluster.path().metadata().unwrap());
+    std::os::unix::fs::chown(&path, Some(owner), Some(owner)).unwrap();
+    path
+}
+
+#[test]
+fn a_server_is_believed_by_its_certificate_and_asked_with_the_password_of_the_file() {
+    let cluster = Cluster::new("fsync = off\nssl = on\npassword_encryption = 'scram-sha-256'");
+    let (own, key) = certificate();
+    let certificate_file = file_of(&cluster, "server.crt", &own);
+    let key_file = file_of(&cluster, "server.key", &key);
+    cluster.set(&format!(
+        "ssl_cert_file = '{}'\nssl_key_file = '{}'",
+        certificate_file.display(),
+        key_file.display()
+    ));
+    let server = cluster.start();
+    let url = format!("{}?sslmode=require", cluster.database());
+    cluster.sql("postgres", "ALTER ROLE countersign PASSWORD 'one'");
+    std::fs::write(
+        cluster.data().join("pg_hba.conf"),
+        "host postgres all 127.0.0.1/32 trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n",
+    )
+    .unwrap();
+    cluster.sql("postgres", "SELECT pg_reload_conf()");
+    let password = cluster.path().join("password");
+    let open = |trusted: &str, text: &str| {
+        let mut settings = PostgresSettings::parse(&url).unwrap();
+        let authorities = cluster.path().join("ca.pem");
+        std::fs::write(&authorities, trusted).unwrap();
+        std::fs::write(&password, text).unwrap();
+        settings.ca_file = Some(authorities);
+        settings.password_file = Some(password.clone());
+        let clock = Arc::new(FrozenClock::at(noon()));
+        PostgresStore::open(settings, clock, PostgresOptions::default())
+    };
+    let code = |opened: Result<PostgresStore, PostgresError>| match opened {
+        Ok(_) => panic!("it was opened"),
+        Err(error) => (error.code(), error.to_string()),
+    };
+    let (other, _) = certificate();
+    let (stranger, said) = code(open(&other, "one\n"));
+    assert_eq!(stranger, "database-unreachable", "{said}");
+    let (wrong, said) = code(open(&own, "two\n"));
+    assert_eq!(wrong, "database-unreachable");
+    assert!(said.contains("28P01") && !said.contains("two"), "{said}");
+
+    let store = open(&own, "one\n").unwrap();
+    wait(store.spend(once("first"), record())).unwrap();
+    // The password is changed while the service runs.
+    cluster.sql("postgres", "ALTER ROLE countersign PASSWORD 'two'");
+    std::fs::write(&password, "two\n").unwrap();
+    server.stop();
+    let _server = cluster.start();
+    until_spent(&store, "second");
 }

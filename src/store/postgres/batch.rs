@@ -10,6 +10,8 @@ use uuid::Uuid;
 use super::super::copy::KEY;
 use super::fault::Fault;
 use crate::audit::Sealed;
+use crate::clock::UnixTime;
+use crate::digest::sha256_of;
 
 /// How many jobs one commit takes.
 pub(super) const MOST_JOBS: usize = 512;
@@ -31,7 +33,7 @@ pub(super) enum Deed {
         before: u32,
         until: i64,
     },
-    /// Records a denial, which is remembered until then.
+    /// Records a denial, or whatever else is to be done once, which is remembered until then.
     Deny { key: [u8; 32], until: i64 },
     /// Nothing else.
     Nothing,
@@ -76,7 +78,7 @@ pub(super) enum Outcome {
 }
 
 impl Job {
-    /// A job that adds entries.
+    /// A job that adds entries, once: in a transaction of its own, of which it is always known what came of it.
     pub(super) fn adding(entries: Vec<Sealed>) -> Self {
         Self {
             deed: Deed::Nothing,
@@ -84,6 +86,19 @@ impl Job {
             pins: Vec::new(),
             entries,
         }
+    }
+
+    /// The same for a batch, which may be sent again if it is not known what came of it. Until then its name is remembered,
+    /// in the place of denials: it is as a denial that nobody asked for.
+    pub(super) fn adding_once(entries: Vec<Sealed>, until: UnixTime) -> Self {
+        let mut job = Self::adding(entries);
+        if !job.entries.is_empty() {
+            job.deed = Deed::Deny {
+                key: sha256_of(&[b"entries".as_slice(), job.id.as_bytes()]),
+                until: until.millis(),
+            };
+        }
+        job
     }
 
     /// What no other job of the same commit may have.

@@ -44,7 +44,7 @@ use uuid::Uuid;
 
 use super::counts::Counts;
 use crate::audit::Sealed;
-use crate::clock::Clock;
+use crate::clock::{Clock, HOUR, Seconds};
 use crate::ledger::StoreUnavailable;
 use crate::metrics::{StoreFault, StoreMetrics};
 use batch::Job;
@@ -67,6 +67,9 @@ const THREADS: usize = 2;
 
 /// How many may wait for the pool's next connection how long, and for one that is made.
 const POOL_PATIENCE: Duration = Duration::from_millis(1400);
+
+/// How long it is remembered that entries were added: longer than anybody waits for that.
+const REMEMBERED: Seconds = HOUR;
 
 /// How many connections are for what exchanges wait for, at most. Names are read for all that wait at once.
 const MOST_SOON: usize = 4;
@@ -319,7 +322,8 @@ impl PostgresStore {
     /// back goes before them if they are far behind the latest one.
     fn add(&self, entries: Vec<Sealed>) -> BoxFuture<'_, Result<Option<u64>, StoreUnavailable>> {
         async move {
-            let task = |answer| Adding::new(Job::adding(entries), answer);
+            let job = Job::adding_once(entries, self.0.clock.now().plus(REMEMBERED));
+            let task = |answer| Adding::new(job, answer);
             self.submit(self.0.options.waiting, task).await
         }
         .boxed()

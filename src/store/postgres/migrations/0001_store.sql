@@ -111,7 +111,8 @@ CREATE TABLE countersign.forgotten (
     until bigint NOT NULL
 );
 
--- Denials that are on record, by what makes two of them the same.
+-- Denials that are on record, by what makes two of them the same; and for an hour, by their names, other entries that are
+-- to be added once.
 CREATE TABLE countersign.denials (
     key bytea PRIMARY KEY,
     decision_id uuid NOT NULL,
