@@ -49,7 +49,7 @@ async fn the_ledger_answers_commands_alike_whether_the_service_runs_or_not() {
     let store = service.parts.store.clone();
     store.note_names(vec![names()], noon).await.unwrap();
     let config = config(service.folder.path());
-    let socket = config.store.admin_socket();
+    let socket = config.store.admin_socket().unwrap();
     let admin = AdminServer::start(&socket, service.parts.service.clone()).unwrap();
 
     let asked = LedgerAccess::open(&config).await.unwrap();
@@ -124,7 +124,7 @@ async fn a_service_without_a_socket_is_named_as_the_reason() {
 #[tokio::test]
 async fn the_socket_is_for_its_user_only_and_a_stale_one_is_replaced() {
     let service = TestService::start().await;
-    let socket = config(service.folder.path()).store.admin_socket();
+    let socket = config(service.folder.path()).store.admin_socket().unwrap();
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     assert!(socket.exists(), "as a killed service leaves it");
     let admin = AdminServer::start(&socket, service.parts.service.clone()).unwrap();

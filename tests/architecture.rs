@@ -89,6 +89,7 @@ const ROOMS: [(&str, &[&str]); 26] = [
             "issuer",
             "notary",
             "project_token",
+            "store",
             "subject",
             "trust",
         ],

@@ -12,8 +12,8 @@ use countersign::client::WitnessClient;
 use countersign::clock::{Clock as _, FrozenClock, Seconds, UnixTime};
 use countersign::ledger::{AuditLog as _, Kept};
 use countersign::notary::{
-    AnswerOfWitness, AskWitness, Checkpoint, Notary, NotaryError, NotaryFault, Note, Settings,
-    SignatureLine, SignatureType, VerifierKey, Witness,
+    AnswerOfWitness, AskWitness, Checkpoint, KeptIn, Notary, NotaryError, NotaryFault, Note,
+    Settings, SignatureLine, SignatureType, VerifierKey, Witness,
 };
 use countersign::project_token::KeyEncryptionKey;
 use countersign::store::{EmbeddedStore, Options};
@@ -53,6 +53,7 @@ impl Stage {
 
     fn settings(&self) -> Settings {
         Settings {
+            kept_in: KeptIn::Folder,
             public_url: "https://sts.example.com".into(),
             encryption: None,
             copy: Some(self.copy()),

@@ -16,9 +16,12 @@ use crate::http::{AuditAccess, FailureLimit, MetricsAccess, Patience, Service};
 use crate::issuer::Registry;
 use crate::ledger::{DenialAllowance, StoreUnavailable, Topic};
 use crate::metrics::Metrics;
-use crate::notary::{self, Notary, NotaryError, Witness};
+use crate::notary::{self, KeptIn, Notary, NotaryError, Witness};
 use crate::project_token::{KeyEncryptionKey, KeyRing, RingError, SealError};
-use crate::store::{EmbeddedStore, OpenError, Options, SharedStore};
+use crate::store::{
+    EmbeddedStore, OpenError, Options, PostgresError, PostgresOptions, PostgresSettings,
+    PostgresStore, SharedStore,
+};
 use crate::trust::Limits;
 
 /// How often it is looked whether a signing key is due to be renewed.
@@ -54,6 +57,9 @@ pub enum AssembleError {
     /// The data folder.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] PostgresError),
     /// The key encryption file.
     #[error("the key encryption file `{file}` cannot be read: {fault}", file = .file.display())]
     KeyFile {
@@ -113,8 +119,7 @@ pub async fn assemble_with(
     };
     let encryption = key_encryption(config)?;
     let audit_access = audit_access(config)?;
-    let StoreLocation::Embedded(folder) = &config.store;
-    let store: SharedStore = Arc::new(EmbeddedStore::open(folder, clock.clone(), options)?);
+    let (store, clock) = open_store(config, clock, options)?;
     // First of all: a data folder that was rolled back must not serve.
     let notary = Notary::open(store.clone(), &*clock, signing(config)?).await?;
     notary.ask_witnesses_first().await;
@@ -170,12 +175,12 @@ pub async fn assemble_with(
         notary,
         audit_access,
         policies: store.clone(),
+        peers,
         metrics,
         metrics_access: match &config.metrics {
             MetricsPlace::Here(readers) => MetricsAccess::From(readers.clone()),
             MetricsPlace::Listener(_) => MetricsAccess::Elsewhere,
         },
-        peers,
         trusted_proxies: config.trusted_proxies.clone(),
         failures: FailureLimit::new(rate.failures_per_minute, rate.burst, clock.clone()),
         patience: Patience {
@@ -202,6 +207,31 @@ fn instance_name(port: u16) -> String {
     format!("{machine}:{port}")
 }
 
+/// Opens the store, and answers the clock of everything: this machine's, or the database's where several instances must
+/// agree about the time.
+fn open_store(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    options: Options,
+) -> Result<(SharedStore, Arc<dyn Clock>), AssembleError> {
+    match &config.store {
+        StoreLocation::Embedded(folder) => {
+            let store = EmbeddedStore::open(folder, clock.clone(), options)?;
+            Ok((Arc::new(store), clock))
+        }
+        StoreLocation::Postgres(settings) => {
+            let settings = PostgresSettings::clone(settings);
+            let options = PostgresOptions {
+                metrics: options.metrics,
+                ..PostgresOptions::default()
+            };
+            let store = PostgresStore::open(settings, clock, options)?;
+            let clock = store.clock();
+            Ok((Arc::new(store), clock))
+        }
+    }
+}
+
 /// How the log is signed.
 fn signing(config: &Config) -> Result<notary::Settings, AssembleError> {
     let witnesses = config.audit.witnesses.iter().map(|witness| {
@@ -212,6 +242,10 @@ fn signing(config: &Config) -> Result<notary::Settings, AssembleError> {
         })
     });
     Ok(notary::Settings {
+        kept_in: match &config.store {
+            StoreLocation::Embedded(_) => KeptIn::Folder,
+            StoreLocation::Postgres(_) => KeptIn::Database,
+        },
         public_url: config.public_url.clone(),
         encryption: key_encryption(config)?,
         copy: config.audit.checkpoint_copy.clone(),

@@ -1,7 +1,7 @@
 //! The ledger for commands that run beside the service, or while it is stopped.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -15,8 +15,14 @@ use crate::ledger::{RememberedNames, StoreUnavailable};
 use crate::reading::{
     Answer, LONGEST_PAGE, Listed, Question, ReadingError, Sources, Wish, answer, list,
 };
-use crate::store::{EmbeddedStore, OpenError, Options, SharedStore};
+use crate::store::{
+    EmbeddedStore, OpenError, Options, PostgresError, PostgresOptions, PostgresSettings,
+    PostgresStore, SharedStore,
+};
 use crate::trust::Names;
+
+/// How many connections a command makes to a database.
+const COMMAND_CONNECTIONS: usize = 4;
 
 /// The ledger of a configuration: opened if no process has it open, else asked of that process.
 pub enum LedgerAccess {
@@ -38,6 +44,9 @@ pub enum AccessError {
     /// The data folder cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Database(#[from] PostgresError),
     /// The store would be left with files that its service cannot open.
     #[error(
         "the data folder `{folder}` belongs to the user with uid {owner}, and no service answers in it: run this as that user",
@@ -91,22 +100,39 @@ pub async fn ask_service(service: &AdminClient, wish: &Wish) -> Result<Answer, A
 impl LedgerAccess {
     /// Opens the store of `config`, or finds the service that has it open.
     pub async fn open(config: &Config) -> Result<Self, AccessError> {
-        let StoreLocation::Embedded(folder) = &config.store;
+        match &config.store {
+            StoreLocation::Embedded(folder) => Self::in_folder(folder, &config.store).await,
+            StoreLocation::Postgres(settings) => Self::in_database(settings).await,
+        }
+    }
+
+    /// Opens a database beside the services that have it open.
+    async fn in_database(settings: &PostgresSettings) -> Result<Self, AccessError> {
+        let mut settings = settings.clone();
+        settings.connections = settings.connections.min(COMMAND_CONNECTIONS);
+        let opening = tokio::task::spawn_blocking(move || {
+            PostgresStore::open(settings, Arc::new(SystemClock), PostgresOptions::default())
+        });
+        let store = opening.await.map_err(|_| AccessError::Interrupted)??;
+        Ok(Self::Store(Arc::new(store)))
+    }
+
+    async fn in_folder(folder: &Path, location: &StoreLocation) -> Result<Self, AccessError> {
         // A command that only looks makes no data folder where a service was expected.
         if !EmbeddedStore::is_in(folder) {
-            return Err(AccessError::NoLedger(folder.clone()));
+            return Err(AccessError::NoLedger(folder.to_owned()));
         }
-        let socket = config.store.admin_socket();
+        let socket = location.admin_socket().unwrap_or_default();
         let owner = folder.metadata().map(|folder| folder.uid());
         let me = rustix::process::getuid().as_raw();
         if let Some(owner) = owner.ok().filter(|owner| *owner != me) {
             if !socket.exists() {
-                let folder = folder.clone();
+                let folder = folder.to_owned();
                 return Err(AccessError::OtherUser { folder, owner });
             }
             return Ok(Self::Service(AdminClient::new(&socket)?));
         }
-        let place = folder.clone();
+        let place = folder.to_owned();
         // A command that looks into the store forgets nothing there: for it, no time passes.
         let no_time = Arc::new(FrozenClock::at(UnixTime::EPOCH));
         let opening = tokio::task::spawn_blocking(move || {

@@ -121,7 +121,7 @@ fn tell_metrics(config: &Config, parts: &Parts) -> std::io::Result<Option<Server
 
 /// Listens for commands of this machine. The service serves without, if it must.
 fn administer(config: &Config, parts: &Parts) -> Option<AdminServer> {
-    let socket = config.store.admin_socket();
+    let socket = config.store.admin_socket()?;
     AdminServer::start(&socket, parts.service.clone())
         .inspect_err(|fault| {
             let socket = socket.display();

@@ -180,8 +180,8 @@ pub struct Witness {
 pub(super) struct Around<'a> {
     /// Where relative paths begin.
     pub folder: &'a Path,
-    /// The folder of the store.
-    pub data: &'a Path,
+    /// The folder of the store, if it has one.
+    pub data: Option<&'a Path>,
     /// Our issuer name.
     pub public_url: &'a str,
     /// Whether `http` is good enough on loopback addresses.
@@ -264,7 +264,10 @@ fn checkpoint_copy(raw: &Spanned<String>, around: &Around, problems: &mut Proble
     if raw.get_ref().is_empty() || path.file_name().is_none() || path.is_dir() {
         let message = "`checkpoint-copy` is not the path of a file".to_owned();
         problems.add(raw.span(), message, mend);
-    } else if resolved(&path).starts_with(resolved(around.data)) {
+    } else if around
+        .data
+        .is_some_and(|data| resolved(&path).starts_with(resolved(data)))
+    {
         problems.add(
             raw.span(),
             "`checkpoint-copy` is in the data folder, and would be rolled back with it".to_owned(),

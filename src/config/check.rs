@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::{Range, RangeInclusive};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -15,7 +15,8 @@ use super::audit::{Around, audit};
 use super::issuers::{default_issuers, issuers};
 use super::operations;
 use super::raw::{RawConfig, RawRateLimit, RawToken};
-use super::{Config, ConfigProblem, RateLimit, StoreLocation, TokenSettings};
+use super::store::store;
+use super::{Config, ConfigProblem, RateLimit, TokenSettings};
 use crate::clock::Seconds;
 use crate::project_token::TokenAlgorithm;
 use crate::trust::PIN_WINDOW;
@@ -81,11 +82,10 @@ pub(super) fn check(
     let trusted_proxies = proxies
         .filter_map(|proxy| network(proxy, "trusted-proxies", &mut problems))
         .collect();
-    let store = store(raw.store.url.as_ref(), folder, &mut problems);
-    let StoreLocation::Embedded(data) = &store;
+    let store = store(&raw.store, folder, &mut problems);
     let around = Around {
         folder,
-        data,
+        data: store.folder(),
         public_url: &public_url,
         loopback_http: raw.allow_loopback_http,
     };
@@ -253,7 +253,7 @@ fn rate_limit(raw: &RawRateLimit, problems: &mut Problems) -> RateLimit {
 }
 
 /// A number from `least` to `most`; what is wrong is reported, and `most` taken.
-fn number<T: Copy + TryFrom<i64> + PartialOrd + Display>(
+pub(super) fn number<T: Copy + TryFrom<i64> + PartialOrd + Display>(
     raw: &Spanned<i64>,
     key: &str,
     least: T,
@@ -336,21 +336,4 @@ pub(super) fn network(raw: &Spanned<String>, key: &str, problems: &mut Problems)
         );
     }
     network
-}
-
-fn store(raw: Option<&Spanned<String>>, folder: &Path, problems: &mut Problems) -> StoreLocation {
-    let Some(raw) = raw else {
-        return StoreLocation::Embedded(folder.join("data"));
-    };
-    match raw.get_ref().strip_prefix("sled:") {
-        Some(path) if !path.is_empty() => StoreLocation::Embedded(folder.join(path)),
-        _ => {
-            problems.add(
-                raw.span(),
-                "`store.url` does not begin with `sled:` and a folder".to_owned(),
-                "write `sled:data`; the embedded store is the only one in this version",
-            );
-            StoreLocation::Embedded(PathBuf::new())
-        }
-    }
 }

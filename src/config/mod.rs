@@ -9,6 +9,7 @@ mod environment;
 mod issuers;
 mod operations;
 mod raw;
+mod store;
 mod summary;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 pub use audit::{AuditSettings, InvalidAuditToken, Tiles, TokenDigest, TokenSource, Witness};
 use ipnet::IpNet;
 pub use operations::{MetricsPlace, TelemetrySettings, TlsFiles};
+pub use store::StoreLocation;
 
 use crate::clock::Seconds;
 use crate::excerpt::{self, Complaint, Weight};
@@ -39,7 +41,7 @@ pub struct Config {
     pub allow_loopback_http: bool,
     /// Whose forwarded client address is believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Where the embedded store keeps its files.
+    /// Where everything durable is kept.
     pub store: StoreLocation,
     /// How project tokens are made.
     pub token: TokenSettings,
@@ -68,21 +70,6 @@ pub struct RateLimit {
     pub failures_per_minute: u32,
     /// How often at once.
     pub burst: NonZeroU32,
-}
-
-/// Where everything durable is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StoreLocation {
-    /// The embedded store, in a folder.
-    Embedded(PathBuf),
-}
-
-impl StoreLocation {
-    /// Where the running service listens for commands of this machine.
-    pub fn admin_socket(&self) -> PathBuf {
-        let Self::Embedded(folder) = self;
-        folder.join("admin.sock")
-    }
 }
 
 /// How project tokens are made.

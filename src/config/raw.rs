@@ -41,6 +41,10 @@ pub(super) struct RawConfig {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawStore {
     pub url: Option<Spanned<String>>,
+    pub password_file: Option<Spanned<String>>,
+    pub ca_file: Option<Spanned<String>>,
+    pub connections: Option<Spanned<i64>>,
+    pub statement_timeout: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]

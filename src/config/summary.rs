@@ -5,7 +5,7 @@ use url::Url;
 
 use super::audit::{AuditSettings, Tiles, TokenSource, Witness};
 use super::operations::{TelemetrySettings, TlsFiles};
-use super::{Config, RateLimit, StoreLocation, TokenSettings};
+use super::{Config, RateLimit, TokenSettings};
 use crate::issuer::TrustedIssuer;
 
 impl Config {
@@ -19,7 +19,7 @@ impl Config {
             trust_policies,
             allow_loopback_http,
             trusted_proxies,
-            store: StoreLocation::Embedded(data),
+            store,
             token,
             audit,
             rate_limit:
@@ -51,7 +51,7 @@ impl Config {
             "trusted-proxies": proxies.collect::<Vec<_>>(),
             "max-connections": max_connections,
             "pin-window": pin_window.to_string(),
-            "store": {"url": format!("sled:{}", data.display())},
+            "store": store.on_record(),
             "token": {
                 "signing-algorithm": algorithm.as_str(),
                 "default-lifetime": default_lifetime.to_string(),

@@ -82,6 +82,12 @@ impl Peers {
         differ.cloned().collect()
     }
 
+    /// How many others run, where there can be any.
+    pub fn others(&self) -> Option<usize> {
+        let can_be = self.instances.can_be_several();
+        can_be.then(|| self.others.load().len())
+    }
+
     /// Lets nobody wait for this instance any more.
     pub async fn leave(&self) {
         if let Err(fault) = self.instances.leave().await {

@@ -58,12 +58,12 @@ pub struct Service {
     pub audit_access: AuditAccess,
     /// The text of every policy that was in force.
     pub policies: Arc<dyn PolicyHistory>,
+    /// The other instances of this service.
+    pub peers: Arc<Peers>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Who may read that.
     pub metrics_access: MetricsAccess,
-    /// The other instances of this service.
-    pub peers: Arc<Peers>,
     /// Whose forwarded client address is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// How often one address may fail.

@@ -83,6 +83,9 @@ pub struct Presence {
 
 /// Knows which instances run on the store.
 pub trait Instances: Send + Sync {
+    /// Whether there can be several at all.
+    fn can_be_several(&self) -> bool;
+
     /// Says what this instance is, which counts for [`SEEN_WITHIN`], and answers what the others said last, sorted. Whose
     /// word is older is left out. It is the store's time that counts.
     fn meet(&self, myself: Presence) -> BoxFuture<'_, Result<Vec<Presence>, StoreUnavailable>>;

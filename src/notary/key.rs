@@ -21,7 +21,7 @@ pub enum CheckpointKeyFault {
     #[error("the key that signs checkpoints cannot be made")]
     NotMade,
     /// What the store has is no key.
-    #[error("the key that signs checkpoints cannot be read; restore the data folder from a backup")]
+    #[error("the key that signs checkpoints cannot be read; restore the store from a backup")]
     NotRead,
     /// The log cannot have this name.
     #[error("the log cannot be named after `public-url`: {0}")]

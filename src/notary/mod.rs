@@ -2,7 +2,7 @@
 //!
 //! A checkpoint says: so many entries, with this root. Whoever holds an earlier one can prove that a later one has the same
 //! beginning. So before anything is signed, the tree is compared with what was signed before: with the last checkpoint in
-//! the data folder, with its copy elsewhere (which a data folder that was rolled back does not take along), and with what
+//! the store, with its copy elsewhere (which a store that was rolled back does not take along), and with what
 //! witnesses have seen.
 //!
 //! Several instances may sign one log, with one key that the store keeps. What another one signed counts as signed before.
@@ -14,6 +14,7 @@ mod past;
 mod witnesses;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,13 +42,47 @@ pub use witnesses::{AnswerOfWitness, AskWitness, Witness};
 /// The name under which the key is sealed.
 const SEALED_AS: &str = "checkpoint key";
 
+/// Where the log is kept, in the words of who mends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptIn {
+    /// A folder of this machine.
+    Folder,
+    /// A database on a server.
+    Database,
+}
+
+impl KeptIn {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Folder => "data folder",
+            Self::Database => "database",
+        }
+    }
+
+    /// What to do about a log that is not what was signed.
+    fn restore(self) -> String {
+        let place = self.as_str();
+        format!(
+            "stop the service, keep the {place} as it is for who will look into it, and restore the whole {place} from its last good backup"
+        )
+    }
+}
+
+impl fmt::Display for KeptIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// What a notary needs to know.
 pub struct Settings {
+    /// Where the log is kept.
+    pub kept_in: KeptIn,
     /// Our issuer name.
     pub public_url: String,
     /// The key for keys at rest.
     pub encryption: Option<KeyEncryptionKey>,
-    /// A file outside the data folder that holds the last checkpoint too.
+    /// A file outside the store that holds the last checkpoint too, of this instance alone.
     pub copy: Option<PathBuf>,
     /// Who cosigns.
     pub witnesses: Vec<Witness>,
@@ -56,6 +91,7 @@ pub struct Settings {
 /// Signs checkpoints.
 pub struct Notary {
     log: Arc<dyn AuditLog>,
+    kept_in: KeptIn,
     key: CheckpointKey,
     vkey: String,
     copy: Option<Arc<CheckpointCopy>>,
@@ -116,7 +152,7 @@ pub enum NotaryError {
     /// An entry of the log cannot be read.
     #[error(transparent)]
     Entry(#[from] InvalidEntry),
-    /// The data folder lacks what was signed.
+    /// The store lacks what was signed.
     #[error(transparent)]
     RolledBack(#[from] RolledBack),
 }
@@ -141,7 +177,7 @@ impl Notary {
         let encryption = settings.encryption.as_ref();
         let copy = settings.copy.map(|path| Arc::new(CheckpointCopy::at(path)));
         // Nothing is written before it is compared.
-        let past = past::compare(&*log, encryption, copy.as_deref()).await?;
+        let past = past::compare(&*log, settings.kept_in, encryption, copy.as_deref()).await?;
         let key = named_key(&*log, clock, &origin, encryption).await?;
         let vkey = key.public().to_string();
         // Under another name it counts as signed, and is not handed out.
@@ -153,6 +189,7 @@ impl Notary {
         };
         let notary = Self {
             log,
+            kept_in: settings.kept_in,
             key,
             vkey,
             copy,
@@ -260,7 +297,7 @@ impl Notary {
             return Ok(None);
         };
         let Some(signed) = past::believed(&self.key, &note) else {
-            let fault = past::damaged("the last checkpoint in the store");
+            let fault = past::damaged(&format!("the checkpoint in the {}", self.kept_in));
             self.refuse(fault.clone());
             return Err(NotaryFault::Refused(fault));
         };
@@ -297,7 +334,7 @@ impl Notary {
                 "the tree of {} entries does not begin with that of {} entries which was signed before",
                 head.size, earlier.size
             ),
-            mend: past::RESTORE.to_owned(),
+            mend: self.kept_in.restore(),
         };
         self.refuse(fault.clone());
         Err(NotaryFault::Refused(fault))

@@ -1,21 +1,20 @@
-//! What was signed before: the last checkpoint in the data folder, and the copy of it elsewhere.
+//! What was signed before: the last checkpoint in the store, and the copy of it elsewhere.
 
 use super::copy::CheckpointCopy;
 use super::key::CheckpointKey;
 use super::note::{Checkpoint, Note};
-use super::{NotaryError, SEALED_AS};
+use super::{KeptIn, NotaryError, SEALED_AS};
 use crate::ledger::{AuditLog, Kept, LogFault, StoreUnavailable, TreeHead, size_of_checkpoint};
 use crate::seal::{KeyEncryptionKey, open};
 
-/// What to do about a log that is not what was signed.
-pub(super) const RESTORE: &str = "stop the service, keep the data folder as it is for who will look into it, and restore the whole folder from its last good backup";
-
-/// The data folder lacks something that was signed.
+/// The store lacks something that was signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{whose} was signed over {signed} entries, and the log in the data folder {lacks}: the folder was rolled back or is another one, and tokens that were spent since could be used again. Restore the folder that belongs to it. If that is lost for good, move this checkpoint away: the log then goes on from where it is, and whoever holds a later checkpoint of it can tell"
+    "{whose} was signed over {signed} entries, and the log in the {kept_in} {lacks}: the {kept_in} was rolled back or is another one, and tokens that were spent since could be used again. Restore the {kept_in} that belongs to it. If that is lost for good, move this checkpoint away: the log then goes on from where it is, and whoever holds a later checkpoint of it can tell"
 )]
 pub struct RolledBack {
+    /// Where the log is kept.
+    pub kept_in: KeptIn,
     /// Which checkpoint says so.
     pub whose: String,
     /// How many entries were signed.
@@ -50,6 +49,7 @@ enum Finding {
 /// Compares the log with the checkpoints that were signed. Writes nothing.
 pub(super) async fn compare(
     log: &dyn AuditLog,
+    kept_in: KeptIn,
     encryption: Option<&KeyEncryptionKey>,
     copy: Option<&CheckpointCopy>,
 ) -> Result<Past, NotaryError> {
@@ -60,15 +60,15 @@ pub(super) async fn compare(
     past.cosigned = cosigned.as_deref().map_or(0, size_of_checkpoint);
     let key = kept_key(log, encryption).await?;
     if let (Some(note), Some(key)) = (&cosigned, &key) {
-        let whose = "the cosigned checkpoint in the data folder";
-        let found = look(log, key, whose, note).await?;
-        past.object(whose, &found);
+        let whose = format!("the cosigned checkpoint in the {kept_in}");
+        let found = look(log, kept_in, key, &whose, note).await?;
+        past.object(kept_in, &whose, &found);
     }
     if let (Some(note), Some(key)) = (own, &key) {
-        let whose = "the checkpoint in the data folder".to_owned();
-        let found = look(log, key, &whose, &note).await?;
+        let whose = format!("the checkpoint in the {kept_in}");
+        let found = look(log, kept_in, key, &whose, &note).await?;
         own_fits = matches!(found, Finding::Fits(_));
-        past.take(&whose, note, &found);
+        past.take(kept_in, &whose, note, &found);
     }
     let Some(copy) = copy else {
         return Ok(past);
@@ -83,22 +83,24 @@ pub(super) async fn compare(
         let signed = Note::parse(&note).ok();
         let signed = signed.and_then(|note| Checkpoint::parse(&note.text).ok());
         return Err(RolledBack {
+            kept_in,
             whose,
             signed: signed.map_or(0, |checkpoint| checkpoint.size),
             lacks: "has no key that signed it".to_owned(),
         }
         .into());
     };
-    match look(log, &key, &whose, &note).await? {
+    match look(log, kept_in, &key, &whose, &note).await? {
         // If the folder's own checkpoint does not fit either, the tree itself is damaged, and nothing was lost.
         Finding::Contradicts(signed) if own_fits => Err(RolledBack {
+            kept_in,
             whose,
             signed,
             lacks: "does not begin with those".to_owned(),
         }
         .into()),
         found => {
-            past.take(&whose, note, &found);
+            past.take(kept_in, &whose, note, &found);
             Ok(past)
         }
     }
@@ -107,6 +109,7 @@ pub(super) async fn compare(
 /// Compares the log with one checkpoint.
 async fn look(
     log: &dyn AuditLog,
+    kept_in: KeptIn,
     key: &CheckpointKey,
     whose: &str,
     note: &str,
@@ -117,6 +120,7 @@ async fn look(
     let has = log.tree().await?.size;
     if signed.size > has {
         return Err(RolledBack {
+            kept_in,
             whose: whose.to_owned(),
             signed: signed.size,
             lacks: format!("has {has}"),
@@ -135,24 +139,24 @@ async fn look(
 
 impl Past {
     /// Keeps what was found of one checkpoint: the latest that fits, and the first fault.
-    fn take(&mut self, whose: &str, note: String, found: &Finding) {
+    fn take(&mut self, kept_in: KeptIn, whose: &str, note: String, found: &Finding) {
         match found {
             Finding::Fits(head) if self.head.is_none_or(|other| other.size <= head.size) => {
                 (self.note, self.head) = (note, Some(*head));
             }
-            _ => self.object(whose, found),
+            _ => self.object(kept_in, whose, found),
         }
     }
 
     /// Keeps the first fault.
-    fn object(&mut self, whose: &str, found: &Finding) {
+    fn object(&mut self, kept_in: KeptIn, whose: &str, found: &Finding) {
         let fault = match found {
             Finding::Fits(_) => return,
             Finding::Contradicts(signed) => LogFault {
                 what: format!(
                     "the first {signed} entries of the log are not those over which {whose} was signed"
                 ),
-                mend: RESTORE.to_owned(),
+                mend: kept_in.restore(),
             },
             Finding::Damaged => damaged(whose),
         };

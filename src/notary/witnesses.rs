@@ -10,7 +10,6 @@ use futures_util::future::{BoxFuture, join_all};
 use tokio::time::timeout;
 
 use super::note::{Checkpoint, Note, SignatureLine, SignatureType, VerifierKey, read_signatures};
-use super::past::RESTORE;
 use super::{Notary, NotaryFault, locked};
 use crate::audit::tree;
 use crate::ledger::{Kept, LogFault, size_of_checkpoint};
@@ -54,7 +53,7 @@ enum Asks {
 const AT_START: Duration = Duration::from_secs(10);
 
 impl Notary {
-    /// Asks every witness whether it saw more of this log than there is, before anything new is signed: a data folder
+    /// Asks every witness whether it saw more of this log than there is, before anything new is signed: a store
     /// that was rolled back together with its copies is found out here. A witness that does not answer keeps nobody.
     pub async fn ask_witnesses_first(&self) {
         if self.witnesses.is_empty() {
@@ -149,7 +148,9 @@ impl Notary {
     /// Notes what a witness has against the log. Nothing is signed as long as it has.
     fn accuse(&self, witness: &Witness, what: String) {
         let mend = format!(
-            "{RESTORE}; if you trust the data folder more than this witness, take it out of the configuration"
+            "{}; if you trust the {} more than this witness, take it out of the configuration",
+            self.kept_in.restore(),
+            self.kept_in
         );
         let name = witness.key.name().to_owned();
         locked(&self.accused).insert(name, LogFault { what, mend });
@@ -178,8 +179,8 @@ impl Notary {
                     // It may have seen what was signed while this was on its way.
                     if self.log.tree().await.is_ok_and(|head| head.size < size) {
                         self.accuse(witness, format!(
-                            "the witness `{}` has seen {size} entries of this log, and there are only {}: the data folder was rolled back",
-                            witness.key.name(), checkpoint.size
+                            "the witness `{}` has seen {size} entries of this log, and there are only {}: the {} was rolled back",
+                            witness.key.name(), checkpoint.size, self.kept_in
                         ));
                     }
                     return Err(format!("it has already seen {size} entries"));

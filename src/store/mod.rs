@@ -52,3 +52,9 @@ impl Store for EmbeddedStore {
         Self::close(self);
     }
 }
+
+impl Store for PostgresStore {
+    fn close(&self) {
+        Self::close(self);
+    }
+}

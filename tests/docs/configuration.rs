@@ -39,7 +39,10 @@ fn uncommented() -> String {
             line
         }
     });
-    lines.collect::<Vec<_>>().join("\n")
+    let text = lines.collect::<Vec<_>>().join("\n");
+    // What is commented out in `[store]` is for a database.
+    let database = "url = \"postgres://countersign@db.example.com/countersign\"";
+    text.replace("url = \"sled:data\"", database)
 }
 
 #[test]

@@ -105,7 +105,7 @@ impl Stage {
     fn of(service: TestService) -> Self {
         let config = service.folder.path().join("countersign.toml");
         let config = Config::load(Some(&config), &std::collections::BTreeMap::new()).unwrap();
-        let socket = config.store.admin_socket();
+        let socket = config.store.admin_socket().unwrap();
         let admin = AdminServer::start(&socket, service.parts.service.clone()).unwrap();
         Self {
             service,

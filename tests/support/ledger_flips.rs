@@ -8,7 +8,7 @@ use countersign::audit::tree::{Hash, leaf_hash};
 use countersign::audit::{Filter, LoggedEntry};
 use countersign::clock::FrozenClock;
 use countersign::ledger::{AuditLog, Ledger, Spent};
-use countersign::notary::{Checkpoint, Notary, Note, Settings};
+use countersign::notary::{Checkpoint, KeptIn, Notary, Note, Settings};
 use countersign::store::{EmbeddedStore, Options};
 
 use super::audit_log::{everything, leaf_hashes, mth, of_person, personal_record, retired};
@@ -58,6 +58,7 @@ struct Truth {
 
 fn settings(copy: &Path) -> Settings {
     Settings {
+        kept_in: KeptIn::Folder,
         public_url: "https://sts.example.com".into(),
         encryption: None,
         copy: Some(copy.to_owned()),

@@ -35,7 +35,9 @@ pub fn binaries() -> PathBuf {
         let name = entry.file_name();
         name.to_string_lossy().parse::<u32>().unwrap_or_default()
     });
-    let newest = newest.expect("PostgreSQL is not installed; run tests/run, which says how");
+    let Some(newest) = newest else {
+        panic!("PostgreSQL is not installed; run tests/run, which says how");
+    };
     newest.path().join("bin")
 }
 

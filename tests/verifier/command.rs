@@ -111,6 +111,9 @@ fn the_command_says_what_it_found_and_its_exit_code_says_whether() {
         "",
         "--token-file is for a service",
     );
+    let database = run(here, &["postgres://countersign:secret@db/sts"]);
+    says(&database, 2, "", "give the URL of the service");
+    assert!(!String::from_utf8_lossy(&database.stderr).contains("secret"));
     says(&run(here, &[]), 2, "", "SOURCE");
     says(
         &run(here, &["http://127.0.0.1:1", "--key", &vkey]),

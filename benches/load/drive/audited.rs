@@ -233,7 +233,7 @@ fn length(bundle: &[u8], at: usize) -> usize {
 }
 
 /// The leaf of the entry `index`.
-fn leaf(copy: &Path, size: u64, index: u64) -> Vec<u8> {
+pub fn leaf(copy: &Path, size: u64, index: u64) -> Vec<u8> {
     let (file, before) = bundle(copy, size, index);
     let bundle = std::fs::read(file).unwrap();
     bundle[place(&bundle, before)].to_vec()
@@ -448,7 +448,7 @@ fn changes_of_a_folder(data: &Path) -> Vec<(&'static str, PathBuf, Change)> {
 }
 
 /// The verifier in Python.
-fn python(copy: &Path, key: &str, since: Option<&Path>) -> Output {
+pub fn python(copy: &Path, key: &str, since: Option<&Path>) -> Output {
     let mut command = script();
     command.arg(copy).args(["--key", key]);
     if let Some(since) = since {

@@ -4,8 +4,13 @@
 //! the tests' support at its root.
 
 pub mod audited;
+pub mod fleet;
+pub mod hammer;
 pub mod issuer;
 pub mod kills;
+pub mod proxy;
 pub mod running;
+pub mod standby;
 pub mod tokens;
 pub mod wire;
+pub mod wires;

@@ -14,9 +14,10 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// A connection.
 pub struct Connection(BufReader<TcpStream>);
 
-/// An answer: its status and its body.
+/// An answer: its status, after how many seconds it asks to come again, and its body.
 pub struct Answer {
     pub status: u16,
+    pub retry_after: Option<u64>,
     pub text: String,
 }
 
@@ -54,21 +55,27 @@ impl Connection {
 
     /// Gets what may be no text: its status and its octets.
     pub fn get_octets(&mut self, path: &str) -> Result<(u16, Vec<u8>)> {
-        self.octets(&format!("GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n"))
+        let (status, _, body) =
+            self.octets(&format!("GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n"))?;
+        Ok((status, body))
     }
 
     fn request(&mut self, request: &str) -> Result<Answer> {
-        let (status, body) = self.octets(request)?;
+        let (status, retry_after, body) = self.octets(request)?;
         let text = String::from_utf8(body).map_err(Error::other)?;
-        Ok(Answer { status, text })
+        Ok(Answer {
+            status,
+            retry_after,
+            text,
+        })
     }
 
-    fn octets(&mut self, request: &str) -> Result<(u16, Vec<u8>)> {
+    fn octets(&mut self, request: &str) -> Result<(u16, Option<u64>, Vec<u8>)> {
         self.0.get_mut().write_all(request.as_bytes())?;
         let line = self.line()?;
         let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
         let status = status.ok_or_else(|| Error::other("no status"))?;
-        let mut length = 0;
+        let (mut length, mut retry_after) = (0, None);
         loop {
             let line = self.line()?.to_ascii_lowercase();
             if line.is_empty() {
@@ -77,10 +84,13 @@ impl Connection {
             if let Some(value) = line.strip_prefix("content-length:") {
                 length = value.trim().parse().map_err(Error::other)?;
             }
+            if let Some(value) = line.strip_prefix("retry-after:") {
+                retry_after = value.trim().parse().ok();
+            }
         }
         let mut body = vec![0; length];
         self.0.read_exact(&mut body)?;
-        Ok((status, body))
+        Ok((status, retry_after, body))
     }
 
     fn line(&mut self) -> Result<String> {

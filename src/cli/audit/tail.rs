@@ -96,14 +96,18 @@ impl Followed {
     async fn of(arguments: &TailArgs, reader: Reader) -> Result<Self, u8> {
         match reader {
             Reader::There(_) => Ok(Self::There(reader)),
-            Reader::Here(access, _) => {
+            Reader::Here(access, registry) => {
                 if let LedgerAccess::Service(client) = *access {
                     return Ok(Self::Socket(client));
                 }
+                let (config, _) = configuration(&arguments.source)?;
+                let Some(socket) = config.store.admin_socket() else {
+                    // Others may have a database open too, so it is followed itself.
+                    return Ok(Self::There(Reader::Here(access, registry)));
+                };
                 access.close().await;
                 eprintln!("the service is stopped; waiting for it");
-                let (config, _) = configuration(&arguments.source)?;
-                let client = AdminClient::new(&config.store.admin_socket());
+                let client = AdminClient::new(&socket);
                 client
                     .map(Self::Socket)
                     .map_err(|fault| eprintln_unavailable(&fault))

@@ -28,7 +28,8 @@ const REQUESTS: usize = 8;
 /// Exit code 0 if it is, 1 if anything is wrong, 2 if the question is, 3 if the log cannot be read.
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
-    /// The service (`https://sts.example.com`), a folder with a copy of its tiles, or the data folder of the embedded store.
+    /// The service (`https://sts.example.com`), a folder with a copy of its tiles, or the data folder of the embedded store. A
+    /// log in a database is verified as its service serves it.
     #[arg(value_name = "SOURCE")]
     source: String,
     /// The log's key (`<name>+<id>+<key>`) or a file that holds it. Without it the key is taken from the source, which then
@@ -145,6 +146,15 @@ fn source(arguments: &VerifyArgs, handle: Handle) -> Result<Box<dyn Source>, Fai
         let client = AuditLogClient::new(name, token.as_deref().map(str::trim));
         let client = client.map_err(|fault| Failed(USAGE, fault.to_string()))?;
         return Ok(Box::new(Tiles::new(Service { client, handle }, false)));
+    }
+    if name.starts_with("postgres://") || name.starts_with("postgresql://") {
+        // What was given may hold a password, and is not repeated.
+        return Err(Failed(
+            USAGE,
+            "a log in a database is verified as its service serves it: give the URL of the service \
+             (`https://sts.example.com`), or a folder with a copy of its tiles"
+                .to_owned(),
+        ));
     }
     if arguments.token_file.is_some() {
         return Err(Failed(

@@ -19,6 +19,10 @@ struct Guest {
 }
 
 impl Instances for Guest {
+    fn can_be_several(&self) -> bool {
+        true
+    }
+
     fn meet(&self, myself: Presence) -> BoxFuture<'_, Result<Vec<Presence>, StoreUnavailable>> {
         let now = self.meeting.clock.now();
         let mut seen = self.meeting.seen.lock().unwrap();

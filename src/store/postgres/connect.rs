@@ -29,6 +29,9 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// before the other machine is asked whether it is there.
 const SILENCE: Duration = Duration::from_secs(5);
 
+/// How long a transaction may do nothing: whoever is cut off in one keeps others from the end of the log no longer.
+const IDLE: Duration = Duration::from_secs(3);
+
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -167,12 +170,14 @@ impl Connector {
             Purpose::Migrations => 0,
             _ => LOCK_TIMEOUT.as_millis(),
         };
-        let idle = SILENCE.as_millis();
+        let (silence, idle) = (SILENCE.as_secs(), IDLE.as_millis());
         // What the functions rely on is not left to the settings of a database or a role.
         client
             .batch_execute(&format!(
                 "SET statement_timeout = {limit}; SET lock_timeout = {lock};
                  SET idle_in_transaction_session_timeout = {idle};
+                 SET tcp_user_timeout = '{silence}s'; SET tcp_keepalives_idle = {silence};
+                 SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3;
                  SET default_transaction_isolation = 'read committed';
                  SET default_transaction_read_only = off;
                  SET bytea_output = hex; SET client_min_messages = warning; SET jit = off;

@@ -26,6 +26,10 @@ SELECT i.name, i.program, i.policies, set_config('synchronous_commit', 'off', tr
     ORDER BY i.name, i.program, i.policies";
 
 impl Instances for PostgresStore {
+    fn can_be_several(&self) -> bool {
+        true
+    }
+
     fn meet(&self, myself: Presence) -> BoxFuture<'_, Result<Vec<Presence>, StoreUnavailable>> {
         let id = self.0.instance;
         let lately = i64::from(SEEN_WITHIN.0) * 1000;

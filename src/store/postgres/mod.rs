@@ -46,6 +46,7 @@ use super::counts::Counts;
 use crate::audit::Sealed;
 use crate::clock::Clock;
 use crate::ledger::StoreUnavailable;
+use crate::metrics::{StoreFault, StoreMetrics};
 use batch::Job;
 use changes::Feed;
 use connect::{Connector, ForPool, Purpose};
@@ -70,6 +71,9 @@ const POOL_PATIENCE: Duration = Duration::from_millis(1400);
 /// How long an exchange waits for what it reads. With the wait for its commit, it is answered within two seconds.
 const SOON: Duration = Duration::from_millis(800);
 
+/// How many connections are for what exchanges wait for, at most. Names are read for all that wait at once.
+const MOST_SOON: usize = 4;
+
 /// How a store on PostgreSQL is run. The defaults are meant for everybody.
 #[derive(Clone)]
 pub struct PostgresOptions {
@@ -77,6 +81,8 @@ pub struct PostgresOptions {
     pub waiting: usize,
     /// How long counted denials may wait to be written down, and how often expired keys are looked for, 10 s.
     pub idle: Duration,
+    /// What counts commits and failures.
+    pub metrics: StoreMetrics,
     /// What happens to the next commit of exchanges, for tests.
     #[doc(hidden)]
     pub mishap: Option<Arc<dyn Fn() -> Option<Mishap> + Send + Sync>>,
@@ -99,6 +105,7 @@ impl Default for PostgresOptions {
         Self {
             waiting: 4096,
             idle: Duration::from_secs(10),
+            metrics: StoreMetrics::default(),
             mishap: None,
         }
     }
@@ -107,7 +114,7 @@ impl Default for PostgresOptions {
 /// A store on a PostgreSQL server.
 ///
 /// No call blocks: everything runs in a runtime of the store's own, and the futures only wait for it. They need no
-/// particular runtime. What was asked for happens also if its future is dropped after it was first polled.
+/// particular runtime. What was sent to be committed is committed also if its future is dropped.
 ///
 /// Clones are the same store. It closes with [`PostgresStore::close`], or with the last clone.
 #[derive(Clone)]
@@ -118,6 +125,8 @@ struct Running {
     handle: tokio::runtime::Handle,
     connector: Arc<Connector>,
     pool: Pool,
+    /// For what exchanges wait for, so that nobody who reads the log keeps them waiting.
+    soon: Pool,
     status: Arc<Status>,
     queue: Mutex<Option<UnboundedSender<Box<dyn Task>>>>,
     log: Arc<log::Log>,
@@ -145,7 +154,7 @@ impl PostgresStore {
         let database = settings.shown();
         let unreachable = |why: String| PostgresError::Unreachable(database.clone(), why);
         let connector = Arc::new(Connector::new(settings)?);
-        let pool = pool(&connector).map_err(unreachable)?;
+        let (pool, soon) = pools(&connector).map_err(unreachable)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("store")
@@ -157,9 +166,11 @@ impl PostgresStore {
         let counts = Arc::new(Counts::default());
         let tidy = Tidy {
             pool: pool.clone(),
+            soon: soon.clone(),
             connector: connector.clone(),
             counts: counts.clone(),
             clock: clock.clone(),
+            metrics: options.metrics.clone(),
         };
         let (opened, opening) = sync_channel(1);
         let (connecting, shown, asking) = (connector.clone(), database.clone(), tidy.clone());
@@ -184,12 +195,12 @@ impl PostgresStore {
             waiting: VecDeque::new(),
             line: Some(line),
             closed: false,
-            mishap: options.mishap.clone(),
+            options: options.clone(),
         };
         let at_hand = Arc::new(AtHand::default());
         let (names, asked) = unbounded_channel();
         handle.spawn(names::answer_all(
-            pool.clone(),
+            soon.clone(),
             connector.clone(),
             at_hand.clone(),
             asked,
@@ -217,6 +228,7 @@ impl PostgresStore {
             handle,
             connector,
             pool,
+            soon,
             status,
             queue: Mutex::new(Some(queue)),
             names: Mutex::new(Some(names)),
@@ -261,7 +273,8 @@ impl PostgresStore {
         F: for<'a> FnOnce(&'a Object) -> BoxFuture<'a, Result<T, Fault>> + Send + 'static,
     {
         let limit = self.0.connector.settings().statement_timeout + POOL_PATIENCE;
-        self.read_within(limit, read)
+        let (pool, connector) = (self.0.pool.clone(), self.0.connector.clone());
+        self.run(async move { read_from(&pool, &connector, limit, read).await })
     }
 
     /// The same, for what an exchange waits for.
@@ -270,20 +283,8 @@ impl PostgresStore {
         T: Send + 'static,
         F: for<'a> FnOnce(&'a Object) -> BoxFuture<'a, Result<T, Fault>> + Send + 'static,
     {
-        self.read_within(SOON, read)
-    }
-
-    fn read_within<T, F>(
-        &self,
-        limit: Duration,
-        read: F,
-    ) -> BoxFuture<'_, Result<T, StoreUnavailable>>
-    where
-        T: Send + 'static,
-        F: for<'a> FnOnce(&'a Object) -> BoxFuture<'a, Result<T, Fault>> + Send + 'static,
-    {
-        let (pool, connector) = (self.0.pool.clone(), self.0.connector.clone());
-        self.run(async move { read_from(&pool, &connector, limit, read).await })
+        let (pool, connector) = (self.0.soon.clone(), self.0.connector.clone());
+        self.run(async move { read_from(&pool, &connector, SOON, read).await })
     }
 
     /// Runs in the runtime of the store, whoever waits for it and in what.
@@ -315,7 +316,10 @@ impl PostgresStore {
         most: usize,
         task: impl FnOnce(Answer<T>) -> W,
     ) -> Result<T, StoreUnavailable> {
-        let place = self.0.status.place(most)?;
+        self.0.status.usable()?;
+        let place = self.0.status.place(most).inspect_err(|_| {
+            self.0.options.metrics.failed(StoreFault::QueueFull);
+        })?;
         let (answer, answered) = Answer::new(place);
         {
             let queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
@@ -353,6 +357,7 @@ impl Running {
             let _ = ended.recv();
         }
         self.pool.close();
+        self.soon.close();
         let mut runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = runtime.take() {
             runtime.shutdown_background();
@@ -385,16 +390,28 @@ async fn ready(
     Ok(line)
 }
 
-fn pool(connector: &Arc<Connector>) -> Result<Pool, String> {
+/// The pool for everything, and the one for what exchanges wait for.
+fn pools(connector: &Arc<Connector>) -> Result<(Pool, Pool), String> {
+    // One is the writer's, one hears of changes.
+    let connections = connector.settings().connections.saturating_sub(2).max(1);
+    let soon = (connections / 3).min(MOST_SOON);
+    let pool = pool_of(connector, connections - soon)?;
+    let soon = if soon == 0 {
+        pool.clone()
+    } else {
+        pool_of(connector, soon)?
+    };
+    Ok((pool, soon))
+}
+
+fn pool_of(connector: &Arc<Connector>, connections: usize) -> Result<Pool, String> {
     let config = ManagerConfig {
         recycling_method: RecyclingMethod::Fast,
     };
     let unused = tokio_postgres::Config::new();
     let manager = Manager::from_connect(unused, ForPool(connector.clone()), config);
-    // One is the writer's, one hears of changes.
-    let size = connector.settings().connections.saturating_sub(2).max(1);
     let pool = Pool::builder(manager)
-        .max_size(size)
+        .max_size(connections)
         .timeouts(Timeouts {
             wait: Some(POOL_PATIENCE),
             create: Some(POOL_PATIENCE),

@@ -31,22 +31,17 @@ impl Ledger for PostgresStore {
         async move {
             let mut spending = Spending::new(spend, record, self.0.at_hand.clone());
             let at_hand = self.versions_at_hand(&spending.spend)?;
-            let decided = match &at_hand {
-                Some(versions) => spending.decide(0, versions)?.ok(),
-                None => None,
-            };
-            let decided = match decided {
-                Some(job) => Ok(job),
+            let mut decided = at_hand.map(|versions| spending.decide(0, &versions));
+            if !matches!(decided, Some(Ok(Ok(_)))) {
                 // What is at hand may be outdated. The commit finds that out of what lets in, and nothing does of what does
                 // not, so that is read anew.
-                None => {
-                    let read = self.read_versions(&spending.spend).await?;
-                    spending.decide(0, &read)?
-                }
-            };
-            match decided {
-                Ok(job) => spending.job = job,
-                Err(spent) => return Ok(spent),
+                let read = self.read_versions(&spending.spend).await?;
+                decided = Some(spending.decide(0, &read));
+            }
+            match decided.transpose()? {
+                Some(Ok(job)) => spending.job = job,
+                Some(Err(answer)) => return Ok(answer),
+                None => return Err(unexpected()),
             }
             self.submit(self.0.options.waiting, |answer| Waiting {
                 spending,
@@ -133,17 +128,14 @@ impl Ledger for PostgresStore {
     ) -> BoxFuture<'_, Result<Vec<RememberedNames>, StoreUnavailable>> {
         let read = self.read(move |client| {
             async move {
-                let rows = match &project {
-                    Some(project) => {
-                        let of_one = "SELECT names, state FROM countersign.names
-                                      WHERE project = $1 AND state IS NOT NULL";
-                        client.query(of_one, &[project]).await?
-                    }
-                    None => {
-                        let of_all =
-                            "SELECT names, state FROM countersign.names WHERE state IS NOT NULL";
-                        client.query(of_all, &[]).await?
-                    }
+                let rows = if let Some(project) = &project {
+                    let of_one = "SELECT names, state FROM countersign.names
+                                  WHERE project = $1 AND state IS NOT NULL";
+                    client.query(of_one, &[project]).await?
+                } else {
+                    let of_all =
+                        "SELECT names, state FROM countersign.names WHERE state IS NOT NULL";
+                    client.query(of_all, &[]).await?
                 };
                 let mut found = Vec::new();
                 for row in rows {

@@ -104,15 +104,14 @@ impl PostgresSettings {
 
     /// How TLS is spoken, where it is: the server must have a certificate for the name by which it is asked.
     pub(super) fn tls(&self) -> Result<MakeRustlsConnect, InvalidSettings> {
-        let roots = match &self.ca_file {
-            Some(file) => certificates_in(file)?,
-            None => {
-                let mut roots = RootCertStore::empty();
-                if self.config.get_ssl_mode() != SslMode::Disable {
-                    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                }
-                roots
+        let roots = if let Some(file) = &self.ca_file {
+            certificates_in(file)?
+        } else {
+            let mut roots = RootCertStore::empty();
+            if self.config.get_ssl_mode() != SslMode::Disable {
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             }
+            roots
         };
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)

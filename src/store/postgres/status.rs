@@ -59,7 +59,6 @@ impl Status {
         self: &std::sync::Arc<Self>,
         most: usize,
     ) -> Result<Place, StoreUnavailable> {
-        self.usable()?;
         let before = self.waiting.fetch_add(1, Ordering::AcqRel);
         let place = Place(self.clone());
         if before >= most {

@@ -18,6 +18,7 @@ use super::{SOON, read_from};
 use crate::audit::Happening;
 use crate::clock::{HOUR, Seconds, UnixTime};
 use crate::ledger::StoreUnavailable;
+use crate::metrics::StoreMetrics;
 
 /// How many keys one statement forgets. What it locks nobody else wants: they have expired.
 const FORGOTTEN_AT_ONCE: i64 = 1000;
@@ -29,9 +30,11 @@ const LATE: Seconds = Seconds(30);
 #[derive(Clone)]
 pub(super) struct Tidy {
     pub(super) pool: Pool,
+    pub(super) soon: Pool,
     pub(super) connector: Arc<Connector>,
     pub(super) counts: Arc<Counts>,
     pub(super) clock: Arc<DatabaseClock>,
+    pub(super) metrics: StoreMetrics,
 }
 
 impl Tidy {
@@ -49,10 +52,19 @@ impl Tidy {
                 }
                 return;
             }
+            self.count_connections();
             if let Err(error) = self.once().await {
                 tracing::warn!(%error, "the database could not be tidied");
             }
         }
+    }
+
+    fn count_connections(&self) {
+        let pools = [self.pool.status(), self.soon.status()];
+        let open = pools.iter().map(|pool| pool.size).sum::<usize>();
+        let idle = pools.iter().map(|pool| pool.available).sum();
+        // That of the commits is in no pool, and never idle for long.
+        self.metrics.connections(open + 1, idle);
     }
 
     /// Does all of it once.

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use super::batch::{self, Batch, Job, Outcome};
 use super::connect::Connector;
 use super::fault::Fault;
-use super::writer::put_back;
+use super::writer::{latest, put_back};
 use super::{POOL_PATIENCE, PostgresStore, leased};
 use crate::audit::Sealed;
 use crate::ledger::StoreUnavailable;
@@ -68,29 +68,29 @@ async fn changed<T, F>(client: &mut Object, change: F) -> Result<(T, Option<u64>
 where
     F: for<'a> FnOnce(&'a Transaction<'_>) -> BoxFuture<'a, Result<Changed<T>, Fault>>,
 {
-    let mut transaction = client.transaction().await?;
+    let transaction = client.transaction().await?;
     let (answer, entries) = change(&transaction).await?;
-    let first = add(&mut transaction, entries).await?;
-    // A commit that is given up by the server while it waits for its standby is done here and maybe not there.
+    // A commit that the server gives up while it waits for its standby is done here and maybe not there.
     transaction
-        .batch_execute("SET LOCAL statement_timeout = 0")
+        .batch_execute("SET LOCAL statement_timeout = 0; SAVEPOINT entries")
         .await?;
+    let first = add(&transaction, entries).await?;
     transaction.commit().await?;
     Ok((answer, first))
 }
 
-/// Adds entries to the log in a transaction.
-async fn add(
-    transaction: &mut Transaction<'_>,
-    entries: Vec<Sealed>,
-) -> Result<Option<u64>, Fault> {
+/// Adds entries to the log in a transaction. From here on everybody else waits for its end.
+async fn add(transaction: &Transaction<'_>, entries: Vec<Sealed>) -> Result<Option<u64>, Fault> {
     if entries.is_empty() {
         return Ok(None);
     }
     let job = Job::adding(entries);
     match added(transaction, &job, None).await {
         Err(fault) => {
-            let latest = super::writer::latest(&fault).ok_or(fault)?;
+            let latest = latest(&fault).ok_or(fault)?;
+            transaction
+                .batch_execute("ROLLBACK TO SAVEPOINT entries")
+                .await?;
             let entries = job.entries.iter().map(|sealed| sealed.marks.at_millis);
             let announced = put_back(entries.min().unwrap_or_default(), latest);
             added(transaction, &job, announced.as_ref()).await
@@ -100,16 +100,14 @@ async fn add(
 }
 
 async fn added(
-    transaction: &mut Transaction<'_>,
+    transaction: &Transaction<'_>,
     job: &Job,
     announced: Option<&(Sealed, i64)>,
 ) -> Result<Option<u64>, Fault> {
-    let savepoint = transaction.transaction().await?;
-    let statement = batch::prepare_cached(&savepoint).await?;
+    let statement = batch::prepare_cached(transaction).await?;
     let announced = announced.map(|(sealed, before)| (sealed, *before));
     let batch = Batch::of(std::iter::once(job), announced);
-    let outcomes = batch.send(&*savepoint, &statement).await?;
-    savepoint.commit().await?;
+    let outcomes = batch.send(&**transaction, &statement).await?;
     match outcomes.first() {
         Some(Outcome::Done(first)) => Ok(*first),
         _ => Err(Fault::Refused(

@@ -10,16 +10,17 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Statement};
 
-use super::Mishap;
 use super::batch::{self, Batch, Deed, Job, MOST_JOBS, MOST_OCTETS, Outcome};
 use super::connect::{Connector, Purpose};
 use super::fault::Fault;
 use super::look_up;
 use super::status::Status;
 use super::task::{Next, PATIENCE, Task};
+use super::{Mishap, PostgresOptions};
 use crate::audit::{Event, Happening, Sealed};
 use crate::clock::UnixTime;
 use crate::ledger::StoreUnavailable;
+use crate::metrics::StoreFault;
 
 /// How often it is looked who has waited too long.
 pub(super) const TICK: Duration = Duration::from_millis(100);
@@ -43,7 +44,7 @@ pub(super) struct Writer {
     pub(super) waiting: VecDeque<Box<dyn Task>>,
     pub(super) line: Option<Line>,
     pub(super) closed: bool,
-    pub(super) mishap: Option<Arc<dyn Fn() -> Option<Mishap> + Send + Sync>>,
+    pub(super) options: PostgresOptions,
 }
 
 /// The connection for commits.
@@ -117,6 +118,7 @@ impl Writer {
         }
         later.append(&mut self.waiting);
         self.waiting = later;
+        self.options.metrics.waiting(self.waiting.len());
         batch
     }
 
@@ -130,8 +132,17 @@ impl Writer {
             if batch.is_empty() || !self.has_line(&batch).await {
                 return;
             }
-            match self.commit(&batch, put_back.as_ref(), unknown).await {
+            if unknown {
+                self.options.metrics.sent_again();
+            }
+            let began = Instant::now();
+            let committed = self.commit(&batch, put_back.as_ref(), unknown).await;
+            if let Err(fault) = &committed {
+                self.options.metrics.failed(kind(fault));
+            }
+            match committed {
                 Ok(outcomes) => {
+                    self.options.metrics.committed(batch.len(), began.elapsed());
                     self.status.up();
                     return self.settle(batch, outcomes).await;
                 }
@@ -153,13 +164,18 @@ impl Writer {
                         self.line = None;
                         self.status.down(&StoreUnavailable::from(fault).0);
                         self.fail_all(&batch);
+                        // It is not asked by each one who comes.
+                        self.attend(&batch, sleep(TRY_AGAIN)).await;
+                        self.fail_all(&batch);
                         return;
                     }
                     Fate::Nothing if batch.len() > 1 => return self.one_by_one(batch).await,
                     Fate::Nothing => {
                         let why = StoreUnavailable::from(fault);
                         tracing::warn!(error = why.0, "nothing was committed");
-                        batch.iter().for_each(|task| task.fail(&why));
+                        for task in &batch {
+                            task.fail(&why);
+                        }
                         return;
                     }
                 },
@@ -185,7 +201,7 @@ impl Writer {
             return Err(Fault::Lost("there is no connection".into()));
         };
         let connector = self.connector.clone();
-        let mishap = self.mishap.as_ref().and_then(|mishap| mishap());
+        let mishap = self.options.mishap.as_ref().and_then(|mishap| mishap());
         let asking = async {
             match mishap {
                 Some(Mishap::LostBefore) => return Err(Fault::Lost("a test says so".into())),
@@ -256,6 +272,9 @@ impl Writer {
                 again.push_back(task);
             }
         }
+        if !again.is_empty() {
+            self.options.metrics.decided_again(again.len());
+        }
         for mut task in self.waiting.drain(..) {
             let told = task.job().key().and_then(|key| known.get(key));
             if told.is_none_or(|told| task.hear(*told) == Next::Again) {
@@ -308,6 +327,7 @@ impl Writer {
                     return true;
                 }
                 Err(fault) => {
+                    self.options.metrics.failed(kind(&fault));
                     self.status.down(&StoreUnavailable::from(fault).0);
                     self.fail_all(batch);
                     if self.closed {
@@ -324,7 +344,9 @@ impl Writer {
     fn fail_all(&mut self, batch: &Tasks) {
         let why = self.status.usable().err();
         let why = why.unwrap_or_else(|| StoreUnavailable("the database does not answer".into()));
-        batch.iter().for_each(|task| task.fail(&why));
+        for task in batch {
+            task.fail(&why);
+        }
         for task in self.waiting.drain(..) {
             task.fail(&why);
         }
@@ -356,6 +378,7 @@ impl Writer {
             let since = task.waits_since();
             if since.is_some_and(|since| now.into_std().duration_since(since) >= PATIENCE) {
                 task.fail(&why);
+                self.options.metrics.failed(StoreFault::TooSlow);
                 late += 1;
             }
         }
@@ -431,6 +454,21 @@ impl Taken {
                 self.changed.insert(pin.id);
             }
         }
+    }
+}
+
+/// What a failure is counted as.
+fn kind(fault: &Fault) -> StoreFault {
+    match fault {
+        Fault::Lost(_) => StoreFault::Connection,
+        // Only what was seen of the log refuses a connection that answers.
+        Fault::Refused(_) => StoreFault::Damaged,
+        Fault::Said(error) => match error.code().map_or("", SqlState::code) {
+            code if code.starts_with("53") || code.starts_with("58") => StoreFault::Disk,
+            code if code.starts_with("XX") => StoreFault::Damaged,
+            code if code.starts_with("40") || code == "CS001" => StoreFault::Aborted,
+            _ => StoreFault::Other,
+        },
     }
 }
 

@@ -1,4 +1,4 @@
-//! The store on a PostgreSQL server as what is copied, and as a copy in the making.
+//! The store on PostgreSQL as what is copied, and as a copy in the making.
 //!
 //! A copy is made in one transaction: until it is there as a whole, nobody sees anything of it, and an end in the middle
 //! leaves nothing. Nothing here is in the way of an exchange: whoever copies has the database alone.

@@ -189,7 +189,8 @@ impl AuditLog for PostgresStore {
 
 impl PostgresStore {
     /// The record of a decision.
-    pub(in super::super) fn recorded(
+    #[doc(hidden)]
+    pub fn recorded(
         &self,
         id: DecisionId,
     ) -> BoxFuture<'_, Result<Option<Record>, StoreUnavailable>> {
