@@ -13,7 +13,7 @@ use countersign::audit::{
     RecordedClaims, Sealed,
 };
 use countersign::clock::{FrozenClock, Seconds, UnixTime};
-use countersign::ledger::{AuditLog, Kept, Ledger};
+use countersign::ledger::{AuditLog, Kept, Ledger, StoreUnavailable};
 use countersign::store::{PostgresOptions, PostgresSettings, PostgresStore};
 use fill::Filler;
 use futures_util::future::join_all;
@@ -205,6 +205,11 @@ async fn everything(store: &PostgresStore) -> Vec<LoggedEntry> {
     all
 }
 
+/// The root of the tree over the first `size` entries.
+async fn root_of(store: &PostgresStore, size: u64) -> Result<Vec<Hash>, StoreUnavailable> {
+    store.hashes(std::iter::once(0..size).collect()).await
+}
+
 /// The numbers of all entries that a filter wants, page by page.
 async fn numbers(store: &PostgresStore, filter: &Filter, limit: usize) -> Vec<u64> {
     let (mut found, mut before) = (Vec::new(), None);
@@ -352,7 +357,7 @@ async fn the_tree_is_the_same_before_and_after_it_is_packed_and_on_every_instanc
         );
         close(other).await;
     }
-    let beyond = store.hashes(vec![0..size + 1]).await.unwrap_err();
+    let beyond = root_of(&store, size + 1).await.unwrap_err();
     assert!(beyond.to_string().contains("66300 leaves"), "{beyond}");
     close(store).await;
 }
@@ -422,7 +427,7 @@ async fn what_tells_of_deleted_values_is_gone_from_what_is_packed_too_and_said_o
     assert_eq!(found, [1, 6001].into_iter().chain(kept).collect());
     let withheld = "SELECT min(first) FROM countersign.log_withheld";
     assert!(database.number(withheld).await >= 12_000);
-    assert_eq!(one.hashes(vec![0..18_000]).await.unwrap(), [root]);
+    assert_eq!(root_of(&one, 18_000).await.unwrap(), [root]);
     for store in [&one, &two] {
         store.look_through().await.unwrap();
         assert_eq!(store.fault(), None);

@@ -66,6 +66,7 @@ pub fn reading(entries: usize) {
     let (slowest, key) = runtime.block_on(async {
         let slowest = first_pages(&store).await;
         let settings = Settings {
+            kept_in: KeptIn::Folder,
             public_url: AUDIENCE.into(),
             kept_in: KeptIn::Folder,
             encryption: None,

@@ -335,11 +335,11 @@ async fn with_mark(
     Ok(numbers)
 }
 
-/// Postings that were never written.
+/// Postings that were never written. They are looked at together with the last entry of the chunk.
 pub(super) fn strange_postings(chunk: u64) -> Unreadable {
     let (first, last) = (chunk * CHUNK, (chunk + 1) * CHUNK - 1);
     Unreadable::Damaged {
-        index: first,
+        index: last,
         what: format!(
             "what entries {first} to {last} are found by is not what was written: table `countersign.log_postings`, rows \
              with chunk = {chunk}"
@@ -347,11 +347,11 @@ pub(super) fn strange_postings(chunk: u64) -> Unreadable {
     }
 }
 
-/// Names or token ids that were never written.
+/// Names or token ids that were never written. They are looked at together with the last entry of the chunk.
 pub(super) fn strange_chunk(chunk: u64) -> Unreadable {
     let (first, last) = (chunk * CHUNK, (chunk + 1) * CHUNK - 1);
     Unreadable::Damaged {
-        index: first,
+        index: last,
         what: format!(
             "the marks of the names of entries {first} to {last} are not what was written: table `countersign.log_chunks`, \
              row with chunk = {chunk}"
