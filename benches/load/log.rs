@@ -8,7 +8,7 @@ use std::time::Instant;
 use countersign::audit::{Facts, Filter};
 use countersign::clock::SystemClock;
 use countersign::ledger::AuditLog as _;
-use countersign::notary::{Notary, Settings};
+use countersign::notary::{KeptIn, Notary, Settings};
 use countersign::store::{EmbeddedStore, Options as StoreOptions};
 use serde_json::{Value, json};
 
@@ -66,6 +66,7 @@ pub fn reading(entries: usize) {
     let (slowest, key) = runtime.block_on(async {
         let slowest = first_pages(&store).await;
         let settings = Settings {
+            kept_in: KeptIn::Folder,
             public_url: AUDIENCE.into(),
             encryption: None,
             copy: None,
