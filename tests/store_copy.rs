@@ -443,6 +443,22 @@ fn a_service_on_the_copy_knows_what_was_spent_in_the_first_store() {
     let verified = verify.arg(place.path().join("copied")).output().unwrap();
     let said = String::from_utf8_lossy(&verified.stdout);
     assert!(verified.status.success(), "{said}");
+
+    // And on from there into a database.
+    let database = shared().database();
+    assert!(
+        program(&["--from", &to, "--to", &database])
+            .status
+            .success()
+    );
+    let config = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, config.replace("sled:copied", &database)).unwrap();
+    let running = Running::service(place.path());
+    assert_eq!(exchanged(&running, &spent), (400, "token-spent".into()));
+    assert_eq!(exchanged(&running, &ci.signer.token()).0, 200);
+    let output = program(&["--from", &database, "--to", &from.replace("data", "back")]);
+    assert_eq!(output.status.code(), Some(3), "an instance is connected");
+    assert!(running.stop().success());
 }
 
 #[test]
