@@ -101,7 +101,7 @@ fn metrics() -> BTreeMap<String, (String, BTreeSet<String>)> {
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
     let metrics: BTreeMap<_, _> = rows
         .filter_map(|row| {
-            let cells: Vec<&str> = row.split(" | ").collect();
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
             let name = cells[0].trim_end_matches('`').to_owned();
             let labels = cells.get(2)?.split('`').skip(1).step_by(2);
             let labels = labels.map(str::to_owned).collect();
