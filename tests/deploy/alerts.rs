@@ -189,10 +189,8 @@ fn samples() -> Vec<Value> {
             ],
             _ => &[("", "")],
         };
-        let labels: String = labels
-            .iter()
-            .map(|name| format!(", {name}=\"x\""))
-            .collect();
+        let labels = labels.iter().map(|name| format!(", {name}=\"x\""));
+        let labels = labels.collect::<Vec<_>>().concat();
         for instance in ["a", "b"] {
             for (part, le) in parts {
                 let series = format!("{name}{part}{{instance=\"{instance}\"{labels}{le}}}");
