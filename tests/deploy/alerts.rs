@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::program::run;
 use super::python::json;
+use crate::docs::markdown::blocks;
 use crate::docs::{read, root};
 
 const RULES: &str = "deploy/prometheus/rules.yaml";
@@ -38,7 +39,15 @@ fn rules() -> Vec<Value> {
     rules.collect()
 }
 
-/// Every expression of the rules, and every one of the dashboard as Grafana would send it.
+/// Every question that a document puts, each below a comment that says what it asks.
+fn of_documents() -> Vec<String> {
+    let blocks = blocks("promql");
+    let parts = blocks.iter().flat_map(|block| block.text.split("# "));
+    let questions = parts.filter_map(|part| Some(part.split_once('\n')?.1.trim().to_owned()));
+    questions.filter(|text| !text.is_empty()).collect()
+}
+
+/// Every expression of the rules and of the documents, and every one of the dashboard as Grafana would send it.
 fn expressions() -> Vec<String> {
     let rules = rules();
     let of_rules = rules.iter().map(|rule| rule["expr"].as_str().unwrap());
@@ -52,7 +61,8 @@ fn expressions() -> Vec<String> {
         text.replace("$job", "countersign")
             .replace("$instance", ".*")
     });
-    of_rules.map(str::to_owned).chain(of_panels).collect()
+    let of_rules = of_rules.map(str::to_owned);
+    of_rules.chain(of_documents()).chain(of_panels).collect()
 }
 
 fn dashboard() -> Value {
@@ -91,7 +101,7 @@ fn metrics() -> BTreeMap<String, (String, BTreeSet<String>)> {
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
     let metrics: BTreeMap<_, _> = rows
         .filter_map(|row| {
-            let cells: Vec<&str> = row.split(" | ").collect();
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
             let name = cells[0].trim_end_matches('`').to_owned();
             let labels = cells.get(2)?.split('`').skip(1).step_by(2);
             let labels = labels.map(str::to_owned).collect();
@@ -164,6 +174,53 @@ fn every_metric_and_label_that_is_asked_for_is_one_that_there_is() {
             assert!(known, "`{word}`: {question}");
         }
     }
+}
+
+/// Every metric of two instances, with all of its labels, as it grows for an hour.
+fn samples() -> Vec<Value> {
+    let mut samples = Vec::new();
+    for (name, (kind, labels)) in metrics() {
+        let parts: &[(&str, &str)] = match kind.as_str() {
+            "histogram" => &[
+                ("_bucket", ", le=\"0.01\""),
+                ("_bucket", ", le=\"+Inf\""),
+                ("_sum", ""),
+                ("_count", ""),
+            ],
+            _ => &[("", "")],
+        };
+        let labels = labels.iter().map(|name| format!(", {name}=\"x\""));
+        let labels = labels.collect::<Vec<_>>().concat();
+        for instance in ["a", "b"] {
+            for (part, le) in parts {
+                let series = format!("{name}{part}{{instance=\"{instance}\"{labels}{le}}}");
+                samples.push(serde_json::json!({"series": series, "values": "0+60x60"}));
+            }
+        }
+    }
+    samples
+}
+
+#[test]
+fn every_question_of_a_document_has_an_answer() {
+    let questions = of_documents();
+    assert!(questions.len() >= 4, "{questions:?}");
+    // What is not a number is no answer.
+    let asked = questions.iter().map(|question| {
+        serde_json::json!({
+            "expr": format!("count(({question}) >= 0) > bool 0"),
+            "eval_time": "30m",
+            "exp_samples": [{"labels": "{}", "value": 1}],
+        })
+    });
+    let asked: Vec<Value> = asked.collect();
+    let tests = serde_json::json!({"evaluation_interval": "1m", "tests": [{
+        "interval": "1m", "input_series": samples(), "promql_expr_test": asked,
+    }]});
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("questions.yaml");
+    std::fs::write(&file, tests.to_string()).unwrap();
+    promtool(&["test", "rules", file.to_str().unwrap()]);
 }
 
 #[test]

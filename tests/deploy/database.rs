@@ -29,7 +29,7 @@ fn commands() -> Vec<String> {
     blocks
 }
 
-/// Runs commands where PostgreSQL's programs are found, as a user whom its server admits.
+/// Runs commands where PostgreSQL's programs are found, as a user whom its server admits, on the day `$TODAY`.
 fn shell(script: &str, cluster: &Cluster, variables: &BTreeMap<&str, String>) -> String {
     let path = format!(
         "{}:{}",
@@ -38,7 +38,7 @@ fn shell(script: &str, cluster: &Cluster, variables: &BTreeMap<&str, String>) ->
     );
     let mut command = unprivileged("sh");
     command
-        .args(["-euc", script])
+        .args(["-euc", &format!("date() {{ echo \"$TODAY\"; }}\n{script}")])
         .current_dir(cluster.path())
         .env("PATH", path)
         .env("PGHOST", "127.0.0.1")
@@ -143,8 +143,13 @@ fn a_restored_log_is_seen_to_be_shorter_than_what_was_signed() {
     cluster.sql("log", &format!("CREATE SCHEMA countersign; {TABLES}"));
     let mut variables = BTreeMap::from([("BACKUPS", backups.display().to_string())]);
 
-    add(&cluster, 3);
-    shell(backup, &cluster, &variables);
+    // What the backup brings along of the old server, which itself has not read it yet.
+    cluster.set("synchronous_standby_names = 'standby_1'");
+    for day in ["2026-01-01", "2026-01-02"] {
+        add(&cluster, 3);
+        variables.insert("TODAY", day.to_owned());
+        shell(backup, &cluster, &variables);
+    }
     add(&cluster, 2);
     let moment = cluster.sql("log", "SELECT clock_timestamp()");
     add(&cluster, 4);
@@ -158,6 +163,7 @@ fn a_restored_log_is_seen_to_be_shorter_than_what_was_signed() {
     let restored = Cluster::empty();
     variables.insert("DATA", restored.data().display().to_string());
     variables.insert("MOMENT", moment);
+    variables.insert("DAY", "2026-01-02".to_owned());
     shell(restore, &restored, &variables);
     restored.set("archive_mode = off");
     let _server = restored.start();
@@ -172,8 +178,13 @@ fn a_restored_log_is_seen_to_be_shorter_than_what_was_signed() {
         variables.insert("CHECKPOINT", checkpoint.display().to_string());
         shell(check, &restored, &variables)
     };
-    assert_eq!(checked(5), "");
-    assert_eq!(checked(9), "4 entries that were signed are lost\n");
+    assert_eq!(checked(8), "");
+    assert_eq!(checked(12), "4 entries that were signed are lost\n");
+    // It waits for no standby: it has none.
+    let standbys = "SHOW synchronous_standby_names";
+    assert_eq!(restored.sql("log", standbys), "");
+    add(&restored, 1);
+    assert_eq!(checked(9), "");
 }
 
 fn write(file: &Path, text: &str) {

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::program::{PROGRAM, Program, exchange, folder, http, run, token};
+use crate::docs::markdown::blocks;
 use crate::docs::read;
 use crate::support::postgres::{free_port, start, unprivileged};
 use crate::support::service::{Answer, answer};
@@ -43,9 +44,15 @@ fn configuration(folder: &Path, port: u16, alive: u16, instances: [&str; 2]) -> 
 impl Nginx {
     /// Starts it in front of two ports of this machine.
     pub fn start(instances: [&str; 2]) -> Self {
+        Self::start_with(instances, |_, text| text)
+    }
+
+    /// Starts it with a configuration that was changed, and whatever else that put into its folder.
+    fn start_with(instances: [&str; 2], change: impl FnOnce(&Path, String) -> String) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (port, alive) = (free_port(), free_port());
         let text = configuration(folder.path(), port, alive, instances);
+        let text = change(folder.path(), text);
         let file = folder.path().join("nginx.conf");
         std::fs::write(&file, text).unwrap();
         // As in its container, it is nobody.
@@ -191,5 +198,46 @@ async fn a_single_use_token_is_good_once_behind_a_proxy_too() {
     let answers = futures_util::future::join_all(asked).await;
     let granted = answers.iter().filter(|answer| answer.status == 200);
     assert_eq!(granted.count(), 1);
+    only.stop();
+}
+
+/// A certificate and its key, for the name that the page gives to instances on machines of their own.
+fn certified(folder: &Path) {
+    let names = vec!["countersign.internal".to_owned()];
+    let certified = rcgen::generate_simple_self_signed(names).unwrap();
+    std::fs::write(folder.join("certificate.pem"), certified.cert.pem()).unwrap();
+    let key = certified.signing_key.serialize_pem();
+    std::fs::write(folder.join("key.pem"), key).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_on_other_machines_are_asked_over_tls_and_believed_by_their_certificate() {
+    let tls = "trusted-proxies = [\"127.0.0.1\"]\n[tls]\ncertificate = \"certificate.pem\"\nkey = \"key.pem\"";
+    let instances = folder(tls);
+    certified(instances.path());
+    let only = instance(&instances);
+    let [block] = &blocks("nginx")[..] else {
+        panic!("one page says how nginx speaks TLS to instances");
+    };
+    let through = |believes: &Path| {
+        Nginx::start_with([only.port(), only.port()], |folder, text| {
+            let believed = folder.join("countersign-ca.pem");
+            std::fs::copy(believes.join("certificate.pem"), &believed).unwrap();
+            let place = "/etc/nginx/countersign-ca.pem";
+            let before = "proxy_pass http://countersign;";
+            assert!(text.contains(before) && block.text.contains(place));
+            let block = block.text.replace(place, believed.to_str().unwrap());
+            text.replace(before, &block)
+        })
+    };
+    let nginx = through(instances.path());
+    let answer = nginx.exchange(&token(), "").await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+
+    let others = tempfile::tempdir().unwrap();
+    certified(others.path());
+    let nginx = through(others.path());
+    let answer = nginx.exchange(&token(), "").await;
+    assert_eq!(answer.status, 503, "{}", answer.text);
     only.stop();
 }

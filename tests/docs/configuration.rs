@@ -55,7 +55,7 @@ fn every_configuration_in_a_document_loads() {
                 .all(|entry| !block.text.contains(entry))
         })
         .collect();
-    assert_eq!(configurations.len(), 4);
+    assert_eq!(configurations.len(), 5);
     for block in configurations {
         let config = load(&tempfile::tempdir().unwrap(), &block.text);
         assert!(!config.issuers.is_empty(), "{}", block.place);
