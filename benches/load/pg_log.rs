@@ -118,21 +118,12 @@ fn fill(url: &str, entries: u64, claims: usize) {
                             batch.add(&entry(usize::try_from(number).unwrap(), &claims, now));
                         }
                         let latest = at(end - 1);
-                        batch.write(&client, first.cast_signed(), latest).await;
+                        let first = first.cast_signed();
+                        batch.write(&client, first, (latest, latest), 0).await;
                     }
                 });
             });
         }
-    });
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        let head = "UPDATE countersign.log_head SET size = $1, latest = $2, latest_since = $2";
-        let client = connect(url).await;
-        let latest = at(entries - 1);
-        client
-            .execute(head, &[&entries.cast_signed(), &latest])
-            .await
-            .unwrap();
     });
 }
 
@@ -184,7 +175,10 @@ fn sizes(cluster: &Cluster, database: &str) -> Vec<(String, f64)> {
         "log_postings",
     ];
     let size = |table: &str| {
-        let size = format!("SELECT pg_total_relation_size('countersign.{table}')");
+        let size = format!(
+            "SELECT sum(pg_total_relation_size(oid)) FROM pg_class
+             WHERE relnamespace = 'countersign'::regnamespace AND relname ~ '^{table}(_[0-9]+)?$'"
+        );
         cluster.sql(database, &size).parse().unwrap()
     };
     tables

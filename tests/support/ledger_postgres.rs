@@ -62,6 +62,83 @@ fn the_log_is_one_sequence_without_gaps_across_instances() {
     assert_eq!(fixture.sql(gaps), "0");
 }
 
+/// A session in which a statement was run, and that stays open.
+struct Holder(
+    #[expect(dead_code, reason = "it is open as long as this is")] tokio::runtime::Runtime,
+);
+
+impl Holder {
+    fn of(fixture: &Postgres, statement: &str) -> Self {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (client, connection) = runtime
+            .block_on(tokio_postgres::connect(&fixture.url, tokio_postgres::NoTls))
+            .unwrap();
+        runtime.spawn(connection);
+        runtime.block_on(client.batch_execute(statement)).unwrap();
+        runtime.spawn(async move {
+            std::future::pending::<()>().await;
+            drop(client);
+        });
+        Self(runtime)
+    }
+}
+
+#[test]
+fn a_snapshot_that_somebody_holds_slows_no_commit() {
+    let fixture = Postgres::new();
+    let store = fixture.open();
+    wait(store.spend(once("first"), record())).unwrap();
+    let holder = Holder::of(
+        &fixture,
+        "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM countersign.log_head",
+    );
+    for number in 0..200 {
+        wait(store.spend(once(&format!("token {number}")), record())).unwrap();
+    }
+    store.close();
+    // What a session did is counted when it ends.
+    let added = "SELECT sum(n_tup_ins) FROM pg_stat_user_tables WHERE relname = 'spent_tokens'";
+    while fixture.sql(added) != "201" {
+        std::thread::yield_now();
+    }
+    let replaced = "SELECT string_agg(relname, ' ') FROM pg_stat_user_tables
+                    WHERE n_dead_tup + n_tup_upd + n_tup_del > 0";
+    assert_eq!(
+        fixture.sql(replaced),
+        "",
+        "versions that nobody can clean up"
+    );
+    drop(holder);
+}
+
+#[test]
+fn a_commit_that_waits_for_the_end_of_the_log_too_long_is_sent_again() {
+    let fixture = Postgres::new();
+    let stores = three(&fixture);
+    wait(stores[0].spend(once("first"), record())).unwrap();
+    let holder = Holder::of(
+        &fixture,
+        "BEGIN; SELECT pg_advisory_xact_lock(x'637472737461696c'::bigint)",
+    );
+    let spent = wait(stores[1].spend(once("second"), record()));
+    assert!(spent.is_err(), "{spent:?}");
+    let waits = "SELECT query_start FROM pg_stat_activity
+                 WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = 'advisory'";
+    let first = fixture.sql(waits);
+    while [&*first, ""].contains(&&*fixture.sql(waits)) {
+        std::thread::yield_now();
+    }
+    drop(holder);
+    until_spent(&stores[2], "third");
+    let entries = "SELECT size FROM countersign.log_head";
+    while fixture.sql(entries) != "3" {
+        std::thread::yield_now();
+    }
+    let left = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                WHERE l.locktype = 'advisory' AND d.datname = current_database()";
+    assert_eq!(fixture.sql(left), "0");
+}
+
 #[test]
 fn a_project_has_one_id_whichever_instances_give_it() {
     let fixture = Postgres::new();
@@ -285,7 +362,6 @@ fn a_log_that_lost_what_was_acknowledged_is_refused_until_a_restart() {
     until_spent(&store, "three");
     fixture.sql(
         "DELETE FROM countersign.log_batches WHERE first = 2;
-         UPDATE countersign.log_head SET size = 2;
          DELETE FROM countersign.spent_tokens",
     );
     fixture.sql(cut);

@@ -43,19 +43,29 @@ impl Batch {
         self.leaf_ends.len()
     }
 
-    /// Writes it as the entries from `first` on; `latest` is the latest time of these and all before.
-    pub async fn write(&self, client: &Client, first: i64, latest: i64) {
+    /// Writes it as the entries from `first` on; `latest` is the latest time of these and all before, and of those since
+    /// the clock was put back, which the last number says.
+    pub async fn write(
+        &self,
+        client: &Client,
+        first: i64,
+        (latest, latest_since): (i64, i64),
+        put_back: i64,
+    ) {
         let count = i32::try_from(self.len()).unwrap();
         let insert = client.prepare_typed(
-            "INSERT INTO countersign.log_batches (first, count, latest, leaf_ends, withheld_ends, hashes, marks, leaves)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            "INSERT INTO countersign.log_batches (first, count, latest, latest_since, put_back, leaf_ends, withheld_ends,
+                hashes, marks, leaves)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             &[],
         );
         let insert = insert.await.unwrap();
-        let values: [&(dyn ToSql + Sync); 8] = [
+        let values: [&(dyn ToSql + Sync); 10] = [
             &first,
             &count,
             &latest,
+            &latest_since,
+            &put_back,
             &self.leaf_ends,
             &self.withheld_ends,
             &self.hashes,
@@ -107,16 +117,15 @@ impl<'a> Filler<'a> {
             oldest >= self.latest_since - 60_000,
             "no commit has such entries"
         );
-        batch.write(self.client, self.size, self.latest).await;
+        let latest = (self.latest, self.latest_since);
+        batch
+            .write(self.client, self.size, latest, self.put_back)
+            .await;
         self.size += i64::try_from(batch.len()).unwrap();
     }
 
-    /// Says where the log ends now. Answers how many entries it has.
-    pub async fn finish(self) -> u64 {
-        let head = "UPDATE countersign.log_head SET size = $1, latest = $2, latest_since = $3, put_back = $4";
-        let values: [&(dyn ToSql + Sync); 4] =
-            [&self.size, &self.latest, &self.latest_since, &self.put_back];
-        self.client.execute(head, &values).await.unwrap();
+    /// How many entries the log has now.
+    pub fn size(&self) -> u64 {
         u64::try_from(self.size).unwrap()
     }
 }

@@ -56,7 +56,7 @@ impl Original {
         let mut client = connect(settings).await?;
         let there = client
             .query_one(
-                "SELECT to_regclass('countersign.log_head') IS NOT NULL",
+                "SELECT to_regclass('countersign.log_about') IS NOT NULL",
                 &[],
             )
             .await
@@ -69,7 +69,8 @@ impl Original {
         migrate(&mut client, &settings.shown()).await?;
         client
             .batch_execute(
-                "BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE countersign.log_head IN SHARE MODE",
+                "BEGIN ISOLATION LEVEL REPEATABLE READ;
+                 LOCK TABLE countersign.log_about, countersign.log_batches IN SHARE MODE",
             )
             .await
             .map_err(unavailable)?;

@@ -24,8 +24,9 @@ use crate::ledger::StoreUnavailable;
 pub(in super::super::super) struct Unfinished {
     client: Client,
     state: State,
-    /// The latest time of the entries so far.
+    /// The latest time of the entries so far, and of those since the last that says that the clock was put back.
     latest: i64,
+    latest_since: i64,
 }
 
 /// A row, as it is sent.
@@ -61,7 +62,7 @@ impl Unfinished {
         need_nobody(&client, &settings.shown()).await?;
         // An instance that starts meanwhile waits, and finds nothing to begin with.
         client
-            .batch_execute("BEGIN; LOCK TABLE countersign.log_head IN ACCESS EXCLUSIVE MODE")
+            .batch_execute("BEGIN; LOCK TABLE countersign.log_about, countersign.log_batches IN ACCESS EXCLUSIVE MODE")
             .await
             .map_err(unavailable)?;
         for table in FILLED {
@@ -80,6 +81,7 @@ impl Unfinished {
             client,
             state: state.clone(),
             latest: i64::MIN,
+            latest_since: i64::MIN,
         };
         copy.put_state().await.map_err(unavailable)?;
         Ok(copy)
@@ -90,15 +92,14 @@ impl Unfinished {
         let number = |number: u64| number.cast_signed();
         client
             .execute(
-                "UPDATE countersign.log_head
-                 SET size = $1, latest = $2, latest_since = $3, put_back = $4, withheld_from = $5",
-                &[
-                    &number(state.size),
-                    &state.latest.unwrap_or(i64::MIN),
-                    &state.latest_since.unwrap_or(i64::MIN),
-                    &number(state.put_back),
-                    &number(state.withheld_from),
-                ],
+                "UPDATE countersign.log_about SET withheld_from = $1",
+                &[&number(state.withheld_from)],
+            )
+            .await?;
+        client
+            .execute(
+                "SELECT countersign.add_partition(number) FROM generate_series(0, $1::bigint >> 27) AS number",
+                &[&number(state.size)],
             )
             .await?;
         if let Some(until) = state.forgotten {
@@ -144,14 +145,16 @@ impl Unfinished {
             Type::INT8,
             Type::INT4,
             Type::INT8,
+            Type::INT8,
+            Type::INT8,
             Type::INT4_ARRAY,
             Type::INT4_ARRAY,
             Type::BYTEA,
             Type::BYTEA,
             Type::BYTEA,
         ];
-        let columns =
-            "log_batches (first, count, latest, leaf_ends, withheld_ends, hashes, marks, leaves)";
+        let columns = "log_batches (first, count, latest, latest_since, put_back, leaf_ends, withheld_ends, hashes, marks, \
+                       leaves)";
         self.send(columns, &types, batches).await?;
         if withheld.is_empty() {
             return Ok(());
@@ -166,7 +169,8 @@ impl Unfinished {
         let (mut leaf_ends, mut withheld_ends) = (Vec::new(), Vec::new());
         let (mut hashes, mut marks) = (Vec::new(), Vec::new());
         let (mut leaves, mut withheld) = (Vec::<u8>::new(), Vec::new());
-        for entry in entries {
+        let mut put_back = 0;
+        for (number, entry) in (first..).zip(entries) {
             hashes.extend(entry.hash);
             marks.extend(octets_of(&entry.marks));
             leaves.extend(&entry.leaf);
@@ -174,13 +178,29 @@ impl Unfinished {
             // A part is bounded far below.
             leaf_ends.push(i32::try_from(leaves.len()).unwrap_or(i32::MAX));
             withheld_ends.push(i32::try_from(withheld.len()).unwrap_or(i32::MAX));
-            self.latest = self.latest.max(entry.marks.at_millis);
+            let at = entry.marks.at_millis;
+            self.latest = self.latest.max(at);
+            self.latest_since = self.latest_since.max(at);
+            // Of those that say that the clock was put back, the last one is known.
+            if number > 0 && number == self.state.put_back {
+                self.latest_since = at;
+            }
+            if number >= self.state.put_back {
+                put_back = self.state.put_back;
+            }
+        }
+        if first + entries.len() as u64 == self.state.size {
+            // From here on it goes on, as it would have.
+            self.latest = self.state.latest.unwrap_or(self.latest);
+            self.latest_since = self.state.latest_since.unwrap_or(self.latest_since);
         }
         let count = i32::try_from(entries.len()).unwrap_or(i32::MAX);
         let row: Row = vec![
             Box::new(first.cast_signed()),
             Box::new(count),
             Box::new(self.latest),
+            Box::new(self.latest_since),
+            Box::new(put_back.cast_signed()),
             Box::new(leaf_ends),
             Box::new(withheld_ends),
             Box::new(hashes),

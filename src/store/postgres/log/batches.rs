@@ -69,7 +69,7 @@ SELECT b.first, p.low,
     b.first >= h.withheld_from,
     substr(b.hashes, p.low * 32 + 1, (p.high - p.low) * 32),
     substr(b.marks, p.low * 56 + 1, (p.high - p.low) * 56)
-FROM countersign.log_head h, countersign.log_batches b
+FROM countersign.log_about h, countersign.log_batches b
 CROSS JOIN LATERAL (
     SELECT least(greatest($1 - b.first, 0), b.count)::integer AS low, least($2 - b.first, b.count)::integer AS high OFFSET 0
 ) p
@@ -89,7 +89,7 @@ SELECT b.first, s.low,
     b.first >= h.withheld_from,
     substr(b.hashes, s.low * 32 + 1, 32),
     substr(b.marks, s.low * 56 + 1, 56)
-FROM countersign.log_head h, (
+FROM countersign.log_about h, (
     SELECT f.*, sum(f.leaf_to - f.leaf_from + f.withheld_to - f.withheld_from)
         OVER (ORDER BY f.place) - (f.leaf_to - f.leaf_from + f.withheld_to - f.withheld_from) AS before
     FROM (

@@ -14,7 +14,7 @@ use super::super::fault::Fault;
 use super::super::status::Status;
 use super::super::{PostgresStore, leased};
 use super::batches::end;
-use super::pack::pack_next;
+use super::pack::{make_room, pack_next};
 use super::{CHUNK, Log};
 use crate::audit::tree::TILE;
 use crate::ledger::StoreUnavailable;
@@ -52,7 +52,7 @@ impl Keeper {
         let mut failed = false;
         while !self.pool.is_closed() {
             if self.status.usable().is_ok() {
-                let packed = self.pack().await;
+                let packed = self.pack().await.and(self.make_room().await);
                 if let Err(error) = &packed
                     && !failed
                 {
@@ -80,6 +80,11 @@ impl Keeper {
             packed += 1;
         }
         Ok(packed)
+    }
+
+    /// Makes the next part of the log, if it ends in the last there is.
+    pub(super) async fn make_room(&self) -> Result<(), StoreUnavailable> {
+        self.step(|client, _| make_room(client).boxed()).await
     }
 
     async fn look_forever(&self) {
@@ -196,6 +201,13 @@ impl PostgresStore {
     pub fn look_at_end(&self) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
         let keeper = self.keeper();
         self.run(async move { keeper.look_at_end().await })
+    }
+
+    /// Makes the next part of the log, now, if it ends in the last there is.
+    #[doc(hidden)]
+    pub fn make_room(&self) -> BoxFuture<'_, Result<(), StoreUnavailable>> {
+        let keeper = self.keeper();
+        self.run(async move { keeper.make_room().await })
     }
 
     fn keeper(&self) -> Keeper {

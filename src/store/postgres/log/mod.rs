@@ -8,6 +8,8 @@
 //! | `log_chunks`, `log_postings` | what entries are found by (`places.rs`, `terms.rs`) | by the same |
 //! | `log_fault` | damage that was found (`fault.rs`) | by whoever finds it (`scrub.rs`) |
 //!
+//! The first two are in parts of 2^27 entries, of which one is made ahead of need (`pack.rs`).
+//!
 //! A chunk is 4096 entries. What is not packed yet is looked through by the marks in its batches (`search.rs`), so an entry is
 //! found from the moment it is committed. Nothing is ever written over with something else, but the marks of what is deleted,
 //! and what was packed of those. Whether all that is as it was written is looked at when the store is opened and all the time

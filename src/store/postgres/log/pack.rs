@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use deadpool_postgres::{GenericClient, Object};
 
+use super::super::fault::Fault;
 use super::batches::{End, Unreadable, end, marked, signed, unsigned};
 use super::places::{CHUNK, Places};
 use super::terms::{Term, terms};
@@ -36,6 +37,13 @@ INSERT INTO countersign.log_postings (term, chunk, places)
 SELECT p.term, $1, p.places FROM unnest($2::bigint[], $3::bytea[]) AS p (term, places)";
 
 const ADVANCE: &str = "UPDATE countersign.log_progress SET packed = $1";
+
+/// The part of the log behind the one in which it ends, if that is not there.
+const NEXT_PART: &str = "
+SELECT n.number FROM (SELECT (h.size >> 27) + 1 AS number FROM countersign.log_head h OFFSET 0) n
+WHERE to_regclass('countersign.log_batches_' || n.number) IS NULL";
+
+const ADD_PART: &str = "SELECT countersign.add_partition($1)";
 
 /// What is kept of a chunk beside its hashes.
 #[derive(Debug, PartialEq, Eq)]
@@ -113,6 +121,24 @@ pub(super) async fn pack_next(client: &mut Object) -> Result<bool, Unreadable> {
     transaction.execute(&statement, &[&(number + 1)]).await?;
     transaction.commit().await?;
     Ok(true)
+}
+
+/// Makes the part of the log behind the one in which it ends, if that is not there and nobody packs or makes it. So there is
+/// always one in which the next 2^27 entries have room: a commit needs no other.
+pub(super) async fn make_room(client: &mut Object) -> Result<(), Fault> {
+    let statement = client.prepare_cached(NEXT_PART).await?;
+    let Some(next) = client.query_opt(&statement, &[]).await? else {
+        return Ok(());
+    };
+    let number: i64 = next.try_get(0)?;
+    let transaction = client.transaction().await?;
+    let turn = transaction.query_one(TRY_TURN, &[&TURN]).await?;
+    if turn.try_get(0)? {
+        transaction.execute(ADD_PART, &[&number]).await?;
+        transaction.commit().await?;
+        tracing::info!(number, "the log has another part to go on in");
+    }
+    Ok(())
 }
 
 /// Adds the hashes of the subtrees that a chunk completes.

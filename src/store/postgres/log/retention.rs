@@ -62,7 +62,8 @@ const CHANGE_POSTINGS: &str = "
 UPDATE countersign.log_postings p SET places = e.places
 FROM unnest($1::bigint[], $2::bytea[]) AS e (term, places) WHERE p.term = e.term AND p.chunk = $3";
 
-const ADVANCE: &str = "UPDATE countersign.log_head SET withheld_from = $1 WHERE withheld_from < $1";
+const ADVANCE: &str =
+    "UPDATE countersign.log_about SET withheld_from = $1 WHERE withheld_from < $1";
 
 const DELETE: &str = "
 DELETE FROM countersign.log_withheld w WHERE w.first = ANY (ARRAY(

@@ -6,36 +6,38 @@
 CREATE FUNCTION countersign.now_millis() RETURNS bigint LANGUAGE sql VOLATILE AS
 $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint $$;
 
--- Where the log ends: one row, which whoever adds to the log locks last.
-CREATE TABLE countersign.log_head (
+-- What is so of the whole log, and rarely changes.
+CREATE TABLE countersign.log_about (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     -- Made once: tells a database from another one at the same address.
     log_id uuid NOT NULL DEFAULT gen_random_uuid(),
-    -- How many entries there are.
-    size bigint NOT NULL DEFAULT 0,
-    -- The latest time of all entries, and of those since the clock was last put back.
-    latest bigint NOT NULL DEFAULT -9223372036854775808,
-    latest_since bigint NOT NULL DEFAULT -9223372036854775808,
-    -- The number of the entry that says that the clock was put back; 0 if there is none, which the first never is.
-    put_back bigint NOT NULL DEFAULT 0,
     -- The number of the first entry whose withheld values were not deleted.
     withheld_from bigint NOT NULL DEFAULT 0
-) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
-INSERT INTO countersign.log_head DEFAULT VALUES;
+);
+INSERT INTO countersign.log_about DEFAULT VALUES;
 
 -- The entries, as many in a row as one commit added. `leaf_ends` and `withheld_ends` say where each one's octets end in
 -- `leaves` and in `log_withheld`; `hashes` has 32 octets for each, `marks` 56.
+--
+-- Where the log ends stands in the last row, and nowhere else: a row that every commit replaced would have a version for
+-- each, all of which every commit would walk past for as long as anybody holds a snapshot.
+--
+-- In parts of 2^27 entries (`add_partition`): a table has 2^32 values that are stored apart (TOAST), and every commit of more
+-- than one exchange takes some of them.
 CREATE TABLE countersign.log_batches (
     first bigint PRIMARY KEY,
     count integer NOT NULL,
-    -- The latest time of these entries and all before them.
+    -- The latest time of these entries and all before them, and of those since the clock was last put back.
     latest bigint NOT NULL,
+    latest_since bigint NOT NULL,
+    -- The number of the last entry that says that the clock was put back; 0 if there is none, which the first never is.
+    put_back bigint NOT NULL,
     leaf_ends integer[] NOT NULL,
     withheld_ends integer[] NOT NULL,
     hashes bytea NOT NULL,
     marks bytea NOT NULL,
     leaves bytea NOT NULL
-);
+) PARTITION BY RANGE (first);
 -- Already packed octets: a compressed value could not be read in part.
 ALTER TABLE countersign.log_batches
     ALTER leaves SET STORAGE EXTERNAL, ALTER hashes SET STORAGE EXTERNAL, ALTER marks SET STORAGE EXTERNAL;
@@ -46,12 +48,74 @@ CREATE INDEX log_batches_latest ON countersign.log_batches (latest, first);
 CREATE TABLE countersign.log_withheld (
     first bigint PRIMARY KEY,
     withheld bytea NOT NULL
-);
+) PARTITION BY RANGE (first);
 ALTER TABLE countersign.log_withheld ALTER withheld SET STORAGE EXTERNAL;
--- What was deleted is to leave the disk soon, and not when a fifth of the table was.
-ALTER TABLE countersign.log_withheld SET (
-    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
-    toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 1000);
+
+-- Makes the part of the log for the entries from number * 2^27 on, unless it is there. Answers whether it made it.
+--
+-- In the way of nobody who commits or reads: the new tables are empty when they are attached, so nothing is looked through,
+-- and attaching excludes only what changes the tables themselves (SHARE UPDATE EXCLUSIVE). Of those who make one at the
+-- same time, one does: they take turns, by the octets of `ctrspart`.
+CREATE FUNCTION countersign.add_partition(number bigint) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    parent text;
+    part text;
+BEGIN
+    IF to_regclass('countersign.log_batches_' || number) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    PERFORM pg_advisory_xact_lock(x'6374727370617274'::bigint);
+    IF to_regclass('countersign.log_batches_' || number) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    FOREACH parent IN ARRAY ARRAY['log_batches', 'log_withheld'] LOOP
+        part := parent || '_' || number;
+        EXECUTE format('CREATE TABLE countersign.%I (LIKE countersign.%I INCLUDING ALL)', part, parent);
+        -- Rows are added, and nearly all stay as they are. So they are looked at soon after, each once, and marked as
+        -- those that all transactions see (frozen): neither then nor before the numbers of transactions come round is
+        -- there a whole table to go over.
+        EXECUTE format(
+            'ALTER TABLE countersign.%I SET (
+                autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,
+                toast.autovacuum_vacuum_insert_scale_factor = 0, toast.autovacuum_vacuum_insert_threshold = 400000,
+                autovacuum_freeze_min_age = 0, toast.autovacuum_freeze_min_age = 0)', part);
+        IF parent = 'log_withheld' THEN
+            -- What was deleted is to leave the disk soon, and not when a fifth of the table was.
+            EXECUTE format(
+                'ALTER TABLE countersign.%I SET (
+                    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+                    toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 1000)', part);
+        END IF;
+        EXECUTE format(
+            'ALTER TABLE countersign.%I ATTACH PARTITION countersign.%I FOR VALUES FROM (%s) TO (%s)',
+            parent, part, number << 27, (number + 1) << 27);
+    END LOOP;
+    RETURN true;
+END
+$$;
+SELECT countersign.add_partition(number) FROM generate_series(0, 1) AS number;
+
+-- The part in which the next batch begins, so that commits need not look for it: written once in 2^27 entries.
+CREATE TABLE countersign.log_last_part (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    number bigint NOT NULL DEFAULT 0
+);
+INSERT INTO countersign.log_last_part DEFAULT VALUES;
+
+-- Where the log ends.
+CREATE VIEW countersign.log_head AS
+SELECT a.log_id,
+    -- How many entries there are.
+    coalesce(b.first + b.count, 0) AS size,
+    coalesce(b.latest, (-9223372036854775808)::bigint) AS latest,
+    coalesce(b.latest_since, (-9223372036854775808)::bigint) AS latest_since,
+    coalesce(b.put_back, 0) AS put_back,
+    a.withheld_from
+FROM countersign.log_about a
+LEFT JOIN LATERAL (
+    SELECT l.first, l.count, l.latest, l.latest_since, l.put_back
+    FROM countersign.log_batches l ORDER BY l.first DESC LIMIT 1
+) b ON true;
 
 -- How many chunks of 4096 entries are packed: their hashes in `log_nodes`, what they are found by in `log_chunks` and
 -- `log_postings`.
@@ -228,7 +292,8 @@ CREATE FUNCTION countersign.commit_batch(
     hashes bytea, marks bytea, leaves bytea, withheld bytea,
     announced bigint
 ) RETURNS TABLE (job integer, outcome smallint, uses integer, decision uuid, entry bigint)
-LANGUAGE plpgsql VOLATILE AS $$
+-- A plan that was made while a table was empty must not read all of it later: everything here is found by its key.
+LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     jobs constant integer := cardinality(job_kinds);
@@ -242,6 +307,8 @@ DECLARE
     whole boolean;
     refused integer[];
     head countersign.log_head%ROWTYPE;
+    -- Where the part of the log begins in which it ends.
+    part bigint;
     added integer := cardinality(entry_jobs);
     newest bigint;
     oldest bigint;
@@ -368,7 +435,25 @@ BEGIN
                 WHERE n.id = p.id AND p.state IS NOT NULL AND outcomes[p.j] = 1;
         END IF;
 
-        SELECT * INTO head FROM countersign.log_head h FOR UPDATE;
+        -- The end of the log is whose turn it is, by the octets of `ctrstail`, until the transaction has ended, here and on
+        -- its standby. The next statement sees what was committed before that, for it has a snapshot of its own.
+        PERFORM pg_advisory_xact_lock(x'637472737461696c'::bigint);
+        SELECT l.number << 27 INTO part FROM countersign.log_last_part l WHERE l.one;
+        -- In that part alone: with every other one that is looked at, a commit takes longer.
+        SELECT b.first + b.count, b.latest, b.latest_since, b.put_back
+            INTO head.size, head.latest, head.latest_since, head.put_back
+            FROM countersign.log_batches b WHERE b.first >= part AND b.first < part + (1 << 27)
+            ORDER BY b.first DESC LIMIT 1;
+        IF head.size IS NULL THEN
+            SELECT h.size, h.latest, h.latest_since, h.put_back
+                INTO head.size, head.latest, head.latest_since, head.put_back
+                FROM countersign.log_head h;
+        END IF;
+        IF head.size >> 27 <> part >> 27 THEN
+            -- The first batch of a part, which was made long before unless instances were kept from it.
+            PERFORM countersign.add_partition(head.size >> 27);
+            UPDATE countersign.log_last_part SET number = head.size >> 27;
+        END IF;
         SELECT min(e.at), max(e.at) INTO oldest, newest
             FROM unnest(entry_jobs, ats) AS e (j, at) WHERE outcomes[e.j] = 1;
         IF announced IS NOT NULL AND announced = head.latest_since THEN
@@ -381,8 +466,9 @@ BEGIN
         END IF;
         IF whole THEN
             INSERT INTO countersign.log_batches
-                (first, count, latest, leaf_ends, withheld_ends, hashes, marks, leaves)
-            VALUES (head.size, added, greatest(head.latest, newest), leaf_ends, withheld_ends, hashes, marks, leaves);
+                (first, count, latest, latest_since, put_back, leaf_ends, withheld_ends, hashes, marks, leaves)
+            VALUES (head.size, added, greatest(head.latest, newest), last_at, head.put_back,
+                    leaf_ends, withheld_ends, hashes, marks, leaves);
             IF length(withheld) > 0 THEN
                 INSERT INTO countersign.log_withheld (first, withheld) VALUES (head.size, withheld);
             END IF;
@@ -400,8 +486,8 @@ BEGIN
                 FROM kept k WHERE k.done WINDOW w AS (ORDER BY k.n)
             ), batch AS (
                 INSERT INTO countersign.log_batches
-                    (first, count, latest, leaf_ends, withheld_ends, hashes, marks, leaves)
-                SELECT head.size, added, greatest(head.latest, newest),
+                    (first, count, latest, latest_since, put_back, leaf_ends, withheld_ends, hashes, marks, leaves)
+                SELECT head.size, added, greatest(head.latest, newest), last_at, head.put_back,
                        array_agg(p.leaf_end::integer ORDER BY p.n),
                        array_agg(p.withheld_end::integer ORDER BY p.n),
                        string_agg(substr(hashes, (p.n::integer - 1) * 32 + 1, 32), ''::bytea ORDER BY p.n),
@@ -415,9 +501,6 @@ BEGIN
                   FROM placed p) AS w (octets)
             WHERE length(w.octets) > 0;
         END IF;
-        UPDATE countersign.log_head h
-            SET size = head.size + added, latest = greatest(head.latest, newest), latest_since = last_at,
-                put_back = head.put_back;
     END IF;
 
     RETURN QUERY
