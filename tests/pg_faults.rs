@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::kills::drive::fleet::{Berth, Fleet, until};
 use crate::kills::drive::hammer::{Hammer, judge};
 use crate::kills::drive::proxy::{Proxy, Weather};
+use crate::kills::drive::wire::Connection;
 use crate::kills::drive::standby::{Pair, either};
 use crate::kills::drive::wires::Apart;
 use crate::support::postgres::{Cluster, Server};
@@ -261,6 +262,14 @@ fn a_standby_that_lacks_what_was_acknowledged_serves_nobody_until_somebody_says_
         "it would be let in twice: {}",
         answer.text
     );
+    let asked = Connection::open(&fleet.base(0)).and_then(|mut it| it.get("/metrics"));
+    let metrics = asked.unwrap().text;
+    let damaged = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("countersign_store_errors_total{kind=\"damaged\"} "));
+    assert!(damaged.unwrap().parse::<u64>().unwrap() > 0, "{metrics}");
+    let log = fleet.log(0);
+    assert!(!log.contains("answer: the database `"), "{log}");
     // An operator who restarts it goes on with what there is.
     fleet.start_again(0);
     fleet.until_all_exchange();
@@ -286,7 +295,7 @@ fn slow_questions_that_fill_the_pool_keep_no_exchange_waiting() {
         let ask = |_| {
             let base = fleet.base(0);
             scope.spawn(move || {
-                let mut connection = crate::kills::drive::wire::Connection::open(&base).unwrap();
+                let mut connection = Connection::open(&base).unwrap();
                 connection
                     .get("/audit/tile/0/000.p/1")
                     .map(|answer| answer.status)

@@ -12,6 +12,8 @@ use crate::ledger::StoreUnavailable;
 pub(super) enum Fault {
     /// It cannot be done, whoever is asked. Nothing was written.
     Refused(String),
+    /// The server answers, and has another log than we know, or less of it. Nothing was asked of it.
+    Behind(String),
     /// The server says why not: nothing was written.
     Said(tokio_postgres::Error),
     /// The connection ended, or never began. What was under way may have been done or not.
@@ -54,7 +56,7 @@ impl From<StoreUnavailable> for Fault {
 impl From<Fault> for StoreUnavailable {
     fn from(fault: Fault) -> Self {
         Self(match fault {
-            Fault::Refused(why) => why,
+            Fault::Refused(why) | Fault::Behind(why) => why,
             Fault::Said(error) => format!("the database says: {}", in_words(&error)),
             Fault::Lost(why) => format!("the database does not answer: {why}"),
         })

@@ -229,7 +229,7 @@ impl PostgresStore {
             tokio::join!(writer.run(), tidying);
             let _ = ends.send(());
         });
-        let log = Arc::new(log::Log::default());
+        let log = Arc::new(log::Log::new(options.metrics.clone()));
         let keeper = log::Keeper {
             pool: pool.clone(),
             connector: connector.clone(),
