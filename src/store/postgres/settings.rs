@@ -20,7 +20,7 @@ pub struct PostgresSettings {
     pub password_file: Option<PathBuf>,
     /// A file of certificates (PEM) of those who may sign the server's; without it, those that the system trusts.
     pub ca_file: Option<PathBuf>,
-    /// How many connections there may be at most, those for commits included. At least 3.
+    /// How many connections there may be at most, those for commits included. At least 4.
     pub connections: usize,
     /// How long one statement may take in the server before it is given up.
     pub statement_timeout: Duration,
