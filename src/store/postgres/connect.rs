@@ -139,7 +139,7 @@ impl Connector {
                             Ok(_) => {}
                             Err(error) => {
                                 tracing::debug!(
-                                    error = super::migrate::in_words(&error),
+                                    error = super::fault::in_words(&error),
                                     "a connection to the database ended"
                                 );
                                 break;

@@ -59,7 +59,7 @@ use time::DatabaseClock;
 use writer::{Line, Writer};
 
 pub(super) use copy::{Original, Unfinished};
-pub use migrate::PostgresError;
+pub use fault::PostgresError;
 pub use settings::{InvalidSettings, PostgresSettings};
 
 /// How many threads a store has. Nearly all of its time is spent waiting for the server.
@@ -412,15 +412,10 @@ async fn ready(
 /// The pool for everything, and the one for what exchanges wait for.
 fn pools(connector: &Arc<Connector>) -> Result<(Pool, Pool), String> {
     // One is the writer's, one hears of changes.
-    let connections = connector.settings().connections.saturating_sub(2).max(1);
-    let soon = (connections / 3).min(MOST_SOON);
+    let connections = connector.settings().connections.saturating_sub(2).max(2);
+    let soon = (connections / 3).clamp(1, MOST_SOON);
     let pool = pool_of(connector, connections - soon)?;
-    let soon = if soon == 0 {
-        pool.clone()
-    } else {
-        pool_of(connector, soon)?
-    };
-    Ok((pool, soon))
+    Ok((pool, pool_of(connector, soon)?))
 }
 
 fn pool_of(connector: &Arc<Connector>, connections: usize) -> Result<Pool, String> {
@@ -471,10 +466,7 @@ async fn leased(pool: &Pool, connector: &Connector) -> Result<Object, StoreUnava
         let refused = connector.refused();
         StoreUnavailable(refused.unwrap_or_else(|| match error {
             deadpool_postgres::PoolError::Backend(error) => {
-                format!(
-                    "the database does not answer: {}",
-                    migrate::in_words(&error)
-                )
+                format!("the database does not answer: {}", fault::in_words(&error))
             }
             deadpool_postgres::PoolError::Timeout(_) => {
                 "no connection to the database was free in time".into()

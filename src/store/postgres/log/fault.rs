@@ -81,7 +81,7 @@ impl FaultKeeper {
             .execute(NOTE, &[&entry, &fault.what, &fault.mend])
             .await;
         if let Err(error) = noted {
-            let error = super::super::migrate::in_words(&error);
+            let error = super::super::fault::in_words(&error);
             tracing::warn!(
                 error,
                 "the fault of the log was not noted for other instances"
