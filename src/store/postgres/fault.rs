@@ -16,6 +16,15 @@ pub enum PostgresError {
     /// The server does not answer, or refuses us.
     #[error("the database `{0}` cannot be used: {1}")]
     Unreachable(String, String),
+    /// There are no tables yet, and they are not to be made.
+    #[error("there is no store in the database `{0}` yet")]
+    Empty(String),
+    /// An older program made the tables, and they are not to be changed.
+    #[error(
+        "the database `{0}` has tables of version {1} and this program those of version {2}; use the program of the service, \
+         or start this one as the service first"
+    )]
+    Older(String, usize, usize),
     /// A newer program made the tables.
     #[error(
         "the database `{0}` has tables of version {1} and this program knows up to {2}; use the newer program"
@@ -40,6 +49,8 @@ impl PostgresError {
         match self {
             Self::Settings(_) => "database-settings",
             Self::Unreachable(..) => "database-unreachable",
+            Self::Empty(_) => "database-empty",
+            Self::Older(..) => "database-older",
             Self::Newer(..) => "database-newer",
             Self::Foreign(..) => "database-foreign",
             Self::Failed(..) => "database-not-migrated",

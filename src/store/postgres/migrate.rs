@@ -1,6 +1,6 @@
 //! The tables, brought to the form that this program writes. Forward only, and by one instance at a time.
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
 use super::fault::{PostgresError, in_words};
 use crate::digest::{hex, sha256};
@@ -19,6 +19,9 @@ const MIGRATIONS: [Migration; 1] = [Migration {
 
 /// What instances agree on to take turns: the octets of `ctrsign`.
 const TURN: i64 = 0x63_74_72_73_69_67_6e;
+
+/// The steps that a database has had.
+const TAKEN: &str = "SELECT name, digest FROM countersign.migrations ORDER BY version";
 
 /// Brings the tables of the database to the newest form. Each step is one transaction with the note that it was taken, so
 /// an instance that is stopped in it leaves nothing half done. Instances that start at once wait for each other.
@@ -42,26 +45,10 @@ pub(super) async fn migrate(client: &mut Client, database: &str) -> Result<(), P
             .await
             .map_err(|fault| failed(0, &fault))?;
         let taken = transaction
-            .query(
-                "SELECT name, digest FROM countersign.migrations ORDER BY version",
-                &[],
-            )
+            .query(TAKEN, &[])
             .await
             .map_err(|fault| failed(0, &fault))?;
-        if taken.len() > MIGRATIONS.len() {
-            let (found, known) = (taken.len(), MIGRATIONS.len());
-            return Err(PostgresError::Newer(database.to_owned(), found, known));
-        }
-        for (number, (row, known)) in taken.iter().zip(&MIGRATIONS).enumerate() {
-            let (name, digest): (String, String) = (row.get(0), row.get(1));
-            if name != known.name || digest != hex(&sha256(known.sql.as_bytes())) {
-                return Err(PostgresError::Foreign(
-                    database.to_owned(),
-                    number + 1,
-                    name,
-                ));
-            }
-        }
+        check_steps(&taken, database)?;
         let version = taken.len() + 1;
         let Some(next) = MIGRATIONS.get(taken.len()) else {
             return transaction
@@ -88,4 +75,38 @@ pub(super) async fn migrate(client: &mut Client, database: &str) -> Result<(), P
             "the tables of the database were made or changed"
         );
     }
+}
+
+/// Whether the tables are those that this program writes. Nothing is made or changed.
+pub(super) async fn check(client: &Client, database: &str) -> Result<(), PostgresError> {
+    let unreadable = |fault| PostgresError::Unreachable(database.to_owned(), in_words(&fault));
+    let there = "SELECT to_regclass('countersign.migrations') IS NOT NULL";
+    let there = client.query_one(there, &[]).await.map_err(unreadable)?;
+    let taken = if there.get(0) {
+        client.query(TAKEN, &[]).await.map_err(unreadable)?
+    } else {
+        Vec::new()
+    };
+    check_steps(&taken, database)?;
+    let (found, known) = (taken.len(), MIGRATIONS.len());
+    match found {
+        0 => Err(PostgresError::Empty(database.to_owned())),
+        _ if found < known => Err(PostgresError::Older(database.to_owned(), found, known)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the steps that were taken are the first of those that this program knows.
+fn check_steps(taken: &[Row], database: &str) -> Result<(), PostgresError> {
+    let (found, known) = (taken.len(), MIGRATIONS.len());
+    if found > known {
+        return Err(PostgresError::Newer(database.to_owned(), found, known));
+    }
+    for (number, (row, known)) in (1..).zip(taken.iter().zip(&MIGRATIONS)) {
+        let (name, digest): (String, String) = (row.get(0), row.get(1));
+        if name != known.name || digest != hex(&sha256(known.sql.as_bytes())) {
+            return Err(PostgresError::Foreign(database.to_owned(), number, name));
+        }
+    }
+    Ok(())
 }

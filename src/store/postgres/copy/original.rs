@@ -13,7 +13,7 @@ use super::super::super::copy::{
 };
 use super::super::PostgresSettings;
 use super::super::keeps::DIGEST;
-use super::super::migrate::migrate;
+use super::super::migrate::check;
 use super::{connect, need_nobody, unavailable};
 use crate::audit::tree::{Hash, fold, node_hash};
 use crate::audit::{DecisionId, MARKS, Marks};
@@ -55,7 +55,7 @@ impl Original {
     pub(in super::super::super) async fn open(
         settings: &PostgresSettings,
     ) -> Result<Self, CopyError> {
-        let mut client = connect(settings).await?;
+        let client = connect(settings).await?;
         let there = client
             .query_one(
                 "SELECT to_regclass('countersign.log_head') IS NOT NULL",
@@ -67,8 +67,8 @@ impl Original {
             return Err(CopyError::NotThere(settings.shown()));
         }
         need_nobody(&client, &settings.shown()).await?;
-        // What a newer program keeps there is not known here, and would be left behind.
-        migrate(&mut client, &settings.shown()).await?;
+        // What another program keeps there is not known here, and would be left behind.
+        check(&client, &settings.shown()).await?;
         client
             .batch_execute(
                 "BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE countersign.log_head IN SHARE MODE",
