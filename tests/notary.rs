@@ -334,6 +334,29 @@ async fn no_checkpoint_leaves_the_house_before_its_copy_is_written() {
     store.close();
 }
 
+#[tokio::test]
+async fn two_instances_may_have_one_copy_and_a_restart_is_held_against_what_both_signed() {
+    let stage = Stage::new();
+    let (store, one) = stage.open().await;
+    let two = notary(&store, stage.settings()).await.unwrap();
+    for turn in 0..6 {
+        grow(&store, 3).await;
+        let (first, second) = if turn % 2 == 0 {
+            (&one, &two)
+        } else {
+            (&two, &one)
+        };
+        let signed = first.checkpoint().await.unwrap();
+        assert_eq!(std::fs::read_to_string(stage.copy()).unwrap(), signed);
+        let again = second.checkpoint().await.unwrap();
+        assert_eq!(std::fs::read_to_string(stage.copy()).unwrap(), again);
+    }
+    let (one, two) = futures_util::future::join(one.checkpoint(), two.checkpoint()).await;
+    assert_eq!(one.unwrap(), two.unwrap());
+    assert!(notary(&store, stage.settings()).await.is_ok());
+    store.close();
+}
+
 /// A witness as C2SP tlog-witness wants it, with a memory of one log.
 struct TestWitness {
     pair: Ed25519KeyPair,

@@ -10,6 +10,7 @@ use crate::kills::drive::fleet::{Berth, Fleet, until};
 use crate::kills::drive::hammer::{Hammer, judge};
 use crate::kills::drive::proxy::{Proxy, Weather};
 use crate::kills::drive::standby::{Pair, either};
+use crate::kills::drive::wire::Connection;
 use crate::kills::drive::wires::Apart;
 use crate::support::postgres::{Cluster, Server};
 
@@ -261,6 +262,14 @@ fn a_standby_that_lacks_what_was_acknowledged_serves_nobody_until_somebody_says_
         "it would be let in twice: {}",
         answer.text
     );
+    let asked = Connection::open(&fleet.base(0)).and_then(|mut it| it.get("/metrics"));
+    let metrics = asked.unwrap().text;
+    let damaged = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("countersign_store_errors_total{kind=\"damaged\"} "));
+    assert!(damaged.unwrap().parse::<u64>().unwrap() > 0, "{metrics}");
+    let log = fleet.log(0);
+    assert!(!log.contains("answer: the database `"), "{log}");
     // An operator who restarts it goes on with what there is.
     fleet.start_again(0);
     fleet.until_all_exchange();
@@ -276,37 +285,40 @@ fn slow_questions_that_fill_the_pool_keep_no_exchange_waiting() {
     };
     let fleet = Fleet::start(&[berth]);
     fleet.until_all_exchange();
-    // Whoever looks for entries waits for this.
-    let (holding, done) = hold(
-        &cluster,
-        name_of(&url),
-        "log_postings, countersign.log_chunks",
-    );
+    // Whoever looks for what a subject did reads these, and waits.
+    let tables = "log_postings, countersign.log_chunks";
+    let (holding, done) = hold(&cluster, name_of(&url), tables);
+    let held = || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+                       WHERE wait_event_type = 'Lock' AND application_name LIKE 'countersign%'";
+        cluster.sql("postgres", waiting) != "0"
+    };
     let asked = std::thread::scope(|scope| {
         let ask = |_| {
             let base = fleet.base(0);
             scope.spawn(move || {
-                let mut connection = crate::kills::drive::wire::Connection::open(&base).unwrap();
+                let mut connection = Connection::open(&base).unwrap();
                 connection
-                    .get("/audit/tile/0/000.p/1")
+                    .get("/audit?subject=nobody")
                     .map(|answer| answer.status)
             })
         };
         let asking: Vec<_> = (0..12).map(ask).collect();
+        until("a question is held", held);
         let hammer = Hammer::start(&fleet, 2);
         hammer.until_more(SOME);
         let seen = hammer.stop();
         drop(holding);
         done.join().unwrap();
         for asked in asking {
-            // What they were told does not matter here.
+            // What they are told in the end depends on when they were let go.
             drop(asked.join().unwrap());
         }
         seen
     });
     let findings = judge(&fleet, asked);
     findings.assert_well();
-    assert_eq!(findings.refused, 0, "{findings:?}");
+    assert!(findings.acknowledged >= SOME, "{findings:?}");
 }
 
 /// Locks tables until what is answered first is dropped.

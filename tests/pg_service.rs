@@ -84,3 +84,30 @@ async fn a_token_that_may_be_used_often_is_counted_across_instances() {
         assert_eq!(service.refusal(&token, "acme/web").await, "token-spent");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_makes_no_tables_where_there_are_none_and_brings_none_to_another_form() {
+    let url = tokio::task::spawn_blocking(|| shared().database());
+    let url = url.await.unwrap();
+    let name = url.rsplit('/').next().unwrap();
+    let open = || {
+        let settings = PostgresSettings::parse(&url).unwrap();
+        let clock = Arc::new(FrozenClock::at(UnixTime::from_seconds(NOON)));
+        tokio::task::spawn_blocking(|| {
+            let opened = PostgresStore::open_as_is(settings, clock, PostgresOptions::default());
+            opened.map(|store| store.close())
+        })
+    };
+    let refused = open().await.unwrap().unwrap_err();
+    assert_eq!(refused.code(), "database-empty");
+    let schemas = "SELECT count(*) FROM pg_namespace WHERE nspname = 'countersign'";
+    assert_eq!(shared().sql(name, schemas), "0");
+    instance(&url).await.stop().await;
+    assert!(open().await.unwrap().is_ok());
+    // As if a later program were asked about what this one keeps.
+    let forget = "DELETE FROM countersign.migrations";
+    shared().sql(name, forget);
+    assert!(open().await.unwrap().is_err());
+    let versions = "SELECT count(*) FROM countersign.migrations";
+    assert_eq!(shared().sql(name, versions), "0");
+}

@@ -26,7 +26,8 @@ const COMMAND_CONNECTIONS: usize = 4;
 
 /// The ledger of a configuration: opened if no process has it open, else asked of that process.
 pub enum LedgerAccess {
-    /// The service is stopped. As long as this is open it cannot start.
+    /// A data folder whose service is stopped, which cannot start as long as this is open; or a database, whose services
+    /// go on beside this.
     Store(SharedStore),
     /// The service runs.
     Service(AdminClient),
@@ -37,10 +38,9 @@ pub enum LedgerAccess {
 pub enum AccessError {
     /// No service has ever run with this configuration.
     #[error(
-        "there is no ledger in `{folder}` yet; give the configuration of the service with `--config`",
-        folder = .0.display()
+        "there is no ledger in `{0}` yet; give the configuration of the service with `--config`"
     )]
-    NoLedger(PathBuf),
+    NoLedger(String),
     /// The data folder cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -106,21 +106,24 @@ impl LedgerAccess {
         }
     }
 
-    /// Opens a database beside the services that have it open.
+    /// Opens a database beside the services that have it open, and leaves its tables as they are.
     async fn in_database(settings: &PostgresSettings) -> Result<Self, AccessError> {
         let mut settings = settings.clone();
         settings.connections = settings.connections.min(COMMAND_CONNECTIONS);
         let opening = tokio::task::spawn_blocking(move || {
-            PostgresStore::open(settings, Arc::new(SystemClock), PostgresOptions::default())
+            PostgresStore::open_as_is(settings, Arc::new(SystemClock), PostgresOptions::default())
         });
-        let store = opening.await.map_err(|_| AccessError::Interrupted)??;
-        Ok(Self::Store(Arc::new(store)))
+        match opening.await.map_err(|_| AccessError::Interrupted)? {
+            Ok(store) => Ok(Self::Store(Arc::new(store))),
+            Err(PostgresError::Empty(database)) => Err(AccessError::NoLedger(database)),
+            Err(fault) => Err(fault.into()),
+        }
     }
 
     async fn in_folder(folder: &Path, location: &StoreLocation) -> Result<Self, AccessError> {
         // A command that only looks makes no data folder where a service was expected.
         if !EmbeddedStore::is_in(folder) {
-            return Err(AccessError::NoLedger(folder.to_owned()));
+            return Err(AccessError::NoLedger(folder.display().to_string()));
         }
         let socket = location.admin_socket().unwrap_or_default();
         let owner = folder.metadata().map(|folder| folder.uid());

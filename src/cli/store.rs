@@ -39,7 +39,7 @@ struct CopyArgs {
     /// Where the copy is to be: a folder or a database that holds nothing yet.
     #[arg(long, value_name = "URL")]
     to: String,
-    /// A file with the password for the database.
+    /// A file with the password for the databases.
     #[arg(
         long,
         value_name = "FILE",
@@ -47,7 +47,13 @@ struct CopyArgs {
         hide_env_values = true
     )]
     password_file: Option<PathBuf>,
-    /// A file with the certificates (PEM) of those who may sign the database's.
+    /// A file with the password for the database that there is, if it has one of its own.
+    #[arg(long, value_name = "FILE")]
+    from_password_file: Option<PathBuf>,
+    /// A file with the password for the database of the copy, if it has one of its own.
+    #[arg(long, value_name = "FILE")]
+    to_password_file: Option<PathBuf>,
+    /// A file with the certificates (PEM) of those who may sign the databases'.
     #[arg(long, value_name = "FILE", env = "COUNTERSIGN_STORE__CA_FILE")]
     ca_file: Option<PathBuf>,
 }
@@ -55,8 +61,11 @@ struct CopyArgs {
 /// Does what was asked for.
 pub(super) async fn run(arguments: &StoreArgs) -> u8 {
     let StoreVerb::Copy(arguments) = &arguments.verb;
-    let places = place("--from", &arguments.from, arguments)
-        .and_then(|from| Ok((from, place("--to", &arguments.to, arguments)?)));
+    let (from, to) = (&arguments.from, &arguments.to);
+    let places = place("from", from, &arguments.from_password_file, arguments).and_then(|from| {
+        let to = place("to", to, &arguments.to_password_file, arguments)?;
+        Ok((from, to))
+    });
     let (from, to) = match places {
         Ok(places) => places,
         Err(message) => {
@@ -94,26 +103,41 @@ async fn copy(from: &StorePlace, to: &StorePlace) -> u8 {
 fn code(fault: &CopyError) -> u8 {
     match fault {
         CopyError::Same(_) | CopyError::Database(PostgresError::Settings(_)) => USAGE,
-        CopyError::NotEmpty(_) | CopyError::Damaged(..) | CopyError::Differs(..) => REFUSED,
+        CopyError::NotEmpty(_)
+        | CopyError::InUse(..)
+        | CopyError::Damaged(..)
+        | CopyError::Differs(..) => REFUSED,
         _ => UNAVAILABLE,
     }
 }
 
-fn place(flag: &str, url: &str, arguments: &CopyArgs) -> Result<StorePlace, String> {
+fn place(
+    flag: &str,
+    url: &str,
+    password_file: &Option<PathBuf>,
+    arguments: &CopyArgs,
+) -> Result<StorePlace, String> {
+    // Whatever was written may hold a password.
+    let no_store = |why: &str| format!("`--{flag}` is no store: {why}");
     if let Some(path) = url.strip_prefix("sled:").filter(|path| !path.is_empty()) {
         return Ok(StorePlace::Folder(path.into()));
     }
-    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        let settings = PostgresSettings::parse(url);
-        let mut settings = settings.map_err(|fault| format!("`{flag}` is no store: {fault}"))?;
-        settings.password_file.clone_from(&arguments.password_file);
-        settings.ca_file.clone_from(&arguments.ca_file);
-        return Ok(StorePlace::Database(Box::new(settings)));
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        let why = "write `sled:` and a folder, or `postgres://user@host/database`";
+        return Err(no_store(why));
     }
-    // Whatever was written may hold a password.
-    Err(format!(
-        "`{flag}` is no store: write `sled:` and a folder, or `postgres://user@host/database`"
-    ))
+    let settings = PostgresSettings::parse(url);
+    let mut settings = settings.map_err(|fault| no_store(&fault.to_string()))?;
+    if settings.has_password() {
+        return Err(format!(
+            "`--{flag}` holds a password, which everybody on this machine could read; write it into a file, and give that \
+             as `--{flag}-password-file`"
+        ));
+    }
+    let password_file = password_file.as_ref().or(arguments.password_file.as_ref());
+    settings.password_file = password_file.cloned();
+    settings.ca_file.clone_from(&arguments.ca_file);
+    Ok(StorePlace::Database(Box::new(settings)))
 }
 
 /// How far it is, on a terminal.
@@ -141,5 +165,62 @@ impl Bar {
         if let Some(Ok(bar)) = self.0.as_ref().map(Mutex::lock) {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        copy: CopyArgs,
+    }
+
+    fn password_files(more: &[&str]) -> [Option<PathBuf>; 2] {
+        let url = "postgres://cs@db.example.com/cs";
+        let line = ["copy", "--from", url, "--to", url];
+        let line = Line::parse_from(line.iter().chain(more));
+        let (both, copy) = (&line.copy.password_file, &line.copy);
+        assert!(more.is_empty() || both.is_some());
+        [&copy.from_password_file, &copy.to_password_file].map(|own| {
+            match place("from", url, own, copy).unwrap() {
+                StorePlace::Database(settings) => settings.password_file,
+                StorePlace::Folder(_) => None,
+            }
+        })
+    }
+
+    #[test]
+    fn both_ends_have_one_password_file_or_each_its_own() {
+        let both = ["--password-file", "both"];
+        assert_eq!(
+            password_files(&both),
+            [Some("both".into()), Some("both".into())]
+        );
+        let own = ["--password-file", "both", "--to-password-file", "to"];
+        assert_eq!(
+            password_files(&own),
+            [Some("both".into()), Some("to".into())]
+        );
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_refused_with_the_flag_that_takes_it() {
+        let line = ["copy", "--from", "x", "--to", "y"];
+        let copy = Line::parse_from(line).copy;
+        for url in [
+            "postgres://cs:hunter2@db/cs",
+            "postgres://cs@db/cs?password=hunter2",
+            "postgre://cs:hunter2@db/cs",
+        ] {
+            let said = place("to", url, &None, &copy).unwrap_err();
+            assert!(!said.contains("hunter2"), "{said}");
+        }
+        let said = place("to", "postgres://cs:hunter2@db/cs", &None, &copy).unwrap_err();
+        assert!(said.contains("`--to-password-file`"), "{said}");
     }
 }

@@ -24,6 +24,9 @@ pub use self::postgres::{
     InvalidSettings, PostgresError, PostgresOptions, PostgresSettings, PostgresStore,
 };
 
+/// How many octets of the digest of a token or a denial a store keeps.
+const KEY: usize = 20;
+
 /// Everything that a service keeps, wherever it keeps it.
 pub trait Store:
     Ledger

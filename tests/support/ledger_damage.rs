@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use countersign::audit::Filter;
 use countersign::clock::{FrozenClock, Seconds};
 use countersign::ledger::{AuditLog, Kept, Ledger, LogFault};
+use countersign::metrics::Metrics;
 use countersign::store::{EmbeddedStore, Options};
 
 use serde_json::json;
 
 use super::audit_log::{everything, personal_record, retired};
 use super::fixture::*;
+use super::metrics::told;
 
 /// A log of 700 entries, of which some have values beside them, closed.
 fn full() -> Embedded {
@@ -26,6 +28,24 @@ fn full() -> Embedded {
     }
     store.close();
     fixture
+}
+
+#[test]
+fn damage_that_is_found_is_counted_once() {
+    let fixture = full();
+    let (name, octet, _) = PLACES[0];
+    flip(&fixture.place(name), octet);
+    let metrics = Metrics::new([]);
+    let store = fixture.open_with(Options {
+        scrub: Duration::ZERO,
+        metrics: metrics.store.clone(),
+        ..Options::default()
+    });
+    assert!(fault_within(&store, Duration::from_secs(60)).is_some());
+    wait(store.check()).unwrap();
+    let damaged = "countersign_store_errors_total{kind=\"damaged\"}";
+    assert_eq!(told(&metrics, damaged), 1);
+    store.close();
 }
 
 fn open_at_pace(fixture: &Embedded, scrub: Duration) -> EmbeddedStore {

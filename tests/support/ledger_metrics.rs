@@ -10,7 +10,7 @@ use countersign::store::{Mishap, Options, PostgresOptions};
 use super::fixture::*;
 
 /// What `metrics` says under `name`.
-fn told(metrics: &Metrics, name: &str) -> u64 {
+pub fn told(metrics: &Metrics, name: &str) -> u64 {
     let text = metrics.tell(&Moment::default(), Form::Prometheus);
     let mut lines = text.lines().filter_map(|line| line.strip_prefix(name));
     let line = lines.find_map(|rest| rest.strip_prefix(' '));

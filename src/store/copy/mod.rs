@@ -4,7 +4,6 @@
 //! writes them. Afterwards the copy is read as if it were to be copied, and what both came to is compared (`summary`).
 //! Until then nothing can serve from it.
 
-mod marks;
 mod parts;
 mod summary;
 
@@ -19,9 +18,8 @@ use super::postgres::{
 };
 use crate::ledger::StoreUnavailable;
 
-pub(super) use self::marks::{MARKS, octets_of, read as read_marks};
 pub(super) use self::parts::{
-    CopiedEntry, Counted, IssuerKeys, KEY, KeptPolicy, KnownDenial, Part, SpentToken, State,
+    CopiedEntry, Counted, IssuerKeys, KeptPolicy, KnownDenial, Part, SpentToken, State,
 };
 pub use self::summary::Summary;
 

@@ -1,5 +1,6 @@
 //! What a store holds, in words that both stores have.
 
+use super::super::KEY;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::tree::Hash;
@@ -8,9 +9,6 @@ use crate::clock::UnixTime;
 use crate::directory::OnRecord;
 use crate::ledger::RememberedNames;
 use crate::project_token::StoredKey;
-
-/// How many octets of the digest of a token or a denial a store keeps.
-pub(in super::super) const KEY: usize = 20;
 
 /// What there is once, and is known before everything else.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::marks::octets_of;
 use super::parts::{Part, State};
 use crate::audit::tree::{Hash, fold, leaf_hash, node_hash};
 use crate::digest::{hex, sha256_of_parts};
@@ -155,7 +154,7 @@ fn digests(part: &Part) -> Vec<Hash> {
             let each = (*first..).zip(all);
             each.map(|(index, entry)| {
                 let index = index.to_be_bytes();
-                sha256_of_parts(&[&index, &octets_of(&entry.marks), &entry.withheld])
+                sha256_of_parts(&[&index, &entry.marks.write(), &entry.withheld])
             })
             .collect()
         }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::copy::{
-    CopiedEntry, CopyError, Counted, IssuerKeys, KEY, KeptPolicy, KnownDenial, MOST_ENTRIES,
-    MOST_SMALL, Original as Copied, Part, SpentToken, State,
+use super::super::KEY;
+use super::super::copy::{
+    CopiedEntry, CopyError, Counted, IssuerKeys, KeptPolicy, KnownDenial, MOST_ENTRIES, MOST_SMALL,
+    Original as Copied, Part, SpentToken, State,
 };
 use super::draft::{Draft, Entry, join_piece};
 use super::keys::{self, Denied, Uses};

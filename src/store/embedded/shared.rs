@@ -42,7 +42,7 @@ impl Shared {
         let shared = Self {
             layers: Layers::default(),
             progress: Arc::new(Progress::new()),
-            fault: Arc::default(),
+            fault: Arc::new(FaultKeeper::new(options.metrics.clone())),
             folder,
             journal,
             log,

@@ -7,7 +7,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, GenericClient, Row, Statement};
 use uuid::Uuid;
 
-use super::super::copy::KEY;
+use super::super::KEY;
 use super::fault::Fault;
 use crate::audit::Sealed;
 use crate::clock::UnixTime;

@@ -110,7 +110,8 @@ impl Connector {
         seen.and_then(|seen| seen.last).map_or(0, |(size, _)| size)
     }
 
-    /// Makes a connection that is ready for use. What it hears of is told to `hear`.
+    /// Makes a connection that is ready for use. What it hears of is told to `hear`. [`Fault::Behind`] if one server
+    /// answers whose log is not the one that was seen, and no other can be had.
     pub(super) async fn connect(
         self: &Arc<Self>,
         purpose: Purpose,
@@ -120,7 +121,7 @@ impl Connector {
         let config = config.map_err(|fault| Fault::Lost(fault.to_string()))?;
         let servers = servers(&config);
         let first = self.answered.load(Ordering::Relaxed);
-        let mut faults = Vec::new();
+        let (mut faults, mut behind) = (Vec::new(), Vec::new());
         for turn in 0..servers.len() {
             let number = (first + turn) % servers.len();
             let Some(server) = servers.get(number) else {
@@ -138,7 +139,7 @@ impl Connector {
                             Ok(_) => {}
                             Err(error) => {
                                 tracing::debug!(
-                                    error = super::migrate::in_words(&error),
+                                    error = super::fault::in_words(&error),
                                     "a connection to the database ended"
                                 );
                                 break;
@@ -154,9 +155,14 @@ impl Connector {
                     self.answered.store(number, Ordering::Relaxed);
                     return Ok(made);
                 }
+                Ok(Err(Fault::Behind(why))) => behind.push(why),
                 Ok(Err(fault)) => faults.push(crate::ledger::StoreUnavailable::from(fault).0),
                 Err(_) => faults.push("the server does not answer".to_owned()),
             }
+        }
+        // Of those that the address names, it may be the only one that answers.
+        if !behind.is_empty() {
+            return Err(Fault::Behind(behind.join("; ")));
         }
         Err(Fault::Lost(faults.join("; ")))
     }
@@ -189,12 +195,12 @@ impl Connector {
             return Ok(());
         }
         let checked = self.check_log(client).await;
-        if let Err(Fault::Refused(why)) = &checked {
+        if let Err(Fault::Behind(why)) = &checked {
             tracing::error!("{why}");
         }
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         *refused = match &checked {
-            Err(Fault::Refused(why)) => Some(why.clone()),
+            Err(Fault::Behind(why)) => Some(why.clone()),
             _ => None,
         };
         checked
@@ -220,7 +226,7 @@ impl Connector {
         let log_id = text(0).and_then(|id| Uuid::parse_str(id).ok());
         let size = text(1).and_then(|size| size.parse::<u64>().ok());
         let (Some(log_id), Some(size)) = (log_id, size) else {
-            return Err(Fault::Refused("the database has no end of the log".into()));
+            return Err(Fault::Behind("the database has no end of the log".into()));
         };
         let Some(seen) = seen else {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -229,7 +235,7 @@ impl Connector {
         };
         let database = self.settings.shown();
         if log_id != seen.log_id {
-            return Err(Fault::Refused(format!(
+            return Err(Fault::Behind(format!(
                 "the database `{database}` is another one than before: it has the log {log_id}, not {}; restart to go on \
                  with it",
                 seen.log_id
@@ -239,13 +245,13 @@ impl Connector {
             return Ok(());
         };
         if size < before {
-            return Err(Fault::Refused(format!(
+            return Err(Fault::Behind(format!(
                 "the database `{database}` has lost what was acknowledged: its log has {size} entries and had {before}; \
                  find the server that has them, or restart to go on with what there is"
             )));
         }
         if text(2) != Some(hex(&hash).as_str()) {
-            return Err(Fault::Refused(format!(
+            return Err(Fault::Behind(format!(
                 "the database `{database}` has lost what was acknowledged: the entry {} of its log is another one than it \
                  was; find the server that has it, or restart to go on with what there is",
                 before - 1
@@ -331,7 +337,7 @@ impl deadpool_postgres::Connect for ForPool {
             made.map_err(|fault| match fault {
                 Fault::Said(error) => error,
                 // The pool knows no other reasons; whoever asked it looks for ours.
-                Fault::Refused(_) | Fault::Lost(_) => {
+                Fault::Refused(_) | Fault::Behind(_) | Fault::Lost(_) => {
                     tokio_postgres::Error::__private_api_timeout()
                 }
             })

@@ -2,16 +2,70 @@
 
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
-use super::migrate::in_words;
+use super::InvalidSettings;
 use crate::audit::{Event, Happening, Sealed, Unsealable};
 use crate::clock::UnixTime;
 use crate::ledger::StoreUnavailable;
+
+/// A store that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum PostgresError {
+    /// The settings.
+    #[error("the settings of the store: {0}")]
+    Settings(#[from] InvalidSettings),
+    /// The server does not answer, or refuses us.
+    #[error("the database `{0}` cannot be used: {1}")]
+    Unreachable(String, String),
+    /// There are no tables yet, and they are not to be made.
+    #[error("there is no store in the database `{0}` yet")]
+    Empty(String),
+    /// An older program made the tables, and they are not to be changed.
+    #[error(
+        "the database `{0}` has tables of version {1} and this program those of version {2}; use the program of the service, \
+         or start this one as the service first"
+    )]
+    Older(String, usize, usize),
+    /// A newer program made the tables.
+    #[error(
+        "the database `{0}` has tables of version {1} and this program knows up to {2}; use the newer program"
+    )]
+    Newer(String, usize, usize),
+    /// A step was not what it is in this program.
+    #[error(
+        "the database `{0}` was made by another program: its step {1}, `{2}`, is not the one that this program knows"
+    )]
+    Foreign(String, usize, String),
+    /// The tables cannot be made or changed.
+    #[error("the tables in `{0}` cannot be brought to version {1}: {2}; nothing was changed")]
+    Failed(String, usize, String),
+    /// The store does not answer.
+    #[error(transparent)]
+    Unavailable(#[from] StoreUnavailable),
+}
+
+impl PostgresError {
+    /// A name for dashboards, tests and the docs. Codes are never renamed.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Settings(_) => "database-settings",
+            Self::Unreachable(..) => "database-unreachable",
+            Self::Empty(_) => "database-empty",
+            Self::Older(..) => "database-older",
+            Self::Newer(..) => "database-newer",
+            Self::Foreign(..) => "database-foreign",
+            Self::Failed(..) => "database-not-migrated",
+            Self::Unavailable(_) => "store-unavailable",
+        }
+    }
+}
 
 /// Why something was not done.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// It cannot be done, whoever is asked. Nothing was written.
     Refused(String),
+    /// The server answers, and has another log than we know, or less of it. Nothing was asked of it.
+    Behind(String),
     /// The server says why not: nothing was written.
     Said(tokio_postgres::Error),
     /// The connection ended, or never began. What was under way may have been done or not.
@@ -54,11 +108,28 @@ impl From<StoreUnavailable> for Fault {
 impl From<Fault> for StoreUnavailable {
     fn from(fault: Fault) -> Self {
         Self(match fault {
-            Fault::Refused(why) => why,
+            Fault::Refused(why) | Fault::Behind(why) => why,
             Fault::Said(error) => format!("the database says: {}", in_words(&error)),
             Fault::Lost(why) => format!("the database does not answer: {why}"),
         })
     }
+}
+
+/// What the server says, or what kept us from asking it. Never a parameter of a statement.
+pub(super) fn in_words(fault: &tokio_postgres::Error) -> String {
+    if let Some(said) = fault.as_db_error() {
+        return format!("{} ({})", said.message(), said.code().code());
+    }
+    let mut words = fault.to_string();
+    let mut source = std::error::Error::source(fault);
+    while let Some(deeper) = source {
+        let deeper_words = deeper.to_string();
+        if !words.contains(&deeper_words) {
+            words = format!("{words}: {deeper_words}");
+        }
+        source = deeper.source();
+    }
+    words
 }
 
 /// Whether a server that says this has ended the connection, or does not know itself what became of the commit (PostgreSQL

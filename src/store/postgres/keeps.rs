@@ -7,13 +7,12 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::super::project_id::random_id;
-use super::copy::by_digest;
 use super::fault::{Fault, sealed_events};
 use super::names::{id_of, write_state};
 use super::{PostgresStore, changes};
 use crate::audit::Happening;
 use crate::clock::UnixTime;
-use crate::digest::sha256;
+use crate::digest::{hex, sha256};
 use crate::directory::{FirstLoads, OnRecord, PolicyChange, PolicyHistory, ProjectIds};
 use crate::discovery::{ArchivedKeys, KeyArchive};
 use crate::issuer::Issuer;
@@ -21,6 +20,14 @@ use crate::ledger::pins::fresh;
 use crate::ledger::{StoreUnavailable, Topic};
 use crate::project_token::{SigningKeyStore, StoredKey};
 use crate::trust::{Names, ProjectPath};
+
+/// What stands before the digest of an issuer whose name is not known.
+pub(super) const DIGEST: &str = "sha256:";
+
+/// What the keys of an issuer are kept under if they come from a store that keeps whose they are as a digest alone.
+pub(super) fn by_digest(issuer: &[u8; 32]) -> String {
+    format!("{DIGEST}{}", hex(issuer))
+}
 
 impl KeyArchive for PostgresStore {
     fn last_good(

@@ -59,7 +59,7 @@ use time::DatabaseClock;
 use writer::{Line, Writer};
 
 pub(super) use copy::{Original, Unfinished};
-pub use migrate::PostgresError;
+pub use fault::PostgresError;
 pub use settings::{InvalidSettings, PostgresSettings};
 
 /// How many threads a store has. Nearly all of its time is spent waiting for the server.
@@ -127,6 +127,15 @@ impl PostgresOptions {
     }
 }
 
+/// For whom a store is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// An instance of the service, which brings the tables to its form and keeps them in order.
+    Instance,
+    /// A command beside it, which leaves everything as it is but what it is asked to change.
+    Guest,
+}
+
 /// A store on a PostgreSQL server.
 ///
 /// No call blocks: everything runs in a runtime of the store's own, and the futures only wait for it. They need no
@@ -167,6 +176,26 @@ impl PostgresStore {
         clock: Arc<dyn Clock>,
         options: PostgresOptions,
     ) -> Result<Self, PostgresError> {
+        Self::start(settings, clock, options, Role::Instance)
+    }
+
+    /// Opens the store beside those who serve from it: as it is, or not at all. No tables are made or changed, nothing is
+    /// tidied, packed or looked through behind, and nothing is heard of changes. [`PostgresError::Empty`] if there is no
+    /// store, and [`PostgresError::Older`] if it is not of the version that this program writes. Blocks until that is done.
+    pub fn open_as_is(
+        settings: PostgresSettings,
+        clock: Arc<dyn Clock>,
+        options: PostgresOptions,
+    ) -> Result<Self, PostgresError> {
+        Self::start(settings, clock, options, Role::Guest)
+    }
+
+    fn start(
+        settings: PostgresSettings,
+        clock: Arc<dyn Clock>,
+        options: PostgresOptions,
+        role: Role,
+    ) -> Result<Self, PostgresError> {
         let database = settings.shown();
         let unreachable = |why: String| PostgresError::Unreachable(database.clone(), why);
         let connector = Arc::new(Connector::new(settings)?);
@@ -191,7 +220,7 @@ impl PostgresStore {
         let (opened, opening) = sync_channel(1);
         let (connecting, shown, asking) = (connector.clone(), database.clone(), tidy.clone());
         handle.spawn(async move {
-            let _ = opened.send(ready(&connecting, &shown, &asking).await);
+            let _ = opened.send(ready(&connecting, &shown, &asking, role).await);
         });
         let stopped = |_| Err(unreachable("the store has stopped".into()));
         let line = match opening.recv().unwrap_or_else(stopped) {
@@ -226,19 +255,24 @@ impl PostgresStore {
         let (ends, ended) = sync_channel(1);
         let tidying = tidy.clone().run(closed);
         handle.spawn(async move {
-            tokio::join!(writer.run(), tidying);
+            match role {
+                Role::Instance => drop(tokio::join!(writer.run(), tidying)),
+                Role::Guest => writer.run().await,
+            }
             let _ = ends.send(());
         });
-        let log = Arc::new(log::Log::default());
-        let keeper = log::Keeper {
-            pool: pool.clone(),
-            connector: connector.clone(),
-            status: status.clone(),
-            log: log.clone(),
-        };
-        keeper.start(&handle);
+        let log = Arc::new(log::Log::new(options.metrics.clone()));
         let feed = Arc::new(Feed::default());
-        changes::start(&handle, &feed, &pool, &connector);
+        if role == Role::Instance {
+            let keeper = log::Keeper {
+                pool: pool.clone(),
+                connector: connector.clone(),
+                status: status.clone(),
+                log: log.clone(),
+            };
+            keeper.start(&handle);
+            changes::start(&handle, &feed, &pool, &connector);
+        }
         Ok(Self(Arc::new(Running {
             log,
             runtime: Mutex::new(Some(runtime)),
@@ -395,6 +429,7 @@ async fn ready(
     connector: &Arc<Connector>,
     database: &str,
     tidy: &Tidy,
+    role: Role,
 ) -> Result<Line, PostgresError> {
     let unreachable = |fault: Fault| {
         PostgresError::Unreachable(database.to_owned(), StoreUnavailable::from(fault).0)
@@ -403,7 +438,10 @@ async fn ready(
         .connect(Purpose::Migrations, Arc::new(|_| {}))
         .await;
     let (mut client, _connection) = migrating.map_err(unreachable)?;
-    migrate::migrate(&mut client, database).await?;
+    match role {
+        Role::Instance => migrate::migrate(&mut client, database).await?,
+        Role::Guest => migrate::check(&client, database).await?,
+    }
     let line = Line::made(connector).await.map_err(unreachable)?;
     tidy.ask_the_time().await?;
     Ok(line)
@@ -412,15 +450,10 @@ async fn ready(
 /// The pool for everything, and the one for what exchanges wait for.
 fn pools(connector: &Arc<Connector>) -> Result<(Pool, Pool), String> {
     // One is the writer's, one hears of changes.
-    let connections = connector.settings().connections.saturating_sub(2).max(1);
-    let soon = (connections / 3).min(MOST_SOON);
+    let connections = connector.settings().connections.saturating_sub(2).max(2);
+    let soon = (connections / 3).clamp(1, MOST_SOON);
     let pool = pool_of(connector, connections - soon)?;
-    let soon = if soon == 0 {
-        pool.clone()
-    } else {
-        pool_of(connector, soon)?
-    };
-    Ok((pool, soon))
+    Ok((pool, pool_of(connector, soon)?))
 }
 
 fn pool_of(connector: &Arc<Connector>, connections: usize) -> Result<Pool, String> {
@@ -471,10 +504,7 @@ async fn leased(pool: &Pool, connector: &Connector) -> Result<Object, StoreUnava
         let refused = connector.refused();
         StoreUnavailable(refused.unwrap_or_else(|| match error {
             deadpool_postgres::PoolError::Backend(error) => {
-                format!(
-                    "the database does not answer: {}",
-                    migrate::in_words(&error)
-                )
+                format!("the database does not answer: {}", fault::in_words(&error))
             }
             deadpool_postgres::PoolError::Timeout(_) => {
                 "no connection to the database was free in time".into()

@@ -1,6 +1,7 @@
 //! Where the server is, and how it is asked.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ pub struct PostgresSettings {
     pub password_file: Option<PathBuf>,
     /// A file of certificates (PEM) of those who may sign the server's; without it, those that the system trusts.
     pub ca_file: Option<PathBuf>,
-    /// How many connections there may be at most, those for commits included. At least 3.
+    /// How many connections there may be at most, those for commits included. At least 4.
     pub connections: usize,
     /// How long one statement may take in the server before it is given up.
     pub statement_timeout: Duration,
@@ -34,6 +35,17 @@ pub enum InvalidSettings {
     /// The address names no database or host.
     #[error("it names no {0}")]
     Lacks(&'static str),
+    /// There is an `@` where a host should be, so the password is not where it seems to be.
+    #[error(
+        "there is more than one `@` in it; write an `@` of a password as `%40`, or the password into a file that \
+         `password-file` names"
+    )]
+    TwoAts,
+    /// TLS is asked for in words that we do not take.
+    #[error(
+        "its `sslmode` is neither `disable` nor `require`, which always looks at the certificate, as `verify-full` of libpq does"
+    )]
+    SslMode,
     /// A file cannot be read.
     #[error("the file `{file}` cannot be read: {fault}", file = .0.display(), fault = .1)]
     Unreadable(PathBuf, io::Error),
@@ -53,8 +65,22 @@ impl PostgresSettings {
     pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
     /// Reads an address: `postgres://user@host:5432/database`, with several hosts separated by commas, and parameters as
-    /// those of libpq (PostgreSQL documentation, "Connection URIs").
+    /// those of libpq (PostgreSQL documentation, "Connection URIs"). Nothing of what was written is repeated in an error: it
+    /// may hold a password.
+    ///
+    /// `sslmode` is `disable` or `require`. The latter looks at the server's certificate and its name; it is what holds for
+    /// a server on another machine if nothing is said.
     pub fn parse(url: &str) -> Result<Self, InvalidSettings> {
+        let schemes = ["postgres://", "postgresql://"];
+        let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
+        let rest = rest.ok_or(InvalidSettings::Lacks("scheme, which is `postgres://`"))?;
+        // The driver ends a password at the first one, and takes what follows for the name of a host, which is shown.
+        if rest.matches('@').count() > 1 {
+            return Err(InvalidSettings::TwoAts);
+        }
+        if parameter(rest, "sslmode").is_some_and(|mode| !["disable", "require"].contains(&mode)) {
+            return Err(InvalidSettings::SslMode);
+        }
         let mut config: tokio_postgres::Config = url
             .parse()
             .map_err(|fault: tokio_postgres::Error| InvalidSettings::Address(fault.to_string()))?;
@@ -64,21 +90,26 @@ impl PostgresSettings {
         if config.get_dbname().is_none() {
             return Err(InvalidSettings::Lacks("database"));
         }
-        let says = |parameter: &str| url.contains(&format!("{parameter}="));
-        // Whoever says nothing gets what is safe: without TLS nobody is talked to who is not on this machine.
-        if !says("sslmode") {
-            let is_here = config.get_hosts().iter().all(is_this_machine);
+        if config.get_hosts().iter().any(holds_an_at) {
+            return Err(InvalidSettings::TwoAts);
+        }
+        // Whoever says nothing gets what is safe: without TLS nobody is talked to who is not on this machine. What the driver
+        // has without a word is that it goes without TLS wherever the server does not speak it.
+        if !matches!(config.get_ssl_mode(), SslMode::Disable | SslMode::Require) {
+            let addresses = config.get_hostaddrs();
+            let is_here = config.get_hosts().iter().all(is_this_machine)
+                && addresses.iter().all(IpAddr::is_loopback);
             config.ssl_mode(if is_here {
                 SslMode::Disable
             } else {
                 SslMode::Require
             });
         }
-        if !says("target_session_attrs") {
+        if parameter(rest, "target_session_attrs").is_none() {
             let writable = tokio_postgres::config::TargetSessionAttrs::ReadWrite;
             config.target_session_attrs(writable);
         }
-        if !says("application_name") {
+        if config.get_application_name().is_none() {
             config.application_name("countersign");
         }
         Ok(Self {
@@ -88,6 +119,19 @@ impl PostgresSettings {
             connections: Self::CONNECTIONS,
             statement_timeout: Self::STATEMENT_TIMEOUT,
         })
+    }
+
+    /// Whether the address holds a password itself.
+    pub fn has_password(&self) -> bool {
+        self.config.get_password().is_some()
+    }
+
+    /// Whether TLS is spoken, as libpq's parameter has it: `disable` or `require`.
+    pub fn ssl_mode(&self) -> &'static str {
+        match self.config.get_ssl_mode() {
+            SslMode::Disable => "disable",
+            _ => "require",
+        }
     }
 
     /// What connections are made of, with the password as the file has it now.
@@ -145,11 +189,33 @@ impl PostgresSettings {
     }
 }
 
+/// The value of a parameter, as it is written. `rest` is an address without its scheme.
+fn parameter<'a>(rest: &'a str, name: &str) -> Option<&'a str> {
+    // A password may hold a `?`.
+    let place = rest.split_once('@').map_or(rest, |(_, place)| place);
+    let (_, parameters) = place.split_once('?')?;
+    let pairs = parameters
+        .split('&')
+        .filter_map(|pair| pair.split_once('='));
+    // The last one counts.
+    pairs
+        .filter(|(key, _)| *key == name)
+        .map(|(_, value)| value)
+        .last()
+}
+
+fn holds_an_at(host: &Host) -> bool {
+    match host {
+        Host::Unix(folder) => folder.to_string_lossy().contains('@'),
+        Host::Tcp(name) => name.contains('@'),
+    }
+}
+
 fn is_this_machine(host: &Host) -> bool {
     match host {
         Host::Unix(_) => true,
         Host::Tcp(name) => {
-            let address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+            let address = name.trim_matches(['[', ']']).parse::<IpAddr>();
             name == "localhost" || address.is_ok_and(|address| address.is_loopback())
         }
     }
@@ -165,4 +231,63 @@ fn certificates_in(file: &Path) -> Result<RootCertStore, InvalidSettings> {
         return Err(InvalidSettings::NoCertificate(file.to_owned()));
     }
     Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(url: &str) -> Result<&'static str, String> {
+        let settings = PostgresSettings::parse(url);
+        settings
+            .map(|settings| settings.ssl_mode())
+            .map_err(|fault| fault.to_string())
+    }
+
+    #[test]
+    fn tls_is_spoken_with_other_machines_unless_the_address_says_plainly_that_it_is_not() {
+        for (url, expected) in [
+            ("postgres://cs@db.example.com/cs", "require"),
+            ("postgres://cs@localhost/cs", "disable"),
+            ("postgres://cs@[::1]/cs", "disable"),
+            ("postgres://cs@localhost,db.example.com/cs", "require"),
+            ("postgres://cs@localhost/cs?hostaddr=192.0.2.7", "require"),
+            ("postgres://cs@db.example.com/cs?sslmode=disable", "disable"),
+            ("postgres://cs@localhost/cs?sslmode=require", "require"),
+            ("postgres://sslmode=disable:x@db.example.com/cs", "require"),
+            (
+                "postgres://cs:a?sslmode=disable@db.example.com/cs",
+                "require",
+            ),
+            (
+                "postgres://cs@db.example.com/cs?ssl%6dode=prefer",
+                "require",
+            ),
+        ] {
+            assert_eq!(mode(url), Ok(expected), "{url}");
+        }
+        for word in ["prefer", "allow", "verify-full", ""] {
+            let url = format!("postgres://cs@db.example.com/cs?sslmode={word}");
+            let said = mode(&url).unwrap_err();
+            assert!(said.contains("neither `disable` nor `require`"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_password_with_an_at_in_it_is_refused_and_not_repeated() {
+        for url in [
+            "postgres://cs:pa@hunter2@db/cs",
+            "postgres://cs:pa@hunter2?wo=rd@db/cs",
+            "postgres://cs:pa@hunter2%40db/cs",
+            "postgres://cs:pa@db/cs?host=hunter2%40db",
+            "postgre://cs:hunter2@db/cs",
+            "cs:hunter2",
+        ] {
+            let said = PostgresSettings::parse(url).unwrap_err().to_string();
+            assert!(!said.contains("hunter2"), "{said}");
+        }
+        let written = PostgresSettings::parse("postgres://cs:pa%40ss@db/cs").unwrap();
+        assert_eq!(written.shown(), "postgres://cs@db:5432/cs");
+        assert!(written.has_password());
+    }
 }

@@ -59,10 +59,9 @@ impl Tidy {
 
     fn count_connections(&self) {
         let pools = [self.pool.status(), self.soon.status()];
-        let open = pools.iter().map(|pool| pool.size).sum::<usize>();
+        let open = pools.iter().map(|pool| pool.size).sum();
         let idle = pools.iter().map(|pool| pool.available).sum();
-        // That of the commits is in no pool, and never idle for long.
-        self.options.metrics.connections(open + 1, idle);
+        self.options.metrics.connections(open, idle);
     }
 
     /// Does all of it once.

@@ -139,7 +139,7 @@ impl Writer {
                 self.options.metrics.sent_again();
             }
             let began = Instant::now();
-            let committed = self.commit(&batch, put_back.as_ref(), unknown).await;
+            let committed = self.commit(&batch, put_back.as_ref()).await;
             if let Err(fault) = &committed {
                 self.options.metrics.failed(kind(fault));
             }
@@ -198,7 +198,6 @@ impl Writer {
         &mut self,
         batch: &Tasks,
         put_back: Option<&(Sealed, i64)>,
-        unknown: bool,
     ) -> Result<Vec<Outcome>, Fault> {
         let Some(line) = self.line.take() else {
             return Err(Fault::Lost("there is no connection".into()));
@@ -222,8 +221,9 @@ impl Writer {
             if mishap == Some(Mishap::LostAfter) {
                 return Err(Fault::Lost("a test says so".into()));
             }
-            if unknown && outcomes.contains(&Outcome::DoneBefore) {
-                // It wrote nothing, so it waited for no standby. This does, for all that was committed before it.
+            if outcomes.contains(&Outcome::DoneBefore) {
+                // It wrote nothing, so it waited for no standby. This does, for all that was committed before it. Here it is
+                // not known for sure whether it was sent in this round or in one before.
                 let confirming = "SELECT pg_logical_emit_message(true, 'countersign', '')";
                 line.client.batch_execute(confirming).await?;
             }
@@ -465,8 +465,8 @@ impl Taken {
 fn kind(fault: &Fault) -> StoreFault {
     match fault {
         Fault::Lost(_) => StoreFault::Connection,
-        // Only what was seen of the log refuses a connection that answers.
-        Fault::Refused(_) => StoreFault::Damaged,
+        Fault::Behind(_) => StoreFault::Damaged,
+        Fault::Refused(_) => StoreFault::Other,
         Fault::Said(error) => match error.code().map_or("", SqlState::code) {
             code if code.starts_with("53") || code.starts_with("58") => StoreFault::Disk,
             code if code.starts_with("XX") => StoreFault::Damaged,

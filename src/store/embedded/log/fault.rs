@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::folder::Folder;
 use crate::ledger::LogFault;
+use crate::metrics::{StoreFault, StoreMetrics};
 
 /// The file in the data folder that keeps a fault.
 pub(super) const FILE: &str = "fault";
@@ -20,19 +21,29 @@ pub(super) struct Found {
 }
 
 /// The first fault that was found.
-#[derive(Default)]
-pub(in super::super) struct FaultKeeper(Mutex<Option<Found>>);
+pub(in super::super) struct FaultKeeper {
+    found: Mutex<Option<Found>>,
+    metrics: StoreMetrics,
+}
 
 impl FaultKeeper {
+    /// Nothing was found yet; what is, is counted.
+    pub(in super::super) fn new(metrics: StoreMetrics) -> Self {
+        Self {
+            found: Mutex::default(),
+            metrics,
+        }
+    }
+
     /// The fault, if there is one.
     pub(in super::super) fn get(&self) -> Option<LogFault> {
-        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         found.as_ref().map(|found| found.fault.clone())
     }
 
     /// Keeps a fault that was found at an entry, if it is the first; also for the next start.
     pub(super) fn found(&self, folder: &Folder, index: u64, what: String) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.is_some() {
             return;
         }
@@ -46,6 +57,7 @@ impl FaultKeeper {
             },
         };
         let fault = &found.fault;
+        self.metrics.failed(StoreFault::Damaged);
         tracing::error!(what = fault.what, mend = fault.mend, "the log is damaged");
         let json = serde_json::to_vec(&found).map_err(std::io::Error::other);
         let written = json.and_then(|json| folder.replace(FILE, &json, |_| Ok(())));

@@ -9,9 +9,8 @@ mod unfinished;
 use tokio_postgres::Client;
 
 use super::super::copy::CopyError;
-use super::migrate::in_words;
+use super::fault::in_words;
 use super::{PostgresError, PostgresSettings};
-use crate::digest::hex;
 use crate::ledger::StoreUnavailable;
 
 pub(in super::super) use original::Original;
@@ -22,14 +21,6 @@ const NAME: &str = "store copy";
 
 /// How long to wait for whoever else writes.
 const PATIENCE: &str = "5s";
-
-/// What stands before the digest of an issuer whose name is not known.
-const DIGEST: &str = "sha256:";
-
-/// What the keys of an issuer are kept under if they come from a store that keeps whose they are as a digest alone.
-pub(super) fn by_digest(issuer: &[u8; 32]) -> String {
-    format!("{DIGEST}{}", hex(issuer))
-}
 
 /// A connection for somebody who copies, for whom a statement may take its time.
 async fn connect(settings: &PostgresSettings) -> Result<Client, PostgresError> {

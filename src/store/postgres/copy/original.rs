@@ -6,15 +6,17 @@ use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
+use super::super::super::KEY;
 use super::super::super::copy::{
-    CopiedEntry, CopyError, Counted, IssuerKeys, KEY, KeptPolicy, KnownDenial, MARKS, MOST_SMALL,
-    Original as Copied, Part, SpentToken, State, read_marks,
+    CopiedEntry, CopyError, Counted, IssuerKeys, KeptPolicy, KnownDenial, MOST_SMALL,
+    Original as Copied, Part, SpentToken, State,
 };
 use super::super::PostgresSettings;
-use super::super::migrate::migrate;
-use super::{DIGEST, connect, need_nobody, unavailable};
-use crate::audit::DecisionId;
+use super::super::keeps::DIGEST;
+use super::super::migrate::check;
+use super::{connect, need_nobody, unavailable};
 use crate::audit::tree::{Hash, fold, node_hash};
+use crate::audit::{DecisionId, MARKS, Marks};
 use crate::clock::UnixTime;
 use crate::digest::sha256;
 use crate::ledger::{RememberedNames, StoreUnavailable};
@@ -53,7 +55,7 @@ impl Original {
     pub(in super::super::super) async fn open(
         settings: &PostgresSettings,
     ) -> Result<Self, CopyError> {
-        let mut client = connect(settings).await?;
+        let client = connect(settings).await?;
         let there = client
             .query_one(
                 "SELECT to_regclass('countersign.log_about') IS NOT NULL",
@@ -65,8 +67,8 @@ impl Original {
             return Err(CopyError::NotThere(settings.shown()));
         }
         need_nobody(&client, &settings.shown()).await?;
-        // What a newer program keeps there is not known here, and would be left behind.
-        migrate(&mut client, &settings.shown()).await?;
+        // What another program keeps there is not known here, and would be left behind.
+        check(&client, &settings.shown()).await?;
         client
             .batch_execute(
                 "BEGIN ISOLATION LEVEL REPEATABLE READ;
@@ -224,7 +226,7 @@ fn batch(row: &Row, entries: &mut Vec<CopiedEntry>) -> Option<()> {
             hash: *hash,
             leaf: leaves.get(leaf_start..leaf_end)?.to_vec(),
             withheld: values,
-            marks: read_marks(marks)?,
+            marks: Marks::read(marks),
         });
         (leaf_start, withheld_start) = (leaf_end, withheld_end);
     }

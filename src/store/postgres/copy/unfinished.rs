@@ -11,12 +11,13 @@ use uuid::Uuid;
 
 use super::super::super::copy::{
     CopiedEntry, CopyError, LARGEST_PART, Original as Copied, Part, State,
-    Unfinished as InTheMaking, octets_of,
+    Unfinished as InTheMaking,
 };
 use super::super::PostgresSettings;
+use super::super::keeps::by_digest;
 use super::super::migrate::migrate;
 use super::original::Reading;
-use super::{by_digest, connect, need_nobody, unavailable};
+use super::{connect, need_nobody, unavailable};
 use crate::digest::sha256;
 use crate::ledger::StoreUnavailable;
 
@@ -172,7 +173,7 @@ impl Unfinished {
         let mut put_back = 0;
         for (number, entry) in (first..).zip(entries) {
             hashes.extend(entry.hash);
-            marks.extend(octets_of(&entry.marks));
+            marks.extend(entry.marks.write());
             leaves.extend(&entry.leaf);
             withheld.extend(&entry.withheld);
             // A part is bounded far below.

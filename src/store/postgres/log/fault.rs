@@ -7,6 +7,7 @@ use tokio_postgres::Row;
 
 use super::super::fault::Fault;
 use crate::ledger::LogFault;
+use crate::metrics::{StoreFault, StoreMetrics};
 
 /// A fault, and where to look again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +19,10 @@ pub(super) struct Noted {
 }
 
 /// The first fault that was found.
-#[derive(Default)]
-pub(super) struct FaultKeeper(Mutex<Kept>);
+pub(super) struct FaultKeeper {
+    kept: Mutex<Kept>,
+    metrics: StoreMetrics,
+}
 
 #[derive(Default)]
 struct Kept {
@@ -38,9 +41,17 @@ const MEND: &str = "stop all instances, put that place back as a backup of the d
                     changed), and start them again; no checkpoint is signed until then";
 
 impl FaultKeeper {
+    /// Nothing was found yet; what is, is counted.
+    pub(super) fn new(metrics: StoreMetrics) -> Self {
+        Self {
+            kept: Mutex::default(),
+            metrics,
+        }
+    }
+
     /// The fault, if there is one.
     pub(super) fn get(&self) -> Option<LogFault> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.own.as_ref().or(kept.noted.as_ref()).cloned()
     }
 
@@ -50,11 +61,12 @@ impl FaultKeeper {
             what,
             mend: MEND.into(),
         };
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.own.is_some() {
             return None;
         }
         kept.own = Some(fault.clone());
+        self.metrics.failed(StoreFault::Damaged);
         tracing::error!(what = fault.what, mend = fault.mend, "the log is damaged");
         Some(fault)
     }
@@ -69,7 +81,7 @@ impl FaultKeeper {
             .execute(NOTE, &[&entry, &fault.what, &fault.mend])
             .await;
         if let Err(error) = noted {
-            let error = super::super::migrate::in_words(&error);
+            let error = super::super::fault::in_words(&error);
             tracing::warn!(
                 error,
                 "the fault of the log was not noted for other instances"
@@ -79,13 +91,13 @@ impl FaultKeeper {
 
     /// Whether this instance found one itself.
     pub(super) fn is_own(&self) -> bool {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.own.is_some()
     }
 
     /// Learns what an instance has noted, as it was read beside something else.
     pub(super) fn learn(&self, noted: Option<LogFault>) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.noted = noted;
     }
 }

@@ -29,12 +29,22 @@ mod tree;
 
 use self::places::CHUNK;
 use super::fault::Fault;
+use crate::metrics::StoreMetrics;
 
 pub(super) use keeper::Keeper;
 
 /// What an instance remembers of the log: hashes that never change, and damage.
-#[derive(Default)]
 pub(super) struct Log {
     nodes: tree::Remembered,
     fault: fault::FaultKeeper,
+}
+
+impl Log {
+    /// Nothing is known of the log yet. Damage that is found is counted.
+    pub(super) fn new(metrics: StoreMetrics) -> Self {
+        Self {
+            nodes: tree::Remembered::default(),
+            fault: fault::FaultKeeper::new(metrics),
+        }
+    }
 }
