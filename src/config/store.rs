@@ -14,8 +14,8 @@ use crate::store::PostgresSettings;
 /// Where the embedded store is if nothing is said.
 const DEFAULT_FOLDER: &str = "data";
 
-/// One for commits, one that hears of changes, and one for everything else.
-const FEWEST_CONNECTIONS: usize = 3;
+/// One for commits, one that hears of changes, one for what exchanges read, and one for everything else.
+const FEWEST_CONNECTIONS: usize = 4;
 
 /// More connections than a server has.
 const MOST_CONNECTIONS: usize = 1000;
@@ -200,7 +200,7 @@ mod tests {
     fn limits_of_a_server_have_bounds() {
         let url = "url = \"postgres://cs@localhost/cs\"";
         for (key, said) in [
-            ("connections = 2", "from 3 to 1000"),
+            ("connections = 3", "from 4 to 1000"),
             ("statement-timeout = \"0s\"", "from `1s` to `10m`"),
             ("statement-timeout = \"1h\"", "from `1s` to `10m`"),
         ] {

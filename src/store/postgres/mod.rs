@@ -413,7 +413,7 @@ async fn ready(
 fn pools(connector: &Arc<Connector>) -> Result<(Pool, Pool), String> {
     // One is the writer's, one hears of changes.
     let connections = connector.settings().connections.saturating_sub(2).max(1);
-    let soon = (connections / 3).min(MOST_SOON);
+    let soon = (connections / 3).clamp(usize::from(connections > 1), MOST_SOON);
     let pool = pool_of(connector, connections - soon)?;
     let soon = if soon == 0 {
         pool.clone()

@@ -1,6 +1,7 @@
 //! Where the server is, and how it is asked.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,9 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+/// What connections are called in the server, or what that begins with.
+const PROGRAM: &str = "countersign";
+
 /// Where the server is, and how it is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostgresSettings {
@@ -19,7 +23,7 @@ pub struct PostgresSettings {
     pub password_file: Option<PathBuf>,
     /// A file of certificates (PEM) of those who may sign the server's; without it, those that the system trusts.
     pub ca_file: Option<PathBuf>,
-    /// How many connections there may be at most, those for commits included. At least 3.
+    /// How many connections there may be at most, those for commits included. At least 4.
     pub connections: usize,
     /// How long one statement may take in the server before it is given up.
     pub statement_timeout: Duration,
@@ -34,6 +38,14 @@ pub enum InvalidSettings {
     /// The address names no database or host.
     #[error("it names no {0}")]
     Lacks(&'static str),
+    /// There is more than one `@`.
+    #[error("it has more than one `@`: write `%40` where it is part of a name or password")]
+    Unescaped,
+    /// Whether TLS is spoken would be for others to say.
+    #[error(
+        "with `sslmode=prefer` whoever is on the way to the server can turn TLS off: write `require`, or `disable`"
+    )]
+    Prefers,
     /// A file cannot be read.
     #[error("the file `{file}` cannot be read: {fault}", file = .0.display(), fault = .1)]
     Unreadable(PathBuf, io::Error),
@@ -55,6 +67,10 @@ impl PostgresSettings {
     /// Reads an address: `postgres://user@host:5432/database`, with several hosts separated by commas, and parameters as
     /// those of libpq (PostgreSQL documentation, "Connection URIs").
     pub fn parse(url: &str) -> Result<Self, InvalidSettings> {
+        // What stands behind the first would be taken for a host, and be shown.
+        if url.matches('@').count() > 1 {
+            return Err(InvalidSettings::Unescaped);
+        }
         let mut config: tokio_postgres::Config = url
             .parse()
             .map_err(|fault: tokio_postgres::Error| InvalidSettings::Address(fault.to_string()))?;
@@ -64,23 +80,38 @@ impl PostgresSettings {
         if config.get_dbname().is_none() {
             return Err(InvalidSettings::Lacks("database"));
         }
-        let says = |parameter: &str| url.contains(&format!("{parameter}="));
+        let after_user = url.split_once('@').map_or(url, |(_, rest)| rest);
+        let parameters = after_user.split_once('?').map_or("", |(_, rest)| rest);
+        let says = |parameter: &str| {
+            let mut names = parameters
+                .split('&')
+                .filter_map(|pair| pair.split_once('='));
+            names.any(|(name, _)| name == parameter)
+        };
+        let is_here = config.get_hosts().iter().all(is_this_machine)
+            && config.get_hostaddrs().iter().all(IpAddr::is_loopback);
         // Whoever says nothing gets what is safe: without TLS nobody is talked to who is not on this machine.
         if !says("sslmode") {
-            let is_here = config.get_hosts().iter().all(is_this_machine);
             config.ssl_mode(if is_here {
                 SslMode::Disable
             } else {
                 SslMode::Require
             });
         }
+        if !is_here && config.get_ssl_mode() == SslMode::Prefer {
+            return Err(InvalidSettings::Prefers);
+        }
         if !says("target_session_attrs") {
             let writable = tokio_postgres::config::TargetSessionAttrs::ReadWrite;
             config.target_session_attrs(writable);
         }
-        if !says("application_name") {
-            config.application_name("countersign");
-        }
+        // Whoever copies a store looks for this name, to see who uses it.
+        let name = match config.get_application_name() {
+            Some(name) if !name.starts_with(PROGRAM) => format!("{PROGRAM} {name}"),
+            Some(name) => name.to_owned(),
+            None => PROGRAM.to_owned(),
+        };
+        config.application_name(name);
         Ok(Self {
             config,
             password_file: None,
@@ -165,4 +196,84 @@ fn certificates_in(file: &Path) -> Result<RootCertStore, InvalidSettings> {
         return Err(InvalidSettings::NoCertificate(file.to_owned()));
     }
     Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(url: &str) -> SslMode {
+        PostgresSettings::parse(url).unwrap().config.get_ssl_mode()
+    }
+
+    #[test]
+    fn nobody_on_another_machine_is_talked_to_without_tls_unless_it_is_said() {
+        for (url, expected) in [
+            ("postgres://cs@localhost/cs", SslMode::Disable),
+            ("postgres://cs@db.example.com/cs", SslMode::Require),
+            (
+                "postgres://cs@localhost/cs?hostaddr=192.0.2.7",
+                SslMode::Require,
+            ),
+            (
+                "postgres://cs@localhost/cs?hostaddr=127.0.0.1",
+                SslMode::Disable,
+            ),
+            (
+                "postgres://cs@localhost,db.example.com/cs",
+                SslMode::Require,
+            ),
+            ("postgres://cs@/cs?host=192.0.2.7", SslMode::Require),
+            ("postgres://cs:sslmode=@db.example.com/cs", SslMode::Require),
+            (
+                "postgres://cs@db.example.com/cs?application_name=sslmode=",
+                SslMode::Require,
+            ),
+            (
+                "postgres://cs@db.example.com/cs?sslmode=disable",
+                SslMode::Disable,
+            ),
+        ] {
+            assert_eq!(mode(url), expected, "{url}");
+        }
+        let fault = PostgresSettings::parse("postgres://cs@db.example.com/cs?sslmode=prefer");
+        assert!(matches!(fault, Err(InvalidSettings::Prefers)), "{fault:?}");
+    }
+
+    #[test]
+    fn a_password_that_is_not_escaped_is_repeated_nowhere() {
+        for url in [
+            "postgres://cs:hunter@2-secret@db.example.com/cs",
+            "postgres://cs:hunter@2/secret@db.example.com/cs",
+            "postgres://cs:hunter@2?secret=1@db.example.com/cs",
+            "postgres://cs:hunter@[2-secret@db.example.com/cs",
+        ] {
+            let fault = PostgresSettings::parse(url).unwrap_err().to_string();
+            assert!(
+                !fault.contains("secret") && !fault.contains("hunter"),
+                "{fault}"
+            );
+        }
+        for url in [
+            "postgres://cs:hunter?secret@db.example.com/cs",
+            "postgres://cs:hunter/secret@db.example.com/cs?password=secret",
+        ] {
+            let settings = PostgresSettings::parse(url).unwrap();
+            let told = format!("{} {settings:?}", settings.shown());
+            assert!(!told.contains("secret"), "{told}");
+        }
+    }
+
+    #[test]
+    fn whatever_its_connections_are_called_a_service_is_known_by_it() {
+        for (parameters, expected) in [
+            ("", "countersign"),
+            ("?application_name=backend", "countersign backend"),
+            ("?application_name=countersign-eu", "countersign-eu"),
+        ] {
+            let url = format!("postgres://cs@localhost/cs{parameters}");
+            let settings = PostgresSettings::parse(&url).unwrap();
+            assert_eq!(settings.config.get_application_name(), Some(expected));
+        }
+    }
 }

@@ -147,7 +147,7 @@ impl Writer {
                 Ok(outcomes) => {
                     self.options.metrics.committed(batch.len(), began.elapsed());
                     self.status.up();
-                    return self.settle(batch, outcomes).await;
+                    return self.settle(batch, outcomes, unknown).await;
                 }
                 Err(Fault::Lost(why)) => {
                     tracing::warn!(
@@ -222,7 +222,8 @@ impl Writer {
             if mishap == Some(Mishap::LostAfter) {
                 return Err(Fault::Lost("a test says so".into()));
             }
-            if unknown && outcomes.contains(&Outcome::DoneBefore) {
+            let jobs = batch.iter().map(|task| task.job());
+            if unknown && outcomes.iter().zip(jobs).any(may_be_done) {
                 // It wrote nothing, so it waited for no standby. This does, for all that was committed before it.
                 let confirming = "SELECT pg_logical_emit_message(true, 'countersign', '')";
                 line.client.batch_execute(confirming).await?;
@@ -242,11 +243,19 @@ impl Writer {
     }
 
     /// Tells everybody what came of it; who must be decided again is, and waits for the next batch.
-    async fn settle(&mut self, batch: Tasks, outcomes: Vec<Outcome>) {
+    async fn settle(&mut self, batch: Tasks, outcomes: Vec<Outcome>, unknown: bool) {
         let mut again = VecDeque::new();
         let mut known = HashMap::new();
         let seen = self.connector.seen_size();
         for (mut task, mut outcome) in batch.into_iter().zip(outcomes) {
+            let done = outcome == Outcome::DoneBefore;
+            if done || unknown && may_be_done((&outcome, task.job())) {
+                match self.entry_of(task.job(), seen).await {
+                    Ok(None) if !done => {}
+                    Ok(entry) => outcome = Outcome::Done(entry),
+                    Err(fault) => task.fail(&fault.into()),
+                }
+            }
             if let (Outcome::Done(Some(first)), Some(last)) = (outcome, task.job().entries.last()) {
                 let size = first + task.job().entries.len() as u64;
                 self.connector.saw(size, last.leaf_hash);
@@ -262,13 +271,6 @@ impl Writer {
                         Next::Finished
                     }
                 },
-                Outcome::DoneBefore => {
-                    match self.entry_of(task.job(), seen).await {
-                        Ok(entry) => outcome = Outcome::Done(entry),
-                        Err(fault) => task.fail(&fault.into()),
-                    }
-                    task.settle(outcome)
-                }
                 _ => task.settle(outcome),
             };
             if next == Next::Again {
@@ -390,6 +392,16 @@ impl Writer {
             // Who comes now would wait in vain too.
             self.status.down(&why.0);
         }
+    }
+}
+
+/// Whether what was answered to a job that is sent again may come of its being done, and of what others did since: they used
+/// the token too, or it changed names itself. The log tells.
+fn may_be_done((outcome, job): (&Outcome, &Job)) -> bool {
+    match (outcome, job.deed) {
+        (Outcome::DoneBefore | Outcome::NamesChanged, _) => true,
+        (Outcome::Used(uses), Deed::Spend { before, .. }) => *uses > before.saturating_add(1),
+        _ => false,
     }
 }
 
