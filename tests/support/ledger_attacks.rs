@@ -185,3 +185,22 @@ fn batches_of_three_instances_on_the_same_tokens_and_names_in_opposite_orders_ne
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     assert_eq!(fixture.sql(deadlocks), "0");
 }
+
+#[test]
+fn of_instances_whose_connections_break_together_as_many_uses_are_done_as_are_answered() {
+    let fixture = Postgres::failing();
+    let stores: [PostgresStore; 3] = std::array::from_fn(|_| fixture.open());
+    let mut answered = 0;
+    for round in 0..20 {
+        let uses = (0..30).map(|number| {
+            let spend = at_most(4, &format!("token {round} {}", number % 2));
+            stores[number % 3].spend(spend, record())
+        });
+        let spent = wait(join_all(uses)).into_iter().map(Result::unwrap);
+        let mut numbers: Vec<_> = spent.filter_map(|spent| spent.number()).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, [1, 1, 2, 2, 3, 3, 4, 4], "{round}");
+        answered += numbers.len() as u64;
+    }
+    assert_eq!(wait(stores[0].tree()).unwrap().size, answered);
+}
