@@ -204,3 +204,71 @@ fn of_instances_whose_connections_break_together_as_many_uses_are_done_as_are_an
     }
     assert_eq!(wait(stores[0].tree()).unwrap().size, answered);
 }
+
+/// A server on loopback that answers whatever it is told with `octets` again and again, and its address.
+fn chatter(octets: &'static [u8]) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let much = octets.repeat(4096);
+                let mut told = [0; 4096];
+                let asked = std::io::Read::read(&mut stream, &mut told);
+                if octets.is_empty() {
+                    while std::io::Read::read(&mut stream, &mut told).is_ok_and(|read| read > 0) {}
+                }
+                while asked.is_ok() && std::io::Write::write_all(&mut stream, &much).is_ok() {}
+            });
+        }
+    });
+    format!("postgres://countersign@127.0.0.1:{port}/cs")
+}
+
+#[test]
+fn a_server_that_talks_without_end_or_not_at_all_is_given_up() {
+    // Nothing; no protocol; a message of two gibioctets; notices; parameters; that all is well, before it was asked.
+    let spoken: [&[u8]; 6] = [
+        b"",
+        b"HTTP/1.1 400 Bad Request\r\n",
+        b"R\x7f\xff\xff\xff",
+        b"N\x00\x00\x00\x0eSWARNING\x00\x00",
+        b"S\x00\x00\x00\x08a\x00b\x00",
+        b"R\x00\x00\x00\x08\x00\x00\x00\x00Z\x00\x00\x00\x05I",
+    ];
+    for octets in spoken {
+        let settings = PostgresSettings::parse(&chatter(octets)).unwrap();
+        let clock = Arc::new(countersign::clock::FrozenClock::at(noon()));
+        let began = std::time::Instant::now();
+        let opened = PostgresStore::open(settings, clock, PostgresOptions::default());
+        let Err(fault) = opened else {
+            panic!("it was opened")
+        };
+        assert_eq!(fault.code(), "database-unreachable", "{fault}");
+        assert!(began.elapsed() < Duration::from_secs(10));
+    }
+}
+
+#[test]
+fn of_instances_whose_connections_break_together_all_let_the_same_id_in() {
+    let fixture = Postgres::failing();
+    let stores: [PostgresStore; 3] = std::array::from_fn(|_| fixture.open());
+    for round in 0..15 {
+        let names = names(&format!("repository {round}"));
+        let uses = (0..18).map(|number| {
+            let id = if number % 2 == 0 { "65" } else { "66" };
+            let wish = wish(names.clone(), &[("owner-id", id)]);
+            let spend = once_as(&format!("token {round} {number}"), wish);
+            stores[number % 3].spend(spend, record())
+        });
+        let spent = wait(join_all(uses)).into_iter().map(Result::unwrap);
+        let mut allowed = [0, 0];
+        for (number, spent) in spent.enumerate() {
+            allowed[number % 2] += usize::from(spent.number().is_some());
+        }
+        assert!(matches!(allowed, [9, 0] | [0, 9]), "{round}: {allowed:?}");
+    }
+    // One entry for each use, and one for what each round pinned first.
+    assert_eq!(wait(stores[0].tree()).unwrap().size, 15 * (9 + 1));
+}
