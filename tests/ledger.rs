@@ -1,4 +1,6 @@
 //! The stores: one suite for all of them, and stops between any two steps.
+#[path = "support/ledger_attacks.rs"]
+mod attacks_on_postgres;
 #[path = "support/ledger_log.rs"]
 mod audit_log;
 #[path = "support/ledger_conformance.rs"]

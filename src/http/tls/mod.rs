@@ -205,7 +205,11 @@ fn stamps(certificate: &Path, key: &Path) -> Result<Stamps, (PathBuf, io::Error)
 
 fn read(certificate: &Path, key: &Path) -> Result<Shown, CertificateFault> {
     let content = |file: &Path| {
-        let content = fs::read(file).map(Zeroizing::new);
+        // Whoever opens a pipe waits for somebody who writes into it.
+        let content = match fs::metadata(file) {
+            Ok(found) if !found.is_file() => Err(io::Error::other("it is no file")),
+            _ => fs::read(file).map(Zeroizing::new),
+        };
         content.map_err(|fault| CertificateFault::Unreadable(file.to_owned(), fault.to_string()))
     };
     let chain: Result<Vec<CertificateDer<'static>>, _> =
@@ -304,6 +308,29 @@ mod tests {
         assert_ne!(shown(&certificate), before);
         let year = 365 * 24 * 60 * 60 * 1000;
         assert_eq!(certificate.left(noon()), left.map(|left| left + year));
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let files = Files::with(2027);
+        let certificate = files.read();
+        let (path, key) = files.paths();
+        for place in [&path, &key] {
+            for program in ["mkfifo", "mkdir"] {
+                fs::remove_file(place).unwrap();
+                let made = std::process::Command::new(program).arg(place).status();
+                assert!(made.unwrap().success());
+                let fault = files.looked_at(&certificate).unwrap();
+                assert!(
+                    matches!(&fault, CertificateFault::Unreadable(file, _) if file == place),
+                    "{fault}"
+                );
+                fs::remove_dir(place)
+                    .or_else(|_| fs::remove_file(place))
+                    .unwrap();
+                files.replace(2027);
+            }
+        }
     }
 
     #[test]

@@ -16,6 +16,9 @@ use crate::ledger::{Changes, Following, StoreUnavailable, Topic};
 /// How often it is looked for changes that nobody told of.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// How long it is not looked again at least: whoever may connect to the database may notify, as often as they like.
+const REST: Duration = Duration::from_millis(50);
+
 /// How long after a connection was lost the next one is made.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
@@ -70,6 +73,7 @@ pub(super) async fn look(feed: Arc<Feed>, pool: Pool, connector: Arc<Connector>)
             // That the database cannot be used is said by whoever needs it.
             tracing::debug!(%fault, "it is not known what other instances have changed");
         }
+        sleep(REST).await;
         let _ = timeout(LOOK_EVERY, feed.told.notified()).await;
     }
 }

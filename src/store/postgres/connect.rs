@@ -177,10 +177,12 @@ impl Connector {
             _ => LOCK_TIMEOUT.as_millis(),
         };
         let (silence, idle) = (SILENCE.as_secs(), IDLE.as_millis());
-        // What the functions rely on is not left to the settings of a database or a role.
+        // What the functions rely on is not left to the settings of a database or a role. Names without a schema are the
+        // server's own: others may make functions in `public` that fit better, and would decide who is let in.
         client
             .batch_execute(&format!(
-                "SET statement_timeout = {limit}; SET lock_timeout = {lock};
+                "SET search_path = pg_catalog;
+                 SET statement_timeout = {limit}; SET lock_timeout = {lock};
                  SET idle_in_transaction_session_timeout = {idle};
                  SET tcp_user_timeout = '{silence}s'; SET tcp_keepalives_idle = {silence};
                  SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3;
@@ -210,7 +212,10 @@ impl Connector {
     /// commits of the server before it has not: what was answered on their strength would be done twice.
     async fn check_log(&self, client: &Client) -> Result<(), Fault> {
         let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = seen.and_then(|seen| seen.last).map_or(0, |(size, _)| size);
+        let place = match seen {
+            Some(seen) => seen.last.map_or(0, |(size, _)| size).to_string(),
+            None => "h.size".to_owned(),
+        };
         let asked = format!(
             "SELECT h.log_id::text, h.size::text,
                  (SELECT encode(substr(b.hashes, ({place} - 1 - b.first)::integer * 32 + 1, 32), 'hex')
@@ -229,8 +234,10 @@ impl Connector {
             return Err(Fault::Behind("the database has no end of the log".into()));
         };
         let Some(seen) = seen else {
+            // What was there before us may have been acknowledged by others.
+            let last = text(2).and_then(hash_of).map(|hash| (size, hash));
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.get_or_insert(Seen { log_id, last: None });
+            seen.get_or_insert(Seen { log_id, last });
             return Ok(());
         };
         let database = self.settings.shown();
@@ -272,6 +279,15 @@ impl Connector {
             );
         }
     }
+}
+
+fn hash_of(text: &str) -> Option<Hash> {
+    let mut hash = Hash::default();
+    (text.len() == 2 * hash.len()).then_some(())?;
+    for (octet, digits) in hash.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *octet = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(hash)
 }
 
 /// One configuration for each server that the address names, so that one that hangs keeps nobody from the next.

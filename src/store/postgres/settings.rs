@@ -12,6 +12,9 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+/// What connections are called in the server, or what that begins with.
+const PROGRAM: &str = "countersign";
+
 /// Where the server is, and how it is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostgresSettings {
@@ -109,9 +112,13 @@ impl PostgresSettings {
             let writable = tokio_postgres::config::TargetSessionAttrs::ReadWrite;
             config.target_session_attrs(writable);
         }
-        if config.get_application_name().is_none() {
-            config.application_name("countersign");
-        }
+        // Whoever copies a store looks for this name, to see who uses it.
+        let name = match config.get_application_name() {
+            Some(name) if !name.starts_with(PROGRAM) => format!("{PROGRAM} {name}"),
+            Some(name) => name.to_owned(),
+            None => PROGRAM.to_owned(),
+        };
+        config.application_name(name);
         Ok(Self {
             config,
             password_file: None,

@@ -139,7 +139,7 @@ impl Writer {
                 self.options.metrics.sent_again();
             }
             let began = Instant::now();
-            let committed = self.commit(&batch, put_back.as_ref()).await;
+            let committed = self.commit(&batch, put_back.as_ref(), unknown).await;
             if let Err(fault) = &committed {
                 self.options.metrics.failed(kind(fault));
             }
@@ -147,7 +147,7 @@ impl Writer {
                 Ok(outcomes) => {
                     self.options.metrics.committed(batch.len(), began.elapsed());
                     self.status.up();
-                    return self.settle(batch, outcomes).await;
+                    return self.settle(batch, outcomes, unknown).await;
                 }
                 Err(Fault::Lost(why)) => {
                     tracing::warn!(
@@ -198,6 +198,7 @@ impl Writer {
         &mut self,
         batch: &Tasks,
         put_back: Option<&(Sealed, i64)>,
+        unknown: bool,
     ) -> Result<Vec<Outcome>, Fault> {
         let Some(line) = self.line.take() else {
             return Err(Fault::Lost("there is no connection".into()));
@@ -221,9 +222,11 @@ impl Writer {
             if mishap == Some(Mishap::LostAfter) {
                 return Err(Fault::Lost("a test says so".into()));
             }
-            if outcomes.contains(&Outcome::DoneBefore) {
-                // It wrote nothing, so it waited for no standby. This does, for all that was committed before it. Here it is
-                // not known for sure whether it was sent in this round or in one before.
+            let jobs = batch.iter().map(|task| task.job());
+            let may_be = unknown && outcomes.iter().zip(jobs).any(may_be_done);
+            if may_be || outcomes.contains(&Outcome::DoneBefore) {
+                // It wrote nothing, so it waited for no standby. This does, for all that was committed before it. Of what was
+                // done before it is not known for sure whether it was sent in this round or in one before.
                 let confirming = "SELECT pg_logical_emit_message(true, 'countersign', '')";
                 line.client.batch_execute(confirming).await?;
             }
@@ -242,11 +245,19 @@ impl Writer {
     }
 
     /// Tells everybody what came of it; who must be decided again is, and waits for the next batch.
-    async fn settle(&mut self, batch: Tasks, outcomes: Vec<Outcome>) {
+    async fn settle(&mut self, batch: Tasks, outcomes: Vec<Outcome>, unknown: bool) {
         let mut again = VecDeque::new();
         let mut known = HashMap::new();
         let seen = self.connector.seen_size();
         for (mut task, mut outcome) in batch.into_iter().zip(outcomes) {
+            let done = outcome == Outcome::DoneBefore;
+            if done || unknown && may_be_done((&outcome, task.job())) {
+                match self.entry_of(task.job(), seen).await {
+                    Ok(None) if !done => {}
+                    Ok(entry) => outcome = Outcome::Done(entry),
+                    Err(fault) => task.fail(&fault.into()),
+                }
+            }
             if let (Outcome::Done(Some(first)), Some(last)) = (outcome, task.job().entries.last()) {
                 let size = first + task.job().entries.len() as u64;
                 self.connector.saw(size, last.leaf_hash);
@@ -262,13 +273,6 @@ impl Writer {
                         Next::Finished
                     }
                 },
-                Outcome::DoneBefore => {
-                    match self.entry_of(task.job(), seen).await {
-                        Ok(entry) => outcome = Outcome::Done(entry),
-                        Err(fault) => task.fail(&fault.into()),
-                    }
-                    task.settle(outcome)
-                }
                 _ => task.settle(outcome),
             };
             if next == Next::Again {
@@ -390,6 +394,16 @@ impl Writer {
             // Who comes now would wait in vain too.
             self.status.down(&why.0);
         }
+    }
+}
+
+/// Whether what was answered to a job that is sent again may come of its being done, and of what others did since: they used
+/// the token too, or it changed names itself. The log tells.
+fn may_be_done((outcome, job): (&Outcome, &Job)) -> bool {
+    match (outcome, job.deed) {
+        (Outcome::DoneBefore | Outcome::NamesChanged, _) => true,
+        (Outcome::Used(uses), Deed::Spend { before, .. }) => *uses > before.saturating_add(1),
+        _ => false,
     }
 }
 

@@ -37,7 +37,8 @@ async fn connect(settings: &PostgresSettings) -> Result<Client, PostgresError> {
         }
     });
     let settings = format!(
-        "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '{PATIENCE}'"
+        "SET search_path = pg_catalog; SET default_transaction_isolation = 'read committed';
+         SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '{PATIENCE}'"
     );
     client.batch_execute(&settings).await.map_err(unavailable)?;
     Ok(client)

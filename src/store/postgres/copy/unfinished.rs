@@ -66,6 +66,8 @@ impl Unfinished {
             .batch_execute("BEGIN; LOCK TABLE countersign.log_about, countersign.log_batches IN ACCESS EXCLUSIVE MODE")
             .await
             .map_err(unavailable)?;
+        // One that connected before the lock may have begun already.
+        need_nobody(&client, &settings.shown()).await?;
         for table in FILLED {
             let filled = client
                 .query_one(
