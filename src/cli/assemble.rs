@@ -187,7 +187,12 @@ async fn assemble_from(
     .await?;
     let directory = Arc::new(directory);
     let name = instance_name(config.listen.port());
-    let peers = Arc::new(Peers::new(name, directory.clone(), store.clone()));
+    let peers = Arc::new(Peers::new(
+        name,
+        config.agreed_digest(),
+        directory.clone(),
+        store.clone(),
+    ));
     let exchange = Exchange {
         clock: clock.clone(),
         registry,

@@ -6,6 +6,7 @@ use url::Url;
 use super::audit::{AuditSettings, Tiles, TokenSource, Witness};
 use super::operations::{TelemetrySettings, TlsFiles};
 use super::{Config, RateLimit, TokenSettings};
+use crate::digest::{hex, sha256};
 use crate::issuer::TrustedIssuer;
 
 impl Config {
@@ -65,6 +66,30 @@ impl Config {
             "tls": tls.as_ref().map(TlsFiles::on_record),
             "issuer": issuers.into_iter().map(issuer).collect::<Vec<_>>(),
         })
+    }
+
+    /// A digest of those settings that all instances on one store must have alike, as what is let in depends on them: the
+    /// issuers, `public-url`, `[token]` and `pin-window`. Where files lie may differ.
+    pub fn agreed_digest(&self) -> String {
+        let record = self.on_record();
+        let agreed = ["public-url", "pin-window", "token", "issuer"].map(|key| {
+            let mut value = record.get(key).cloned().unwrap_or_default();
+            without_files(&mut value);
+            (key.to_owned(), value)
+        });
+        let agreed = Value::Object(agreed.into_iter().collect());
+        format!("sha256:{}", hex(&sha256(agreed.to_string().as_bytes())))
+    }
+}
+
+fn without_files(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|key, _| !key.ends_with("-file"));
+            members.values_mut().for_each(without_files);
+        }
+        Value::Array(all) => all.iter_mut().for_each(without_files),
+        _ => {}
     }
 }
 

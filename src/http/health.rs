@@ -34,7 +34,7 @@ pub(super) async fn can_write(service: &Service) -> Result<(), StoreUnavailable>
 /// Answers 200 if exchanges can be recorded, else 503. What is wrong and does not stop other projects is `degraded`:
 /// files that are not in force as they stand, relationships that a guard rail switched off, issuers whose keys could not
 /// be refreshed, a log that is not signed any more, a certificate that cannot take the place of the one before, other
-/// instances that have other policies in force.
+/// instances that have other policies in force or other settings.
 pub(super) async fn ready(request: HttpRequest, service: Data<Service>) -> HttpResponse {
     let exchange = &service.exchange;
     if let Err(fault) = can_exchange(&service).await {
@@ -62,17 +62,14 @@ pub(super) async fn ready(request: HttpRequest, service: Data<Service>) -> HttpR
         .collect();
     let breaches = exchange.directory.switched_off();
     let log = service.notary.fault().map(|fault| fault.what);
-    let instances: Vec<Value> = service
-        .peers
-        .disagreeing()
-        .iter()
-        .map(|other| json!({"instance": other.name, "policy_digest": other.policies}))
-        .collect();
+    // Who they are stands in the log.
+    let (other_policies, other_settings) = service.peers.differing();
     let wrong = [
         policies.len(),
         issuers.len(),
         breaches.len(),
-        instances.len(),
+        other_policies,
+        other_settings,
     ];
     let certificate = service.certificate.as_ref();
     let certificate = certificate.and_then(|certificate| certificate.fault());
@@ -92,10 +89,9 @@ pub(super) async fn ready(request: HttpRequest, service: Data<Service>) -> HttpR
         let said = "the certificate changed and cannot be used: the one before is still shown";
         members.insert("tls".to_owned(), json!(said));
     }
-    if let (false, Some(members)) = (instances.is_empty(), body.as_object_mut()) {
-        members.insert("instances".to_owned(), json!(instances));
-        let ours = exchange.directory.digest();
-        members.insert("policy_digest".to_owned(), json!(ours));
+    if let (true, Some(members)) = (other_policies + other_settings > 0, body.as_object_mut()) {
+        let instances = json!({"other_policies": other_policies, "other_settings": other_settings});
+        members.insert("instances".to_owned(), instances);
     }
     HttpResponse::Ok().json(body)
 }

@@ -14,22 +14,16 @@ pub const SEEN_WITHIN: Seconds = Seconds(30);
 pub enum Topic {
     /// Our signing keys.
     SigningKeys,
-    /// The keys of issuers.
-    IssuerKeys,
-    /// What was revoked before it expired.
-    Revocations,
 }
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::SigningKeys, Self::IssuerKeys, Self::Revocations];
+    pub const ALL: [Self; 1] = [Self::SigningKeys];
 
     /// The name by which the store knows it. Never renamed.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SigningKeys => "signing-keys",
-            Self::IssuerKeys => "issuer-keys",
-            Self::Revocations => "revocations",
         }
     }
 }
@@ -79,13 +73,12 @@ pub struct Presence {
     pub program: String,
     /// The digest of the policies that it has in force.
     pub policies: String,
+    /// The digest of those settings that all instances must have alike.
+    pub settings: String,
 }
 
 /// Knows which instances run on the store.
 pub trait Instances: Send + Sync {
-    /// Whether there can be several at all.
-    fn can_be_several(&self) -> bool;
-
     /// Says what this instance is, which counts for [`SEEN_WITHIN`], and answers what the others said last, sorted. Whose
     /// word is older is left out. It is the store's time that counts.
     fn meet(&self, myself: Presence) -> BoxFuture<'_, Result<Vec<Presence>, StoreUnavailable>>;

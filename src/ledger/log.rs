@@ -131,6 +131,10 @@ pub trait AuditLog: Send + Sync {
     ) -> BoxFuture<'_, Result<(), StoreUnavailable>>;
 }
 
+/// How far the time of an entry may be behind the latest of those before it, in milliseconds: the clocks of several threads
+/// and instances are not one. Whatever is further behind says that a clock was put back.
+pub const BEHIND_AT_MOST: i64 = 60_000;
+
 /// Over how many entries a checkpoint is (C2SP tlog-checkpoint: the second line). A text that does not say so is over none.
 pub fn size_of_checkpoint(note: &str) -> u64 {
     let size = note.lines().nth(1).and_then(|line| line.parse().ok());

@@ -7,7 +7,10 @@ mod log;
 pub mod pins;
 
 pub use instances::{Changes, Following, Instances, Presence, SEEN_WITHIN, Topic};
-pub use log::{AuditLog, Kept, LARGEST_PAGE, LogFault, Page, TreeHead, newest, size_of_checkpoint};
+pub use log::{
+    AuditLog, BEHIND_AT_MOST, Kept, LARGEST_PAGE, LogFault, Page, TreeHead, newest,
+    size_of_checkpoint,
+};
 
 use std::collections::HashMap;
 use std::fmt;

@@ -12,7 +12,7 @@ const SECONDS: [f64; 14] = [
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
-/// The same for numbers of jobs.
+/// The same for numbers of changes.
 const JOBS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 512.0, 4096.0];
 
 /// Counts observations by size. Clones count together.
@@ -35,8 +35,8 @@ impl Histogram {
         Self::with(&SECONDS, 1e9)
     }
 
-    /// Of numbers of jobs.
-    pub(super) fn of_jobs() -> Self {
+    /// Of numbers of changes.
+    pub(super) fn of_changes() -> Self {
         Self::with(&JOBS, 1.0)
     }
 

@@ -33,7 +33,7 @@ pub struct Moment {
     pub policy_digest: String,
     /// How many other instances were seen on the same store of late.
     pub instances: usize,
-    /// How many of them have other policies in force.
+    /// How many of them have other policies in force, or other settings.
     pub disagreeing: usize,
     /// The issuers.
     pub issuers: Vec<IssuerMoment>,
@@ -195,7 +195,7 @@ impl Moment {
         );
         told.number(
             "instances_disagreeing",
-            "Those of them that have other policies in force",
+            "Those of them that have other policies in force, or other settings",
             self.disagreeing,
         );
     }

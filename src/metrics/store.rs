@@ -64,7 +64,7 @@ pub struct StoreMetrics(Arc<Counted>);
 #[derive(Debug)]
 struct Counted {
     commit: Histogram,
-    jobs: Histogram,
+    changes: Histogram,
     waiting: Gauge,
     faults: Family<Kind, Counter>,
     sent_again: Counter<u64, AtomicU64>,
@@ -91,7 +91,7 @@ impl Default for Counted {
         }
         Self {
             commit: Histogram::of_seconds(),
-            jobs: Histogram::of_jobs(),
+            changes: Histogram::of_changes(),
             waiting: Gauge::default(),
             faults,
             sent_again: Counter::default(),
@@ -102,19 +102,21 @@ impl Default for Counted {
 }
 
 impl StoreMetrics {
-    /// So many jobs wait for a commit at this moment.
-    pub fn waiting(&self, jobs: usize) {
-        self.0.waiting.set(i64::try_from(jobs).unwrap_or(i64::MAX));
+    /// So many changes wait for a commit at this moment.
+    pub fn waiting(&self, changes: usize) {
+        self.0
+            .waiting
+            .set(i64::try_from(changes).unwrap_or(i64::MAX));
     }
 
-    /// A commit of so many jobs was acknowledged. `took` is from the moment at which it was begun to be decided, without
-    /// the time for which its jobs waited in the queue.
-    pub fn committed(&self, jobs: usize, took: Duration) {
+    /// A commit of so many changes was acknowledged. `took` is from the moment at which it was begun to be decided, without
+    /// the time for which its changes waited in the queue.
+    pub fn committed(&self, changes: usize, took: Duration) {
         self.0.commit.span(took);
-        self.0.jobs.number(jobs);
+        self.0.changes.number(changes);
     }
 
-    /// Something failed: a commit, a read, or a job that was turned away.
+    /// Something failed: a commit, a read, or a change that was turned away.
     pub fn failed(&self, fault: StoreFault) {
         self.0
             .faults
@@ -127,10 +129,10 @@ impl StoreMetrics {
         self.0.sent_again.inc();
     }
 
-    /// So many jobs were decided on what another instance had changed meanwhile, and are decided again.
-    pub fn decided_again(&self, jobs: usize) {
-        let jobs = u64::try_from(jobs).unwrap_or(u64::MAX);
-        self.0.decided_again.inc_by(jobs);
+    /// So many changes were decided on what another instance had changed meanwhile, and are decided again.
+    pub fn decided_again(&self, changes: usize) {
+        let changes = u64::try_from(changes).unwrap_or(u64::MAX);
+        self.0.decided_again.inc_by(changes);
     }
 
     /// So many connections to the server are open at this moment, of which so many do nothing. A store without a server
@@ -154,13 +156,13 @@ impl StoreMetrics {
             counted.commit.clone(),
         );
         registry.register(
-            "store_commit_jobs",
-            "How many jobs a commit had",
-            counted.jobs.clone(),
+            "store_commit_changes",
+            "How many changes a commit had",
+            counted.changes.clone(),
         );
         registry.register(
-            "store_waiting_jobs",
-            "How many jobs wait for a commit",
+            "store_waiting_changes",
+            "How many changes wait for a commit",
             counted.waiting.clone(),
         );
         registry.register(
@@ -174,8 +176,8 @@ impl StoreMetrics {
             counted.sent_again.clone(),
         );
         registry.register(
-            "store_jobs_decided_again",
-            "Jobs that another instance was ahead of",
+            "store_changes_decided_again",
+            "Changes that another instance was ahead of",
             counted.decided_again.clone(),
         );
         registry.register(

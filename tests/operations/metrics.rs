@@ -86,7 +86,7 @@ async fn exchanges_are_counted_by_outcome_reason_and_issuer() {
         assert_eq!(told.get(name), Some(&expected), "{name} in {told:#?}");
     }
     assert!(told["countersign_store_commit_duration_seconds_count"] >= 2.0);
-    assert!(told["countersign_store_commit_jobs_sum"] >= 2.0);
+    assert!(told["countersign_store_commit_changes_sum"] >= 2.0);
     assert!(told["countersign_log_checkpoint_entries"] >= 2.0);
     assert!(told["countersign_connections"] >= 1.0);
     assert!(told["countersign_http_answers_total{status=\"4xx\"}"] >= 4.0);

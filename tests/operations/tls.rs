@@ -217,7 +217,7 @@ async fn who_speaks_no_tls_is_not_answered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handshake_that_does_not_end_is_cut_off_while_others_are_served() {
     let secured = Secured::start(Patience {
-        handshake: Duration::from_millis(700),
+        handshake: Duration::from_secs(4),
         ..Patience::default()
     })
     .await;
@@ -285,8 +285,8 @@ async fn one_peer_holds_half_of_the_connections_in_handshakes_and_no_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_speaks_tls_and_then_rests_or_never_reads_is_cut_off() {
     let secured = Secured::start(Patience {
-        head: Duration::from_millis(1500),
-        rest: Duration::from_millis(700),
+        head: Duration::from_secs(8),
+        rest: Duration::from_secs(4),
         ..Patience::default()
     })
     .await;

@@ -34,7 +34,7 @@ fn full() -> Embedded {
 fn damage_that_is_found_is_counted_once() {
     let fixture = full();
     let (name, octet, _) = PLACES[0];
-    flip(&fixture.place(name), octet);
+    flip(&fixture.path().join(name), octet);
     let metrics = Metrics::new([]);
     let store = fixture.open_with(Options {
         scrub: Duration::ZERO,

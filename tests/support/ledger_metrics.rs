@@ -44,12 +44,12 @@ fn the_embedded_store_counts_its_commits_and_what_it_turns_away() {
         told(&metrics, "countersign_store_commit_duration_seconds_count"),
         2
     );
-    assert_eq!(told(&metrics, "countersign_store_commit_jobs_sum"), 2);
+    assert_eq!(told(&metrics, "countersign_store_commit_changes_sum"), 2);
     assert_eq!(
         told(&metrics, "countersign_store_errors_total{kind=\"disk\"}"),
         1
     );
-    assert_eq!(told(&metrics, "countersign_store_waiting_jobs"), 0);
+    assert_eq!(told(&metrics, "countersign_store_waiting_changes"), 0);
     store.close();
 }
 
@@ -76,7 +76,7 @@ fn a_store_on_postgresql_counts_its_commits_and_what_breaks() {
         told(&metrics, "countersign_store_commit_duration_seconds_count"),
         4
     );
-    assert_eq!(told(&metrics, "countersign_store_commit_jobs_sum"), 4);
+    assert_eq!(told(&metrics, "countersign_store_commit_changes_sum"), 4);
     assert_eq!(
         told(&metrics, "countersign_store_commits_sent_again_total"),
         1

@@ -19,10 +19,6 @@ struct Guest {
 }
 
 impl Instances for Guest {
-    fn can_be_several(&self) -> bool {
-        true
-    }
-
     fn meet(&self, myself: Presence) -> BoxFuture<'_, Result<Vec<Presence>, StoreUnavailable>> {
         let now = self.meeting.clock.now();
         let mut seen = self.meeting.seen.lock().unwrap();
@@ -50,6 +46,10 @@ struct Two {
 
 impl Two {
     async fn with(text: &str) -> Self {
+        Self::set(text, ["alike"; 2]).await
+    }
+
+    async fn set(text: &str, settings: [&str; 2]) -> Self {
         let worlds = [World::new(), World::new()];
         let meeting = Arc::new(Meeting {
             clock: FrozenClock::at(UnixTime::from_seconds(7)),
@@ -64,7 +64,12 @@ impl Two {
                 meeting: meeting.clone(),
             };
             let name = ["one:80", "other:80"][number].to_owned();
-            let peers = Peers::new(name, directory.clone(), Arc::new(guest));
+            let peers = Peers::new(
+                name,
+                settings[number].to_owned(),
+                directory.clone(),
+                Arc::new(guest),
+            );
             opened.push((directory, peers));
         }
         let (other, one) = (opened.pop().unwrap(), opened.pop().unwrap());
@@ -116,6 +121,17 @@ async fn instances_that_disagree_name_each_other_until_they_agree() {
     two.write(1, &trust("release", "b")).await;
     two.meet().await;
     assert_eq!(two.named(), nobody());
+}
+
+#[tokio::test]
+async fn instances_that_are_set_otherwise_name_each_other() {
+    let two = Two::set(&trust("release", "a"), ["alike", "otherwise"]).await;
+    two.meet().await;
+    assert_eq!(two.named(), each_other());
+    assert_eq!(two.peers[0].differing(), (0, 1));
+    two.write(0, &trust("release", "b")).await;
+    two.meet().await;
+    assert_eq!(two.peers[1].differing(), (1, 1));
 }
 
 #[tokio::test]

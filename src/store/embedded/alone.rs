@@ -13,10 +13,6 @@ impl Changes for EmbeddedStore {
 }
 
 impl Instances for EmbeddedStore {
-    fn can_be_several(&self) -> bool {
-        false
-    }
-
     fn meet(&self, _myself: Presence) -> BoxFuture<'_, Result<Vec<Presence>, StoreUnavailable>> {
         ready(Ok(Vec::new())).boxed()
     }

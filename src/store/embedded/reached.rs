@@ -3,9 +3,7 @@
 use super::frame::Cursor;
 use super::log::{Added, Row, placed_leaf, placed_withheld};
 use crate::audit::Sealed;
-
-/// How far an entry may be behind the latest before it, in milliseconds: requests overlap.
-pub(super) const BEHIND_AT_MOST: i64 = 60_000;
+use crate::ledger::BEHIND_AT_MOST;
 
 /// How many octets the written form has.
 pub(super) const REACHED: usize = 9 * 8;

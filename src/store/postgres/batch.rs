@@ -1,4 +1,4 @@
-//! One commit of many jobs: what is asked of `countersign.commit_batch`, and what it answers.
+//! One commit of many changes: what is asked of `countersign.commit_batch`, and what it answers.
 
 use std::sync::LazyLock;
 
@@ -13,10 +13,10 @@ use crate::audit::Sealed;
 use crate::clock::UnixTime;
 use crate::digest::sha256_of;
 
-/// How many jobs one commit takes.
-pub(super) const MOST_JOBS: usize = 512;
+/// How many changes one commit takes.
+pub(super) const MOST_CHANGES: usize = 512;
 
-/// How many octets of entries one commit takes, besides those of one job.
+/// How many octets of entries one commit takes, besides those of one change.
 pub(super) const MOST_OCTETS: usize = 4 << 20;
 
 /// As much of the digest of a token or a denial as every store keeps: what one has must be found in another.
@@ -24,7 +24,7 @@ pub(super) fn kept(digest: &[u8; 32]) -> &[u8] {
     digest.get(..KEY).unwrap_or(digest)
 }
 
-/// What a job does beside adding entries.
+/// What a change does beside adding entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Deed {
     /// Uses a subject token that was used so often before, and is remembered until then.
@@ -39,12 +39,12 @@ pub(super) enum Deed {
     Nothing,
 }
 
-/// Names that a job is let in by.
+/// Names that a change is let in by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PinnedNames {
     /// What the names are kept under.
     pub(super) id: [u8; 32],
-    /// The version of what is remembered of them that the job was decided with.
+    /// The version of what is remembered of them that the change was decided with.
     pub(super) version: i64,
     /// What is remembered from here on, if it changes.
     pub(super) state: Option<String>,
@@ -52,15 +52,15 @@ pub(super) struct PinnedNames {
 
 /// What is done wholly or not at all.
 #[derive(Debug, Clone)]
-pub(super) struct Job {
+pub(super) struct Change {
     pub(super) deed: Deed,
-    /// The decision, or any name that no other job has.
+    /// The decision, or any name that no other change has.
     pub(super) id: Uuid,
     pub(super) pins: Vec<PinnedNames>,
     pub(super) entries: Vec<Sealed>,
 }
 
-/// What came of a job.
+/// What came of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// It is done; the number of its first entry, if it has any.
@@ -73,12 +73,12 @@ pub(super) enum Outcome {
     NamesChanged,
     /// The denial is on record under this name.
     OnRecord(Uuid),
-    /// It was done before, by this very job.
+    /// It was done before, by this very change.
     DoneBefore,
 }
 
-impl Job {
-    /// A job that adds entries, once: in a transaction of its own, of which it is always known what came of it.
+impl Change {
+    /// A change that adds entries, once: in a transaction of its own, of which it is always known what came of it.
     pub(super) fn adding(entries: Vec<Sealed>) -> Self {
         Self {
             deed: Deed::Nothing,
@@ -91,17 +91,17 @@ impl Job {
     /// The same for a batch, which may be sent again if it is not known what came of it. Until then its name is remembered,
     /// in the place of denials: it is as a denial that nobody asked for.
     pub(super) fn adding_once(entries: Vec<Sealed>, until: UnixTime) -> Self {
-        let mut job = Self::adding(entries);
-        if !job.entries.is_empty() {
-            job.deed = Deed::Deny {
-                key: sha256_of(&[b"entries".as_slice(), job.id.as_bytes()]),
+        let mut change = Self::adding(entries);
+        if !change.entries.is_empty() {
+            change.deed = Deed::Deny {
+                key: sha256_of(&[b"entries".as_slice(), change.id.as_bytes()]),
                 until: until.millis(),
             };
         }
-        job
+        change
     }
 
-    /// What no other job of the same commit may have.
+    /// What no other change of the same commit may have.
     pub(super) fn key(&self) -> Option<&[u8; 32]> {
         match &self.deed {
             Deed::Spend { key, .. } | Deed::Deny { key, .. } => Some(key),
@@ -152,7 +152,7 @@ pub(super) async fn prepare_cached(transaction: &Transaction<'_>) -> Result<Stat
     Ok(transaction.prepare_typed_cached(ASKED, &*TYPES).await?)
 }
 
-/// Some jobs as parameters of the statement.
+/// Some changes as parameters of the statement.
 #[derive(Default)]
 pub(super) struct Batch<'a> {
     kinds: Vec<i16>,
@@ -176,34 +176,34 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// The parameters for `jobs`. If the clock was put back, `put_back` is an entry that says so, and the latest time
+    /// The parameters for `changes`. If the clock was put back, `put_back` is an entry that says so, and the latest time
     /// before.
     pub(super) fn of(
-        jobs: impl Iterator<Item = &'a Job>,
+        changes: impl Iterator<Item = &'a Change>,
         put_back: Option<(&'a Sealed, i64)>,
     ) -> Self {
         let mut batch = Self::default();
         if let Some((sealed, before)) = put_back {
             batch.announced = Some(before);
-            batch.add_job(&Deed::Nothing, Uuid::nil());
+            batch.add_change(&Deed::Nothing, Uuid::nil());
             batch.add_entry(sealed);
         }
-        for job in jobs {
-            batch.add_job(&job.deed, job.id);
-            for pin in &job.pins {
+        for change in changes {
+            batch.add_change(&change.deed, change.id);
+            for pin in &change.pins {
                 batch.pin_jobs.push(count(batch.kinds.len()));
                 batch.pin_ids.push(&pin.id);
                 batch.pin_versions.push(pin.version);
                 batch.pin_states.push(pin.state.as_deref());
             }
-            for sealed in &job.entries {
+            for sealed in &change.entries {
                 batch.add_entry(sealed);
             }
         }
         batch
     }
 
-    fn add_job(&mut self, deed: &'a Deed, id: Uuid) {
+    fn add_change(&mut self, deed: &'a Deed, id: Uuid) {
         let (kind, key, before, until): (i16, &[u8], i32, i64) = match deed {
             Deed::Spend { key, before, until } => {
                 let before = i32::try_from(*before).unwrap_or(i32::MAX);
@@ -230,7 +230,7 @@ impl<'a> Batch<'a> {
         self.marks.extend_from_slice(&sealed.marks.write());
     }
 
-    /// Asks, and answers what came of each job, in their order.
+    /// Asks, and answers what came of each change, in their order.
     pub(super) async fn send(
         &self,
         client: &impl GenericClient,

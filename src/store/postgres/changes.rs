@@ -13,9 +13,6 @@ use super::fault::Fault;
 use super::{PostgresStore, leased};
 use crate::ledger::{Changes, Following, StoreUnavailable, Topic};
 
-/// How often it is looked for changes that nobody told of.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-
 /// How long it is not looked again at least: whoever may connect to the database may notify, as often as they like.
 const REST: Duration = Duration::from_millis(50);
 
@@ -66,15 +63,15 @@ pub(super) async fn tell(transaction: &Transaction<'_>, topic: Topic) -> Result<
     Ok(())
 }
 
-/// Looks for changes whenever one is told of, and every few seconds in any case. Ends with the runtime.
-pub(super) async fn look(feed: Arc<Feed>, pool: Pool, connector: Arc<Connector>) {
+/// Looks for changes whenever one is told of, and every so often in any case. Ends with the runtime.
+pub(super) async fn look(feed: Arc<Feed>, pool: Pool, connector: Arc<Connector>, every: Duration) {
     loop {
         if let Err(fault) = look_once(&feed, &pool, &connector).await {
             // That the database cannot be used is said by whoever needs it.
             tracing::debug!(%fault, "it is not known what other instances have changed");
         }
         sleep(REST).await;
-        let _ = timeout(LOOK_EVERY, feed.told.notified()).await;
+        let _ = timeout(every, feed.told.notified()).await;
     }
 }
 
@@ -142,7 +139,13 @@ pub(super) fn start(
     feed: &Arc<Feed>,
     pool: &Pool,
     connector: &Arc<Connector>,
+    look_every: Duration,
 ) {
-    runtime.spawn(look(feed.clone(), pool.clone(), connector.clone()));
+    runtime.spawn(look(
+        feed.clone(),
+        pool.clone(),
+        connector.clone(),
+        look_every,
+    ));
     runtime.spawn(listen(feed.clone(), connector.clone()));
 }

@@ -15,21 +15,18 @@ WITH gone AS (
         WHERE i.id <> $1 AND i.seen < countersign.now_millis() - 3600000
         ORDER BY i.id FOR UPDATE SKIP LOCKED)
 ), myself AS (
-    INSERT INTO countersign.instances (id, name, program, policies, seen)
-    VALUES ($1, $2, $3, $4, countersign.now_millis())
+    INSERT INTO countersign.instances (id, name, program, policies, settings, seen)
+    VALUES ($1, $2, $3, $4, $6, countersign.now_millis())
     ON CONFLICT (id) DO UPDATE
-        SET name = excluded.name, program = excluded.program, policies = excluded.policies, seen = excluded.seen
+        SET name = excluded.name, program = excluded.program, policies = excluded.policies,
+            settings = excluded.settings, seen = excluded.seen
 )
-SELECT i.name, i.program, i.policies, set_config('synchronous_commit', 'off', true)
+SELECT i.name, i.program, i.policies, i.settings, set_config('synchronous_commit', 'off', true)
     FROM (SELECT 1) AS always
     LEFT JOIN countersign.instances i ON i.id <> $1 AND i.seen > countersign.now_millis() - $5
-    ORDER BY i.name, i.program, i.policies";
+    ORDER BY i.name, i.program, i.policies, i.settings";
 
 impl Instances for PostgresStore {
-    fn can_be_several(&self) -> bool {
-        true
-    }
-
     fn meet(&self, myself: Presence) -> BoxFuture<'_, Result<Vec<Presence>, StoreUnavailable>> {
         let id = self.0.instance;
         let lately = i64::from(SEEN_WITHIN.0) * 1000;
@@ -40,9 +37,13 @@ impl Instances for PostgresStore {
                     name,
                     program,
                     policies,
+                    settings,
                 } = myself;
                 let rows = client
-                    .query(&statement, &[&id, &name, &program, &policies, &lately])
+                    .query(
+                        &statement,
+                        &[&id, &name, &program, &policies, &lately, &settings],
+                    )
                     .await?;
                 let mut others = Vec::new();
                 for row in rows {
@@ -52,6 +53,7 @@ impl Instances for PostgresStore {
                             name,
                             program: row.try_get(1)?,
                             policies: row.try_get(2)?,
+                            settings: row.try_get(3)?,
                         });
                     }
                 }

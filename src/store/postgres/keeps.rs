@@ -1,7 +1,7 @@
 //! What is kept beside the ledger: keys of issuers and our own, ids of projects, first loads, and which policies are on
 //! record.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -262,10 +262,7 @@ impl PolicyHistory for PostgresStore {
                 transaction
                     .batch_execute("LOCK TABLE countersign.policies IN SHARE ROW EXCLUSIVE MODE")
                     .await?;
-                let mut events = Vec::new();
-                for change in changes {
-                    events.extend(put_on_record(transaction, change).await?);
-                }
+                let events = put_on_record(transaction, changes).await?;
                 Ok(((), sealed_events(events, now)?))
             }
             .boxed()
@@ -287,52 +284,61 @@ impl PolicyHistory for PostgresStore {
     }
 }
 
-/// Writes one change down, and answers what the log is to say of it: nothing, if another instance was first.
+/// Writes changes down, and answers what the log is to say of them: nothing of those in which another instance was first.
+/// However many there are, these are four statements: others wait for them.
 async fn put_on_record(
     transaction: &deadpool_postgres::Transaction<'_>,
-    change: PolicyChange,
-) -> Result<Option<Happening>, Fault> {
-    let found = transaction
-        .query_opt(
-            "SELECT on_record FROM countersign.policies WHERE file = $1",
-            &[&change.file],
+    changes: Vec<PolicyChange>,
+) -> Result<Vec<Happening>, Fault> {
+    let files: Vec<&str> = changes.iter().map(|change| &*change.file).collect();
+    let asked = "SELECT file, on_record FROM countersign.policies WHERE file = ANY ($1)";
+    let mut before = HashMap::new();
+    for row in transaction.query(asked, &[&files]).await? {
+        let (file, json): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        before.insert(file, read_on_record(&json)?);
+    }
+    let texts = changes.iter().filter_map(|change| change.text.as_ref());
+    let (digests, texts): (Vec<_>, Vec<_>) = texts.map(|(digest, text)| (digest, text)).unzip();
+    transaction
+        .execute(
+            "INSERT INTO countersign.policy_texts (digest, content)
+             SELECT t.digest, t.content FROM unnest($1::text[], $2::bytea[]) AS t (digest, content)
+             ON CONFLICT DO NOTHING",
+            &[&digests, &texts],
         )
         .await?;
-    let before: Option<String> = found.map(|row| row.try_get(0)).transpose()?;
-    let before = before.map(|json| read_on_record(&json)).transpose()?;
-    if let Some((digest, text)) = &change.text {
-        transaction
-            .execute(
-                "INSERT INTO countersign.policy_texts (digest, content) VALUES ($1, $2)
-                 ON CONFLICT DO NOTHING",
-                &[digest, text],
-            )
-            .await?;
-    }
-    if before == change.on_record {
-        return Ok(None);
-    }
-    match &change.on_record {
-        Some(on_record) => {
-            let json = serde_json::to_string(on_record)?;
-            transaction
-                .execute(
-                    "INSERT INTO countersign.policies (file, on_record) VALUES ($1, $2)
-                     ON CONFLICT (file) DO UPDATE SET on_record = excluded.on_record",
-                    &[&change.file, &json],
-                )
-                .await?;
+    let mut events = Vec::new();
+    // What is to stand there in the end, also of a file that is in more than one change.
+    let mut after = BTreeMap::new();
+    for change in changes {
+        if before.get(&change.file) == change.on_record.as_ref() {
+            continue;
         }
-        None => {
-            transaction
-                .execute(
-                    "DELETE FROM countersign.policies WHERE file = $1",
-                    &[&change.file],
-                )
-                .await?;
-        }
+        let json = change.on_record.as_ref().map(serde_json::to_string);
+        after.insert(change.file.clone(), json.transpose()?);
+        match change.on_record {
+            Some(on_record) => before.insert(change.file, on_record),
+            None => before.remove(&change.file),
+        };
+        events.push(change.event);
     }
-    Ok(Some(change.event))
+    let gone = after.iter().filter(|(_, json)| json.is_none());
+    let gone: Vec<&String> = gone.map(|(file, _)| file).collect();
+    let kept = after
+        .iter()
+        .filter_map(|(file, json)| Some((file, json.as_ref()?)));
+    let (files, kept): (Vec<_>, Vec<_>) = kept.unzip();
+    transaction
+        .execute(
+            "INSERT INTO countersign.policies (file, on_record)
+             SELECT p.file, p.on_record FROM unnest($1::text[], $2::text[]) AS p (file, on_record)
+             ON CONFLICT (file) DO UPDATE SET on_record = excluded.on_record",
+            &[&files, &kept],
+        )
+        .await?;
+    let forget = "DELETE FROM countersign.policies WHERE file = ANY ($1)";
+    transaction.execute(forget, &[&gone]).await?;
+    Ok(events)
 }
 
 fn read_on_record(json: &str) -> Result<OnRecord, Fault> {

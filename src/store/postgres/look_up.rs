@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use super::batch::Job;
+use super::batch::Change;
 use super::fault::Fault;
 use super::names::Versions;
 
@@ -25,9 +25,13 @@ pub(super) async fn names(client: &Client, ids: &[[u8; 32]]) -> Result<Versions,
     Ok(versions)
 }
 
-/// The number of the first entry of a job that was committed, which is at `from` or behind it.
-pub(super) async fn entry(client: &Client, job: &Job, from: u64) -> Result<Option<u64>, Fault> {
-    let Some(first) = job.entries.first() else {
+/// The number of the first entry of a change that was committed, which is at `from` or behind it.
+pub(super) async fn entry(
+    client: &Client,
+    change: &Change,
+    from: u64,
+) -> Result<Option<u64>, Fault> {
+    let Some(first) = change.entries.first() else {
         return Ok(None);
     };
     let from = from.cast_signed();

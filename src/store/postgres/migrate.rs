@@ -12,10 +12,16 @@ struct Migration {
 }
 
 /// All steps, in their order. The version of a database is how many it has had.
-const MIGRATIONS: [Migration; 1] = [Migration {
-    name: "store",
-    sql: include_str!("migrations/0001_store.sql"),
-}];
+const MIGRATIONS: [Migration; 2] = [
+    Migration {
+        name: "store",
+        sql: include_str!("migrations/0001_store.sql"),
+    },
+    Migration {
+        name: "settings",
+        sql: include_str!("migrations/0002_settings.sql"),
+    },
+];
 
 /// What instances agree on to take turns: the octets of `ctrsign`.
 const TURN: i64 = 0x63_74_72_73_69_67_6e;
@@ -109,4 +115,17 @@ fn check_steps(taken: &[Row], database: &str) -> Result<(), PostgresError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::BEHIND_AT_MOST;
+
+    #[test]
+    fn the_database_lets_an_entry_be_as_far_behind_as_the_program_does() {
+        let refused = format!("oldest < last_at - {BEHIND_AT_MOST} THEN");
+        let steps = MIGRATIONS.iter().filter(|step| step.sql.contains(&refused));
+        assert_eq!(steps.count(), 1);
+    }
 }

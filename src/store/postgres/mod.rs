@@ -47,7 +47,7 @@ use crate::audit::Sealed;
 use crate::clock::{Clock, HOUR, Seconds};
 use crate::ledger::StoreUnavailable;
 use crate::metrics::{StoreFault, StoreMetrics};
-use batch::Job;
+use batch::Change;
 use changes::Feed;
 use connect::{Connector, ForPool, Purpose};
 use fault::Fault;
@@ -84,6 +84,8 @@ pub struct PostgresOptions {
     pub patience: Duration,
     /// How long counted denials may wait to be written down, and how often expired keys are looked for, 10 s.
     pub idle: Duration,
+    /// How often it is looked for changes of other instances that nobody told of, 5 s.
+    pub look_every: Duration,
     /// What counts commits and failures.
     pub metrics: StoreMetrics,
     /// What happens to the next commit of exchanges, for tests.
@@ -109,6 +111,7 @@ impl Default for PostgresOptions {
             waiting: 4096,
             patience: Duration::from_millis(1900),
             idle: Duration::from_secs(10),
+            look_every: Duration::from_secs(5),
             metrics: StoreMetrics::default(),
             mishap: None,
         }
@@ -271,7 +274,7 @@ impl PostgresStore {
                 log: log.clone(),
             };
             keeper.start(&handle);
-            changes::start(&handle, &feed, &pool, &connector);
+            changes::start(&handle, &feed, &pool, &connector, options.look_every);
         }
         Ok(Self(Arc::new(Running {
             log,
@@ -356,8 +359,8 @@ impl PostgresStore {
     /// back goes before them if they are far behind the latest one.
     fn add(&self, entries: Vec<Sealed>) -> BoxFuture<'_, Result<Option<u64>, StoreUnavailable>> {
         async move {
-            let job = Job::adding_once(entries, self.0.clock.now().plus(REMEMBERED));
-            let task = |answer| Adding::new(job, answer);
+            let change = Change::adding_once(entries, self.0.clock.now().plus(REMEMBERED));
+            let task = |answer| Adding::new(change, answer);
             self.submit(self.0.options.waiting, task).await
         }
         .boxed()

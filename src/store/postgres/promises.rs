@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::batch::{Deed, Job, Outcome, PinnedNames, kept};
+use super::batch::{Change, Deed, Outcome, PinnedNames, kept};
 use super::fault::{Fault, fitting};
 use super::names::{Asked, AtHand, Versions, compare, id_of, read_state, write_state};
 use super::task::{Answer, Next, Task, unexpected};
@@ -39,7 +39,7 @@ impl Ledger for PostgresStore {
                 decided = Some(spending.decide(0, &read));
             }
             match decided.transpose()? {
-                Some(Ok(job)) => spending.job = job,
+                Some(Ok(change)) => spending.change = change,
                 Some(Err(answer)) => return Ok(answer),
                 None => return Err(unexpected()),
             }
@@ -56,7 +56,7 @@ impl Ledger for PostgresStore {
         async move {
             let id = denial.record.decision_id;
             let sealed = fitting(Sealed::of_decision(denial.record))?;
-            let job = Job {
+            let change = Change {
                 deed: Deed::Deny {
                     key: *denial.key.as_bytes(),
                     until: denial.until.millis(),
@@ -67,7 +67,7 @@ impl Ledger for PostgresStore {
             };
             // Exchanges that succeed find a place also when many fail.
             self.submit(self.0.options.waiting / 2, |answer| Denying {
-                job,
+                change,
                 id,
                 answer,
             })
@@ -284,7 +284,7 @@ struct Spending {
     /// The record, if it may have to be sealed again.
     record: Option<Box<Record>>,
     at_hand: Arc<AtHand>,
-    job: Job,
+    change: Change,
 }
 
 impl Spending {
@@ -301,13 +301,13 @@ impl Spending {
             sealed: Some(fitting(Sealed::of_decision(record))),
             record: again,
             at_hand,
-            job: Job::adding(Vec::new()),
+            change: Change::adding(Vec::new()),
             spend,
         }
     }
 
-    /// The job of the use after `used` others, given what is remembered of the names.
-    fn decide(&mut self, used: u32, versions: &Versions) -> Result<Result<Job, Spent>, Fault> {
+    /// The change of the use after `used` others, given what is remembered of the names.
+    fn decide(&mut self, used: u32, versions: &Versions) -> Result<Result<Change, Spent>, Fault> {
         let pinned = match compare(&self.spend.pins, self.of, versions)? {
             Ok(pinned) => pinned,
             Err(differ) => return Ok(Err(Spent::IdentityChanged(differ))),
@@ -330,7 +330,7 @@ impl Spending {
                 entries.push(fitting(Sealed::of_event(Event::new(made, self.of.at)))?);
             }
         }
-        Ok(Ok(Job {
+        Ok(Ok(Change {
             deed: Deed::Spend {
                 key: *self.spend.key.as_bytes(),
                 before: used,
@@ -364,10 +364,10 @@ struct Waiting {
 
 impl Waiting {
     /// Sends what was decided, or answers it.
-    fn follow(&mut self, decided: Result<Result<Job, Spent>, Fault>) -> Next {
+    fn follow(&mut self, decided: Result<Result<Change, Spent>, Fault>) -> Next {
         match decided {
-            Ok(Ok(job)) => {
-                self.spending.job = job;
+            Ok(Ok(change)) => {
+                self.spending.change = change;
                 return Next::Again;
             }
             Ok(Err(spent)) => self.answer.give(Ok(spent)),
@@ -377,7 +377,7 @@ impl Waiting {
     }
 
     fn used_before(&self) -> u32 {
-        match self.spending.job.deed {
+        match self.spending.change.deed {
             Deed::Spend { before, .. } => before,
             _ => 0,
         }
@@ -385,14 +385,14 @@ impl Waiting {
 }
 
 impl Task for Waiting {
-    fn job(&self) -> &Job {
-        &self.spending.job
+    fn change(&self) -> &Change {
+        &self.spending.change
     }
 
     fn settle(&mut self, outcome: Outcome) -> Next {
         let answer = match outcome {
             Outcome::Done(Some(index)) => {
-                let pins = &self.spending.job.pins;
+                let pins = &self.spending.change.pins;
                 let changed = pins.iter().filter_map(|pin| {
                     let state = pin.state.clone()?;
                     Some((pin.id, (pin.version + 1, Some(state))))
@@ -419,7 +419,7 @@ impl Task for Waiting {
         let Outcome::Used(used) = outcome else {
             return Next::Again;
         };
-        let pins = self.spending.job.pins.iter().map(|pin| pin.id);
+        let pins = self.spending.change.pins.iter().map(|pin| pin.id);
         let versions = self.spending.at_hand.of(pins);
         match self.spending.decide(used, &versions) {
             // Whether other ids are pinned is for the database to say: what is at hand may be outdated.
@@ -445,14 +445,14 @@ impl Task for Waiting {
 
 /// A denial that waits for its commit.
 struct Denying {
-    job: Job,
+    change: Change,
     id: DecisionId,
     answer: Answer<DecisionId>,
 }
 
 impl Task for Denying {
-    fn job(&self) -> &Job {
-        &self.job
+    fn change(&self) -> &Change {
+        &self.change
     }
 
     fn settle(&mut self, outcome: Outcome) -> Next {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::batch::{Job, Outcome};
+use super::batch::{Change, Outcome};
 use super::names::Versions;
 use super::status::Place;
 use crate::ledger::StoreUnavailable;
@@ -15,14 +15,14 @@ use crate::ledger::StoreUnavailable;
 pub(super) enum Next {
     /// Nothing: it is answered.
     Finished,
-    /// Its job was decided again, and is to be sent.
+    /// Its change was decided again, and is to be sent.
     Again,
 }
 
 /// A wish that takes one commit, or more if it was decided with what is outdated.
 pub(super) trait Task: Send + Sync {
     /// What is to be done, as it was last decided.
-    fn job(&self) -> &Job;
+    fn change(&self) -> &Change;
 
     /// Takes what came of it.
     fn settle(&mut self, outcome: Outcome) -> Next;
@@ -75,19 +75,19 @@ impl<T> Answer<T> {
 
 /// Adds entries to the log, and answers the number of the first.
 pub(super) struct Adding {
-    job: Job,
+    change: Change,
     answer: Answer<Option<u64>>,
 }
 
 impl Adding {
-    pub(super) fn new(job: Job, answer: Answer<Option<u64>>) -> Self {
-        Self { job, answer }
+    pub(super) fn new(change: Change, answer: Answer<Option<u64>>) -> Self {
+        Self { change, answer }
     }
 }
 
 impl Task for Adding {
-    fn job(&self) -> &Job {
-        &self.job
+    fn change(&self) -> &Change {
+        &self.change
     }
 
     fn settle(&mut self, outcome: Outcome) -> Next {

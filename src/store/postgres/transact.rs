@@ -3,7 +3,7 @@
 use deadpool_postgres::{Object, Pool, Transaction};
 use futures_util::future::BoxFuture;
 
-use super::batch::{self, Batch, Job, Outcome};
+use super::batch::{self, Batch, Change, Outcome};
 use super::connect::Connector;
 use super::fault::Fault;
 use super::writer::{latest, put_back};
@@ -84,16 +84,16 @@ async fn add(transaction: &Transaction<'_>, entries: Vec<Sealed>) -> Result<Opti
     if entries.is_empty() {
         return Ok(None);
     }
-    let job = Job::adding(entries);
-    match added(transaction, &job, None).await {
+    let adding = Change::adding(entries);
+    match added(transaction, &adding, None).await {
         Err(fault) => {
             let latest = latest(&fault).ok_or(fault)?;
             transaction
                 .batch_execute("ROLLBACK TO SAVEPOINT entries")
                 .await?;
-            let entries = job.entries.iter().map(|sealed| sealed.marks.at_millis);
+            let entries = adding.entries.iter().map(|sealed| sealed.marks.at_millis);
             let announced = put_back(entries.min().unwrap_or_default(), latest);
-            added(transaction, &job, announced.as_ref()).await
+            added(transaction, &adding, announced.as_ref()).await
         }
         done => done,
     }
@@ -101,12 +101,12 @@ async fn add(transaction: &Transaction<'_>, entries: Vec<Sealed>) -> Result<Opti
 
 async fn added(
     transaction: &Transaction<'_>,
-    job: &Job,
+    adding: &Change,
     announced: Option<&(Sealed, i64)>,
 ) -> Result<Option<u64>, Fault> {
     let statement = batch::prepare_cached(transaction).await?;
     let announced = announced.map(|(sealed, before)| (sealed, *before));
-    let batch = Batch::of(std::iter::once(job), announced);
+    let batch = Batch::of(std::iter::once(adding), announced);
     let outcomes = batch.send(&**transaction, &statement).await?;
     match outcomes.first() {
         Some(Outcome::Done(first)) => Ok(*first),

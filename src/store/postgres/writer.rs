@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Statement};
 
-use super::batch::{self, Batch, Deed, Job, MOST_JOBS, MOST_OCTETS, Outcome};
+use super::batch::{self, Batch, Change, Deed, MOST_CHANGES, MOST_OCTETS, Outcome};
 use super::connect::{Connector, Purpose};
 use super::fault::Fault;
 use super::look_up;
@@ -19,7 +19,7 @@ use super::task::{Next, Task};
 use super::{Mishap, PostgresOptions};
 use crate::audit::{Event, Happening, Sealed};
 use crate::clock::UnixTime;
-use crate::ledger::StoreUnavailable;
+use crate::ledger::{BEHIND_AT_MOST, StoreUnavailable};
 use crate::metrics::StoreFault;
 
 /// How often it is looked who has waited too long.
@@ -34,9 +34,6 @@ const TRY_AGAIN: Duration = Duration::from_millis(250);
 
 /// How long a server has to answer what is asked between commits.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How far entries of one batch may be apart, in milliseconds: as far as an entry may be behind the latest one.
-const APART_AT_MOST: i64 = 60_000;
 
 type Tasks = Vec<Box<dyn Task>>;
 
@@ -113,7 +110,7 @@ impl Writer {
                 later.push_back(task);
                 break;
             }
-            if taken.take(task.job()) {
+            if taken.take(task.change()) {
                 batch.push(task);
             } else {
                 later.push_back(task);
@@ -214,16 +211,16 @@ impl Writer {
                 }
                 Some(Mishap::LostAfter) | None => {}
             }
-            let jobs = batch.iter().map(|task| task.job());
+            let changes = batch.iter().map(|task| task.change());
             let put_back = put_back.map(|(sealed, before)| (sealed, *before));
             let unconfirmed = connector.unconfirmed();
-            let asked = Batch::of(jobs, put_back);
+            let asked = Batch::of(changes, put_back);
             let outcomes = asked.send(&line.client, &line.statement).await?;
             if mishap == Some(Mishap::LostAfter) {
                 return Err(Fault::Lost("a test says so".into()));
             }
-            let jobs = batch.iter().map(|task| task.job());
-            let may_be = unknown && outcomes.iter().zip(jobs).any(may_be_done);
+            let changes = batch.iter().map(|task| task.change());
+            let may_be = unknown && outcomes.iter().zip(changes).any(may_be_done);
             if may_be || outcomes.contains(&Outcome::DoneBefore) {
                 // It wrote nothing, so it waited for no standby. This does, for all that was committed before it. Of what was
                 // done before it is not known for sure whether it was sent in this round or in one before.
@@ -251,22 +248,24 @@ impl Writer {
         let seen = self.connector.seen_size();
         for (mut task, mut outcome) in batch.into_iter().zip(outcomes) {
             let done = outcome == Outcome::DoneBefore;
-            if done || unknown && may_be_done((&outcome, task.job())) {
-                match self.entry_of(task.job(), seen).await {
+            if done || unknown && may_be_done((&outcome, task.change())) {
+                match self.entry_of(task.change(), seen).await {
                     Ok(None) if !done => {}
                     Ok(entry) => outcome = Outcome::Done(entry),
                     Err(fault) => task.fail(&fault.into()),
                 }
             }
-            if let (Outcome::Done(Some(first)), Some(last)) = (outcome, task.job().entries.last()) {
-                let size = first + task.job().entries.len() as u64;
+            if let (Outcome::Done(Some(first)), Some(last)) =
+                (outcome, task.change().entries.last())
+            {
+                let size = first + task.change().entries.len() as u64;
                 self.connector.saw(size, last.leaf_hash);
             }
             if !self.waiting.is_empty() {
-                known.extend(told_by(task.job(), outcome));
+                known.extend(told_by(task.change(), outcome));
             }
             let next = match outcome {
-                Outcome::NamesChanged => match self.names_of(task.job()).await {
+                Outcome::NamesChanged => match self.names_of(task.change()).await {
                     Ok(now) => task.names_changed(&now),
                     Err(fault) => {
                         task.fail(&fault.into());
@@ -283,7 +282,7 @@ impl Writer {
             self.options.metrics.decided_again(again.len());
         }
         for mut task in self.waiting.drain(..) {
-            let told = task.job().key().and_then(|key| known.get(key));
+            let told = task.change().key().and_then(|key| known.get(key));
             if told.is_none_or(|told| task.hear(*told) == Next::Again) {
                 again.push_back(task);
             }
@@ -291,11 +290,11 @@ impl Writer {
         self.waiting = again;
     }
 
-    async fn names_of(&mut self, job: &Job) -> Result<super::names::Versions, Fault> {
+    async fn names_of(&mut self, change: &Change) -> Result<super::names::Versions, Fault> {
         let Some(line) = self.line.take() else {
             return Err(Fault::Lost("there is no connection".into()));
         };
-        let ids: Vec<[u8; 32]> = job.pins.iter().map(|pin| pin.id).collect();
+        let ids: Vec<[u8; 32]> = change.pins.iter().map(|pin| pin.id).collect();
         let found = timeout(PATIENCE, look_up::names(&line.client, &ids)).await;
         let found = found.unwrap_or_else(|_| Err(Fault::Lost("there is no answer".into())));
         if found.is_ok() {
@@ -304,11 +303,11 @@ impl Writer {
         found
     }
 
-    async fn entry_of(&mut self, job: &Job, seen: u64) -> Result<Option<u64>, Fault> {
+    async fn entry_of(&mut self, change: &Change, seen: u64) -> Result<Option<u64>, Fault> {
         let Some(line) = self.line.take() else {
             return Err(Fault::Lost("there is no connection".into()));
         };
-        let found = timeout(PATIENCE, look_up::entry(&line.client, job, seen)).await;
+        let found = timeout(PATIENCE, look_up::entry(&line.client, change, seen)).await;
         let found = found.unwrap_or_else(|_| Err(Fault::Lost("there is no answer".into())));
         if found.is_ok() {
             self.line = Some(line);
@@ -397,10 +396,10 @@ impl Writer {
     }
 }
 
-/// Whether what was answered to a job that is sent again may come of its being done, and of what others did since: they used
+/// Whether what was answered to a change that is sent again may come of its being done, and of what others did since: they used
 /// the token too, or it changed names itself. The log tells.
-fn may_be_done((outcome, job): (&Outcome, &Job)) -> bool {
-    match (outcome, job.deed) {
+fn may_be_done((outcome, change): (&Outcome, &Change)) -> bool {
+    match (outcome, change.deed) {
         (Outcome::DoneBefore | Outcome::NamesChanged, _) => true,
         (Outcome::Used(uses), Deed::Spend { before, .. }) => *uses > before.saturating_add(1),
         _ => false,
@@ -408,23 +407,23 @@ fn may_be_done((outcome, job): (&Outcome, &Job)) -> bool {
 }
 
 /// What the outcome of a job says to others with its key.
-fn told_by(job: &Job, outcome: Outcome) -> Option<([u8; 32], Outcome)> {
-    let told = match (job.deed, outcome) {
+fn told_by(change: &Change, outcome: Outcome) -> Option<([u8; 32], Outcome)> {
+    let told = match (change.deed, outcome) {
         (Deed::Spend { before, .. }, Outcome::Done(_)) => Outcome::Used(before + 1),
-        (Deed::Deny { .. }, Outcome::Done(_)) => Outcome::OnRecord(job.id),
+        (Deed::Deny { .. }, Outcome::Done(_)) => Outcome::OnRecord(change.id),
         (_, Outcome::Used(_) | Outcome::OnRecord(_)) => outcome,
         _ => return None,
     };
-    Some((*job.key()?, told))
+    Some((*change.key()?, told))
 }
 
 /// What a batch holds so far.
 #[derive(Default)]
 struct Taken {
-    jobs: usize,
+    changes: usize,
     octets: usize,
     keys: HashSet<[u8; 32]>,
-    /// Names that a job looks at, and those that one changes.
+    /// Names that a change looks at, and those that one changes.
     names: HashSet<[u8; 32]>,
     changed: HashSet<[u8; 32]>,
     times: Option<(i64, i64)>,
@@ -432,41 +431,41 @@ struct Taken {
 
 impl Taken {
     fn is_full(&self) -> bool {
-        self.jobs >= MOST_JOBS || self.octets >= MOST_OCTETS
+        self.changes >= MOST_CHANGES || self.octets >= MOST_OCTETS
     }
 
-    /// Takes a job, if it can be with those that were taken.
-    fn take(&mut self, job: &Job) -> bool {
-        let octets = job.octets();
+    /// Takes a change, if it can be with those that were taken.
+    fn take(&mut self, change: &Change) -> bool {
+        let octets = change.octets();
         let alike = |key| self.keys.contains(key);
-        let meets = job.pins.iter().any(|pin| {
+        let meets = change.pins.iter().any(|pin| {
             self.changed.contains(&pin.id) || pin.state.is_some() && self.names.contains(&pin.id)
         });
-        let times = job.entries.iter().map(|sealed| sealed.marks.at_millis);
+        let times = change.entries.iter().map(|sealed| sealed.marks.at_millis);
         let times = times.fold(self.times, |times, at| {
             Some(times.map_or((at, at), |(first, last)| (at.min(first), at.max(last))))
         });
-        let apart = times.is_some_and(|(first, last)| last.saturating_sub(first) > APART_AT_MOST);
-        if self.jobs > 0
-            && (job.key().is_some_and(alike)
+        let apart = times.is_some_and(|(first, last)| last.saturating_sub(first) > BEHIND_AT_MOST);
+        if self.changes > 0
+            && (change.key().is_some_and(alike)
                 || meets
                 || apart
                 || self.octets + octets > MOST_OCTETS)
         {
             // Who comes later and is about the same must not overtake it.
-            self.remember(job);
+            self.remember(change);
             return false;
         }
         self.times = times;
-        self.jobs += 1;
+        self.changes += 1;
         self.octets += octets;
-        self.remember(job);
+        self.remember(change);
         true
     }
 
-    fn remember(&mut self, job: &Job) {
-        self.keys.extend(job.key());
-        for pin in &job.pins {
+    fn remember(&mut self, change: &Change) {
+        self.keys.extend(change.key());
+        for pin in &change.pins {
             self.names.insert(pin.id);
             if pin.state.is_some() {
                 self.changed.insert(pin.id);
@@ -496,7 +495,7 @@ enum Fate {
     Again,
     /// This server takes no commits.
     Elsewhere,
-    /// One of the jobs is one that the server does not take.
+    /// One of the changes is one that the server does not take.
     Nothing,
 }
 
@@ -534,7 +533,7 @@ pub(super) fn latest(fault: &Fault) -> Option<i64> {
 
 /// An entry that says that the clock was put back behind `latest`, as the batch finds it, and that time.
 fn said(batch: &Tasks, latest: i64) -> Option<(Sealed, i64)> {
-    let entries = batch.iter().flat_map(|task| &task.job().entries);
+    let entries = batch.iter().flat_map(|task| &task.change().entries);
     let at = entries.map(|sealed| sealed.marks.at_millis).min()?;
     put_back(at, latest)
 }

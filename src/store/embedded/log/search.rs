@@ -3,13 +3,13 @@
 
 use std::ops::Range;
 
-use super::super::reached::{BEHIND_AT_MOST, LogEnd};
+use super::super::reached::LogEnd;
 use super::super::shared::Shared;
 use super::row::{Probe, ROW, Row};
 use super::rows::Read;
 use super::whole::{LogFiles, Unreadable};
 use crate::audit::{DecisionId, Entry, Filter, LoggedEntry, Record, Wanted};
-use crate::ledger::{LARGEST_PAGE, Page};
+use crate::ledger::{BEHIND_AT_MOST, LARGEST_PAGE, Page};
 
 /// How many rows are read at once at most.
 const BLOCK: u64 = 1024;

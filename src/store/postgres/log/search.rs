@@ -15,10 +15,7 @@ use super::batches::{End, Found, Unreadable, each, marks, signed, unsigned};
 use super::places::{CHUNK, Places};
 use super::terms::{Term, terms};
 use crate::audit::{DecisionId, Entry, Filter, LoggedEntry, Record, Wanted};
-use crate::ledger::{LARGEST_PAGE, Page};
-
-/// How far an entry may be behind the latest before it, in milliseconds: requests overlap.
-const BEHIND_AT_MOST: i64 = 60_000;
+use crate::ledger::{BEHIND_AT_MOST, LARGEST_PAGE, Page};
 
 /// How many entries are looked through by their marks at first, and at most at once.
 const ROWS: (u64, u64) = (128, 4096);
