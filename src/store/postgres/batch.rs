@@ -1,6 +1,7 @@
 //! One commit of many changes: what is asked of `countersign.commit_batch`, and what it answers.
 
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use deadpool_postgres::Transaction;
 use tokio_postgres::types::{ToSql, Type};
@@ -142,9 +143,64 @@ static TYPES: LazyLock<[Type; 18]> = LazyLock::new(|| {
     ]
 });
 
-/// Prepares the statement by which batches are committed.
-pub(super) async fn prepare(client: &Client) -> Result<Statement, Fault> {
-    Ok(client.prepare_typed(ASKED, &*TYPES).await?)
+/// The question of what most batches are.
+const FIRST_USES: &str =
+    "SELECT countersign.commit_first_uses($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+static FIRST_USES_TYPES: LazyLock<[Type; 12]> = LazyLock::new(|| {
+    [
+        Type::BYTEA_ARRAY,
+        Type::UUID_ARRAY,
+        Type::INT8_ARRAY,
+        Type::INT8,
+        Type::INT4_ARRAY,
+        Type::INT4_ARRAY,
+        Type::INT8,
+        Type::INT8,
+        Type::BYTEA,
+        Type::BYTEA,
+        Type::BYTEA,
+        Type::BYTEA,
+    ]
+});
+
+/// How many batches are asked about at length once one of first uses alone was more than that: somebody shows tokens again
+/// and again, and each would be asked twice.
+const AT_LENGTH: u32 = 16;
+
+/// The statements by which a connection commits batches.
+pub(super) struct Statements {
+    any: Statement,
+    first_uses: Statement,
+    at_length: AtomicU32,
+}
+
+impl Statements {
+    pub(super) async fn prepare(client: &Client) -> Result<Self, Fault> {
+        Ok(Self {
+            any: client.prepare_typed(ASKED, &*TYPES).await?,
+            first_uses: client.prepare_typed(FIRST_USES, &*FIRST_USES_TYPES).await?,
+            at_length: AtomicU32::new(0),
+        })
+    }
+
+    /// Commits a batch, and answers what came of each change, in their order.
+    pub(super) async fn commit(
+        &self,
+        client: &Client,
+        batch: &Batch<'_>,
+    ) -> Result<Vec<Outcome>, Fault> {
+        let at_length = self.at_length.load(Ordering::Relaxed);
+        let left = at_length.saturating_sub(1);
+        self.at_length.store(left, Ordering::Relaxed);
+        if at_length == 0 && batch.is_first_uses() {
+            if let Some(first) = batch.send_first_uses(client, &self.first_uses).await? {
+                let numbers = first..first + batch.kinds.len() as u64;
+                return Ok(numbers.map(|number| Outcome::Done(Some(number))).collect());
+            }
+            self.at_length.store(AT_LENGTH, Ordering::Relaxed);
+        }
+        batch.send(client, &self.any).await
+    }
 }
 
 /// The same in a transaction of a connection that may have it already.
@@ -228,6 +284,48 @@ impl<'a> Batch<'a> {
         self.ats.push(sealed.marks.at_millis);
         self.hashes.extend_from_slice(&sealed.leaf_hash);
         self.marks.extend_from_slice(&sealed.marks.write());
+    }
+
+    /// Whether these are first uses of tokens alone, each with one entry.
+    fn is_first_uses(&self) -> bool {
+        let first = |(kind, before): (&i16, &i32)| *kind == 1 && *before == 0;
+        self.pin_ids.is_empty()
+            && self.announced.is_none()
+            && self.entry_jobs.len() == self.kinds.len()
+            && self.kinds.iter().zip(&self.before).all(first)
+            && self
+                .entry_jobs
+                .iter()
+                .zip(1..)
+                .all(|(job, number)| *job == number)
+    }
+
+    /// Asks about first uses, and answers the number of the first entry if that was all.
+    async fn send_first_uses(
+        &self,
+        client: &Client,
+        statement: &Statement,
+    ) -> Result<Option<u64>, Fault> {
+        let least = |all: &[i64]| all.iter().copied().min().unwrap_or_default();
+        let newest = self.ats.iter().copied().max().unwrap_or_default();
+        let (earliest, oldest) = (least(&self.untils), least(&self.ats));
+        let parameters: [&(dyn ToSql + Sync); 12] = [
+            &self.keys,
+            &self.ids,
+            &self.untils,
+            &earliest,
+            &self.leaf_ends,
+            &self.withheld_ends,
+            &oldest,
+            &newest,
+            &self.hashes,
+            &self.marks,
+            &self.leaves,
+            &self.withheld,
+        ];
+        let row = client.query_one(statement, &parameters).await?;
+        let first: Option<i64> = row.try_get(0)?;
+        Ok(first.map(i64::cast_unsigned))
     }
 
     /// Asks, and answers what came of each change, in their order.

@@ -62,8 +62,8 @@ pub(super) use copy::{Original, Unfinished};
 pub use fault::PostgresError;
 pub use settings::{InvalidSettings, PostgresSettings};
 
-/// How many threads a store has. Nearly all of its time is spent waiting for the server.
-const THREADS: usize = 2;
+/// How many threads a store has. Nearly all of its time is spent waiting for the server, and two wake each other.
+const THREADS: usize = 1;
 
 /// How many may wait for the pool's next connection how long, and for one that is made.
 const POOL_PATIENCE: Duration = Duration::from_millis(1400);

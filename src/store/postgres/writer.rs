@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Statement};
 
-use super::batch::{self, Batch, Change, Deed, MOST_CHANGES, MOST_OCTETS, Outcome};
+use super::batch::{Batch, Change, Deed, MOST_CHANGES, MOST_OCTETS, Outcome, Statements};
 use super::connect::{Connector, Purpose};
 use super::fault::Fault;
 use super::look_up;
@@ -50,7 +50,7 @@ pub(super) struct Writer {
 /// The connection for commits.
 pub(super) struct Line {
     client: Client,
-    statement: Statement,
+    statements: Statements,
     connection: JoinHandle<()>,
 }
 
@@ -65,10 +65,10 @@ impl Line {
     pub(super) async fn made(connector: &Arc<Connector>) -> Result<Self, Fault> {
         let made = connector.connect(Purpose::Commits, Arc::new(|_| {})).await;
         let (client, connection) = made?;
-        let preparing = timeout(PATIENCE, batch::prepare(&client)).await;
+        let preparing = timeout(PATIENCE, Statements::prepare(&client)).await;
         let silent = |_| Err(Fault::Lost("the server does not answer".into()));
         Ok(Self {
-            statement: preparing.unwrap_or_else(silent)?,
+            statements: preparing.unwrap_or_else(silent)?,
             client,
             connection,
         })
@@ -215,7 +215,7 @@ impl Writer {
             let put_back = put_back.map(|(sealed, before)| (sealed, *before));
             let unconfirmed = connector.unconfirmed();
             let asked = Batch::of(changes, put_back);
-            let outcomes = asked.send(&line.client, &line.statement).await?;
+            let outcomes = line.statements.commit(&line.client, &asked).await?;
             if mishap == Some(Mishap::LostAfter) {
                 return Err(Fault::Lost("a test says so".into()));
             }

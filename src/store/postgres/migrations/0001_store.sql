@@ -516,3 +516,50 @@ BEGIN
         ORDER BY j.n;
 END
 $$;
+
+-- The same for what most batches are: first uses of tokens alone, by no names, each with one entry, from times that overlap.
+-- Answers the number of the first entry; null, and nothing is done, if that is not all that there is to it: then
+-- `commit_batch` is to be asked.
+CREATE FUNCTION countersign.commit_first_uses(
+    job_keys bytea[], job_ids uuid[], job_untils bigint[], earliest_until bigint,
+    leaf_ends integer[], withheld_ends integer[], oldest bigint, newest bigint,
+    hashes bytea, marks bytea, leaves bytea, withheld bytea
+) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $$
+#variable_conflict use_column
+DECLARE
+    jobs constant integer := cardinality(job_keys);
+    taken integer;
+    part bigint;
+    size bigint;
+    latest_at bigint;
+    since bigint;
+    back bigint;
+BEGIN
+    INSERT INTO countersign.spent_tokens (key, uses, until, decision_id)
+        SELECT j.key, 1, j.until, j.id FROM unnest(job_keys, job_untils, job_ids) AS j (key, until, id) ORDER BY j.key
+        ON CONFLICT DO NOTHING;
+    GET DIAGNOSTICS taken = ROW_COUNT;
+    IF taken = jobs AND NOT EXISTS (SELECT 1 FROM countersign.forgotten f WHERE f.one AND f.until >= earliest_until) THEN
+        -- As in `commit_batch`.
+        PERFORM pg_advisory_xact_lock(x'637472737461696c'::bigint);
+        SELECT l.number << 27 INTO part FROM countersign.log_last_part l WHERE l.one;
+        SELECT b.first + b.count, b.latest, b.latest_since, b.put_back INTO size, latest_at, since, back
+            FROM countersign.log_batches b WHERE b.first >= part AND b.first < part + (1 << 27)
+            ORDER BY b.first DESC LIMIT 1;
+        IF size >> 27 = part >> 27 AND oldest >= greatest(since, newest) - 60000 THEN
+            INSERT INTO countersign.log_batches
+                (first, count, latest, latest_since, put_back, leaf_ends, withheld_ends, hashes, marks, leaves)
+            VALUES (size, jobs, greatest(latest_at, newest), greatest(since, newest), back,
+                    leaf_ends, withheld_ends, hashes, marks, leaves);
+            IF length(withheld) > 0 THEN
+                INSERT INTO countersign.log_withheld (first, withheld) VALUES (size, withheld);
+            END IF;
+            RETURN size;
+        END IF;
+    END IF;
+    DELETE FROM countersign.spent_tokens s USING unnest(job_keys) AS j (key)
+        WHERE s.key = j.key AND s.xmin = pg_current_xact_id()::xid;
+    RETURN NULL;
+END
+$$;
