@@ -129,6 +129,10 @@ impl Writer {
         let mut put_back = None;
         loop {
             batch.retain(|task| task.waits_since().is_some());
+            if batch.is_empty() && self.line.is_some() {
+                // The server answers, if too late for those who waited: nobody else would find out, once all are refused.
+                self.status.up();
+            }
             if batch.is_empty() || !self.has_line(&batch).await {
                 return;
             }
