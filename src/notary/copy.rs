@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -102,7 +101,7 @@ fn write(path: &Path, note: &str) -> io::Result<()> {
         .open(beside(".lock"))?;
     // One instance looks and writes at a time. Where files cannot be locked, one that is slow may put back a checkpoint that
     // another has replaced just now; the next one is over more entries again.
-    if let Err(fault) = flock(&lock, FlockOperation::LockExclusive) {
+    if let Err(fault) = lock.lock() {
         tracing::debug!(%fault, "the copy of the checkpoint is written without a lock");
     }
     let before = read(path)?.map_or(0, |before| size_of_checkpoint(&before));

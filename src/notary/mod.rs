@@ -297,7 +297,10 @@ impl Notary {
             return Ok(None);
         };
         let Some(signed) = past::believed(&self.key, &note) else {
-            let fault = past::damaged(&format!("the checkpoint in the {}", self.kept_in));
+            let fault = past::damaged(
+                self.kept_in,
+                &format!("the checkpoint in the {}", self.kept_in),
+            );
             self.refuse(fault.clone());
             return Err(NotaryFault::Refused(fault));
         };

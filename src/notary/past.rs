@@ -158,17 +158,24 @@ impl Past {
                 ),
                 mend: kept_in.restore(),
             },
-            Finding::Damaged => damaged(whose),
+            Finding::Damaged => damaged(kept_in, whose),
         };
         self.fault.get_or_insert(fault);
     }
 }
 
 /// A checkpoint that is not as it was signed.
-pub(super) fn damaged(whose: &str) -> LogFault {
+pub(super) fn damaged(kept_in: KeptIn, whose: &str) -> LogFault {
+    let is_in_database = kept_in == KeptIn::Database && whose.ends_with(kept_in.as_str());
+    let mend = if is_in_database {
+        // It is no file that could be put back alone.
+        kept_in.restore()
+    } else {
+        "restore that file from a backup; if there is none, see whether it was this log's at all, and move it away".to_owned()
+    };
     LogFault {
         what: format!("{whose} is not as this log has signed it"),
-        mend: "restore that file from a backup; if there is none, see whether it was this log's at all, and move it away".to_owned(),
+        mend,
     }
 }
 

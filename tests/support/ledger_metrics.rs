@@ -90,6 +90,7 @@ fn a_store_on_postgresql_counts_its_commits_and_what_breaks() {
         let name = format!("countersign_store_errors_total{{kind=\"{kind}\"}}");
         assert_eq!(told(&metrics, &name), expected, "{kind}");
     }
+    wait(store.tidy()).unwrap();
     assert_eq!(
         told(&metrics, "countersign_store_connections{state=\"busy\"}"),
         0

@@ -68,7 +68,9 @@ struct Seen {
 }
 
 impl Connector {
+    /// Whatever cannot be read of what the settings name is an error here already.
     pub(super) fn new(settings: PostgresSettings) -> Result<Self, InvalidSettings> {
+        settings.config()?;
         Ok(Self {
             tls: settings.tls()?,
             settings,
@@ -118,7 +120,8 @@ impl Connector {
         hear: Hear,
     ) -> Result<(Client, JoinHandle<()>), Fault> {
         let config = self.settings.config();
-        let config = config.map_err(|fault| Fault::Lost(fault.to_string()))?;
+        // That is not the server's fault, which was not even asked.
+        let config = config.map_err(|fault| Fault::Refused(fault.to_string()))?;
         let servers = servers(&config);
         let first = self.answered.load(Ordering::Relaxed);
         let (mut faults, mut behind) = (Vec::new(), Vec::new());

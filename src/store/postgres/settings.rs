@@ -52,6 +52,9 @@ pub enum InvalidSettings {
     /// A file cannot be read.
     #[error("the file `{file}` cannot be read: {fault}", file = .0.display(), fault = .1)]
     Unreadable(PathBuf, io::Error),
+    /// A file that should hold a password begins with an empty line.
+    #[error("the file `{file}` holds no password in its first line", file = .0.display())]
+    NoPassword(PathBuf),
     /// A file that should hold certificates holds none that can be read.
     #[error("the file `{file}` holds no certificate (PEM)", file = .0.display())]
     NoCertificate(PathBuf),
@@ -148,7 +151,8 @@ impl PostgresSettings {
             let unreadable = |fault| InvalidSettings::Unreadable(file.clone(), fault);
             let text = std::fs::read_to_string(file).map_err(unreadable)?;
             let text = zeroize::Zeroizing::new(text);
-            config.password(text.lines().next().unwrap_or_default());
+            let password = text.lines().next().filter(|line| !line.is_empty());
+            config.password(password.ok_or_else(|| InvalidSettings::NoPassword(file.clone()))?);
         }
         Ok(config)
     }
@@ -278,6 +282,24 @@ mod tests {
             let said = mode(&url).unwrap_err();
             assert!(said.contains("neither `disable` nor `require`"), "{said}");
         }
+    }
+
+    #[test]
+    fn a_password_is_the_first_line_of_its_file_which_is_not_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = PostgresSettings::parse("postgres://cs@db/cs").unwrap();
+        let file = folder.path().join("password");
+        settings.password_file = Some(file.clone());
+        let missing = settings.config().unwrap_err();
+        assert!(matches!(missing, InvalidSettings::Unreadable(..)));
+        for text in ["", "\nhunter2"] {
+            std::fs::write(&file, text).unwrap();
+            let empty = settings.config().unwrap_err();
+            assert!(matches!(empty, InvalidSettings::NoPassword(_)));
+        }
+        std::fs::write(&file, "hunter2\n").unwrap();
+        let config = settings.config().unwrap();
+        assert_eq!(config.get_password(), Some("hunter2".as_bytes()));
     }
 
     #[test]

@@ -50,7 +50,6 @@ impl Tidy {
                 }
                 return;
             }
-            self.count_connections();
             if let Err(error) = self.once().await {
                 tracing::warn!(%error, "the database could not be tidied");
             }
@@ -66,6 +65,7 @@ impl Tidy {
 
     /// Does all of it once.
     pub(super) async fn once(&self) -> Result<(), StoreUnavailable> {
+        self.count_connections();
         self.ask_the_time().await?;
         self.write_counts().await?;
         self.sum_up().await?;

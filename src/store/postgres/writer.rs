@@ -360,6 +360,7 @@ impl Writer {
         for task in self.waiting.drain(..) {
             task.fail(&why);
         }
+        self.options.metrics.waiting(0);
     }
 
     /// Waits for `something`, and meanwhile takes in who arrives and tells who has waited too long.
@@ -381,6 +382,7 @@ impl Writer {
     }
 
     fn expire(&mut self, batch: &Tasks, now: Instant) {
+        self.options.metrics.waiting(self.waiting.len());
         let why = StoreUnavailable("the database has not answered in time".into());
         let patience = self.options.commits();
         let mut late = 0;
