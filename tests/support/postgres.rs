@@ -76,9 +76,9 @@ pub fn start(command: Command) -> Child {
         });
         orders
     });
-    let (answer, started) = channel();
+    let (answer, answered) = channel();
     starter.send((command, answer)).unwrap();
-    started.recv().unwrap().unwrap()
+    answered.recv().unwrap().unwrap()
 }
 
 /// A loopback port that was free a moment ago.

@@ -210,9 +210,9 @@ fn parameter<'a>(rest: &'a str, name: &str) -> Option<&'a str> {
         .filter_map(|pair| pair.split_once('='));
     // The last one counts.
     pairs
-        .filter(|(key, _)| *key == name)
+        .rev()
+        .find(|(key, _)| *key == name)
         .map(|(_, value)| value)
-        .last()
 }
 
 fn holds_an_at(host: &Host) -> bool {
