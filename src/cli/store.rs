@@ -62,8 +62,14 @@ struct CopyArgs {
 pub(super) async fn run(arguments: &StoreArgs) -> u8 {
     let StoreVerb::Copy(arguments) = &arguments.verb;
     let (from, to) = (&arguments.from, &arguments.to);
-    let places = place("from", from, &arguments.from_password_file, arguments).and_then(|from| {
-        let to = place("to", to, &arguments.to_password_file, arguments)?;
+    let places = place(
+        "from",
+        from,
+        arguments.from_password_file.as_ref(),
+        arguments,
+    )
+    .and_then(|from| {
+        let to = place("to", to, arguments.to_password_file.as_ref(), arguments)?;
         Ok((from, to))
     });
     let (from, to) = match places {
@@ -114,7 +120,7 @@ fn code(fault: &CopyError) -> u8 {
 fn place(
     flag: &str,
     url: &str,
-    password_file: &Option<PathBuf>,
+    password_file: Option<&PathBuf>,
     arguments: &CopyArgs,
 ) -> Result<StorePlace, String> {
     // Whatever was written may hold a password.
@@ -134,7 +140,7 @@ fn place(
              as `--{flag}-password-file`"
         ));
     }
-    let password_file = password_file.as_ref().or(arguments.password_file.as_ref());
+    let password_file = password_file.or(arguments.password_file.as_ref());
     settings.password_file = password_file.cloned();
     settings.ca_file.clone_from(&arguments.ca_file);
     Ok(StorePlace::Database(Box::new(settings)))
@@ -187,7 +193,7 @@ mod tests {
         let (both, copy) = (&line.copy.password_file, &line.copy);
         assert!(more.is_empty() || both.is_some());
         [&copy.from_password_file, &copy.to_password_file].map(|own| {
-            match place("from", url, own, copy).unwrap() {
+            match place("from", url, own.as_ref(), copy).unwrap() {
                 StorePlace::Database(settings) => settings.password_file,
                 StorePlace::Folder(_) => None,
             }
@@ -217,10 +223,10 @@ mod tests {
             "postgres://cs@db/cs?password=hunter2",
             "postgre://cs:hunter2@db/cs",
         ] {
-            let said = place("to", url, &None, &copy).unwrap_err();
+            let said = place("to", url, None, &copy).unwrap_err();
             assert!(!said.contains("hunter2"), "{said}");
         }
-        let said = place("to", "postgres://cs:hunter2@db/cs", &None, &copy).unwrap_err();
+        let said = place("to", "postgres://cs:hunter2@db/cs", None, &copy).unwrap_err();
         assert!(said.contains("`--to-password-file`"), "{said}");
     }
 }

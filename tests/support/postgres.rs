@@ -76,9 +76,9 @@ pub fn start(command: Command) -> Child {
         });
         orders
     });
-    let (answer, started) = channel();
+    let (answer, child) = channel();
     starter.send((command, answer)).unwrap();
-    started.recv().unwrap().unwrap()
+    child.recv().unwrap().unwrap()
 }
 
 /// A loopback port that was free a moment ago.

@@ -202,10 +202,8 @@ fn parameter<'a>(rest: &'a str, name: &str) -> Option<&'a str> {
         .split('&')
         .filter_map(|pair| pair.split_once('='));
     // The last one counts.
-    pairs
-        .filter(|(key, _)| *key == name)
-        .map(|(_, value)| value)
-        .last()
+    let pairs: Vec<_> = pairs.filter(|(key, _)| *key == name).collect();
+    pairs.last().map(|(_, value)| *value)
 }
 
 fn holds_an_at(host: &Host) -> bool {
