@@ -262,8 +262,7 @@ fn a_standby_that_lacks_what_was_acknowledged_serves_nobody_until_somebody_says_
         "it would be let in twice: {}",
         answer.text
     );
-    let asked = Connection::open(&fleet.base(0)).and_then(|mut it| it.get("/metrics"));
-    let metrics = asked.unwrap().text;
+    let metrics = metrics(&fleet);
     let damaged = metrics
         .lines()
         .find_map(|line| line.strip_prefix("countersign_store_errors_total{kind=\"damaged\"} "));
@@ -273,6 +272,18 @@ fn a_standby_that_lacks_what_was_acknowledged_serves_nobody_until_somebody_says_
     // An operator who restarts it goes on with what there is.
     fleet.start_again(0);
     fleet.until_all_exchange();
+}
+
+/// What an instance tells whoever looks after it, from behind the proxy.
+fn metrics(fleet: &Fleet) -> String {
+    use std::io::{Read as _, Write as _};
+    let base = fleet.base(0);
+    let mut stream = std::net::TcpStream::connect(base.trim_start_matches("http://")).unwrap();
+    let asked = "GET /metrics HTTP/1.1\r\nHost: test\r\nX-Forwarded-For: 10.1.2.3\r\nConnection: close\r\n\r\n";
+    stream.write_all(asked.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 #[test]
@@ -285,8 +296,9 @@ fn slow_questions_that_fill_the_pool_keep_no_exchange_waiting() {
     };
     let fleet = Fleet::start(&[berth]);
     fleet.until_all_exchange();
-    // Whoever looks for what a subject did reads these, and waits.
-    let tables = "log_postings, countersign.log_chunks";
+    // Whoever packs the log, says that the instance is there or looks for changes waits for these, on the one connection
+    // that whoever reads the log needs too.
+    let tables = "log_chunks, countersign.changes, countersign.instances";
     let (holding, done) = hold(&cluster, name_of(&url), tables);
     let held = || {
         let waiting = "SELECT count(*) FROM pg_stat_activity
@@ -299,7 +311,7 @@ fn slow_questions_that_fill_the_pool_keep_no_exchange_waiting() {
             scope.spawn(move || {
                 let mut connection = Connection::open(&base).unwrap();
                 connection
-                    .get("/audit?subject=nobody")
+                    .get("/audit/tile/0/000.p/1")
                     .map(|answer| answer.status)
             })
         };

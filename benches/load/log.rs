@@ -68,7 +68,6 @@ pub fn reading(entries: usize) {
         let settings = Settings {
             kept_in: KeptIn::Folder,
             public_url: AUDIENCE.into(),
-            kept_in: KeptIn::Folder,
             encryption: None,
             copy: None,
             witnesses: Vec::new(),
