@@ -137,7 +137,6 @@ fn an_instance_that_only_looked_on_is_not_taken_in_by_a_log_that_lost_entries() 
     store.close();
     fixture.sql(
         "DELETE FROM countersign.log_batches WHERE first = 2;
-         UPDATE countersign.log_head SET size = 2;
          DELETE FROM countersign.spent_tokens",
     );
     fixture.sql(
