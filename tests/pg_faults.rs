@@ -408,14 +408,16 @@ fn transactions_that_the_server_aborts_are_done_again_or_refused_and_never_half_
     for state in ["40001", "40P01", "57014", "53100", "XX000", "23514"] {
         hammer.until_more(SOME / 2);
         let fails = format!(
-            "CREATE FUNCTION countersign.fails() RETURNS trigger LANGUAGE plpgsql AS $$
+            "BEGIN; LOCK TABLE countersign.log_batches; CREATE FUNCTION countersign.fails() RETURNS trigger LANGUAGE plpgsql AS $$
              BEGIN IF random() < 0.5 THEN RAISE 'on purpose' USING ERRCODE = '{state}'; END IF; RETURN NEW; END $$;
              CREATE TRIGGER fails BEFORE INSERT ON countersign.log_batches
-             FOR EACH ROW EXECUTE FUNCTION countersign.fails()"
+             FOR EACH ROW EXECUTE FUNCTION countersign.fails(); COMMIT"
         );
         cluster.sql(name_of(&url), &fails);
         hammer.until_more(SOME / 2);
-        cluster.sql(name_of(&url), "DROP FUNCTION countersign.fails CASCADE");
+        // In the order in which commits lock: the whole table before its parts.
+        let works = "BEGIN; LOCK TABLE countersign.log_batches; DROP FUNCTION countersign.fails CASCADE; COMMIT";
+        cluster.sql(name_of(&url), works);
     }
     // And every connection that commits is ended from outside.
     for _ in 0..5 {

@@ -100,7 +100,9 @@ fn a_snapshot_that_somebody_holds_slows_no_commit() {
     store.close();
     // What a session did is counted when it ends.
     let added = "SELECT sum(n_tup_ins) FROM pg_stat_user_tables WHERE relname = 'spent_tokens'";
+    let began = Instant::now();
     while fixture.sql(added) != "201" {
+        assert!(began.elapsed() < AT_MOST, "{}", fixture.sql(added));
         std::thread::yield_now();
     }
     let replaced = "SELECT string_agg(relname, ' ') FROM pg_stat_user_tables

@@ -547,6 +547,11 @@ BEGIN
         SELECT b.first + b.count, b.latest, b.latest_since, b.put_back INTO size, latest_at, since, back
             FROM countersign.log_batches b WHERE b.first >= part AND b.first < part + (1 << 27)
             ORDER BY b.first DESC LIMIT 1;
+        IF size IS NULL AND part = 0 THEN
+            -- Nothing is in the log yet.
+            size := 0;
+            back := 0;
+        END IF;
         IF size >> 27 = part >> 27 AND oldest >= greatest(since, newest) - 60000 THEN
             INSERT INTO countersign.log_batches
                 (first, count, latest, latest_since, put_back, leaf_ends, withheld_ends, hashes, marks, leaves)
