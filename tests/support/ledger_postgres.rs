@@ -86,6 +86,26 @@ impl Holder {
 }
 
 #[test]
+fn a_token_that_was_spent_before_keeps_none_of_its_batch_from_being_done() {
+    let fixture = Postgres::new();
+    let store = fixture.open();
+    wait(store.spend(once("old"), record())).unwrap();
+    for round in 0..4 {
+        let names = ["one", "old", "two", "three"].map(|name| match name {
+            "old" => name.to_owned(),
+            name => format!("{name} {round}"),
+        });
+        let asked = join_all(names.iter().map(|name| store.spend(once(name), record())));
+        let spent: Vec<Spent> = wait(asked).into_iter().map(Result::unwrap).collect();
+        let numbers: Vec<_> = spent.iter().map(Spent::number).collect();
+        assert_eq!(numbers, [Some(1), None, Some(1), Some(1)], "round {round}");
+    }
+    let kept =
+        "SELECT (SELECT count(*) FROM countersign.spent_tokens), size FROM countersign.log_head";
+    assert_eq!(fixture.sql(kept), "13|13");
+}
+
+#[test]
 fn a_snapshot_that_somebody_holds_slows_no_commit() {
     let fixture = Postgres::new();
     let store = fixture.open();
