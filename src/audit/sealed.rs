@@ -80,15 +80,16 @@ impl Sealed {
     pub fn of_decision(mut record: Record) -> Result<Self, Unsealable> {
         let marks = Facts::of_decision(&record).marks();
         let mut held = Held::new();
-        let names: Vec<String> = record.claims.keys().cloned().collect();
-        for name in names {
-            let value = record.claims.get(&name);
-            let long = value.is_some_and(|value| length(value) > LONGEST_MEMBER);
-            if record.claims.is_personal(&name) || long {
-                let json = serde_json::to_string(&value)?;
-                held.insert(format!("/claims/{}", escaped(&name)), json);
-                record.claims.hold_back(name);
-            }
+        let all = record.claims.iter();
+        let (names, values): (Vec<String>, Vec<_>) = all
+            .filter(|(name, value)| {
+                record.claims.is_personal(name) || length(value) > LONGEST_MEMBER
+            })
+            .map(|(name, value)| (name.clone(), serde_json::to_string(value)))
+            .unzip();
+        for (name, json) in names.into_iter().zip(values) {
+            held.insert(format!("/claims/{}", escaped(&name)), json?);
+            record.claims.hold_back(name);
         }
         let personal = record.claims.is_personal("sub");
         hold_text(&mut held, "/subject", &mut record.subject, personal)?;

@@ -65,21 +65,23 @@ impl<'a> Form<'a> {
     }
 }
 
-/// The pairs of a form. A token, which is nearly all of it, has nothing to decode, and so is looked through once and not
-/// octet by octet.
+/// The pairs of a form. A token, which is nearly all of it, has nothing to decode: that is looked for many octets at a time.
 fn pairs(body: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    let whole = body.split(|octet| *octet == b'&');
-    whole.filter_map(|pair| match plain(pair) {
-        Some((name, value)) => Some((Cow::Borrowed(name), Cow::Borrowed(value))),
-        None => form_urlencoded::parse(pair).next(),
-    })
+    let (text, rest) = match std::str::from_utf8(body) {
+        Ok(text) => (text, None),
+        Err(_) => ("", Some(body)),
+    };
+    let plain = text.split('&').filter_map(pair);
+    plain.chain(rest.into_iter().flat_map(form_urlencoded::parse))
 }
 
-/// The name and the value of a pair in which nothing is encoded.
-fn plain(pair: &[u8]) -> Option<(&str, &str)> {
-    let text = std::str::from_utf8(pair).ok()?;
-    let encoded = text.contains('%') || text.contains('+');
-    text.split_once('=').filter(|_| !encoded)
+/// The name and the value of a pair; `None` if it is empty.
+fn pair(text: &str) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
+    let is_encoded = text.contains('%') || text.contains('+');
+    match text.split_once('=').filter(|_| !is_encoded) {
+        Some((name, value)) => Some((Cow::Borrowed(name), Cow::Borrowed(value))),
+        None => form_urlencoded::parse(text.as_bytes()).next(),
+    }
 }
 
 fn exchange_request(
