@@ -18,6 +18,7 @@ use super::fault::Fault;
 use super::{InvalidSettings, PostgresSettings};
 use crate::audit::tree::Hash;
 use crate::digest::hex;
+use crate::metrics::{StoreFault, StoreMetrics};
 
 /// How long one server has to answer with a connection that is ready.
 const PATIENCE: Duration = Duration::from_millis(1200);
@@ -46,6 +47,7 @@ pub(super) enum Purpose {
 /// Makes connections.
 pub(super) struct Connector {
     settings: PostgresSettings,
+    metrics: StoreMetrics,
     tls: MakeRustlsConnect,
     /// The number of the server that answered last, of those that the address names.
     answered: AtomicUsize,
@@ -69,11 +71,15 @@ struct Seen {
 
 impl Connector {
     /// Whatever cannot be read of what the settings name is an error here already.
-    pub(super) fn new(settings: PostgresSettings) -> Result<Self, InvalidSettings> {
+    pub(super) fn new(
+        settings: PostgresSettings,
+        metrics: StoreMetrics,
+    ) -> Result<Self, InvalidSettings> {
         settings.config()?;
         Ok(Self {
             tls: settings.tls()?,
             settings,
+            metrics,
             answered: AtomicUsize::new(0),
             unconfirmed: AtomicU64::new(0),
             seen: Mutex::new(None),
@@ -83,6 +89,11 @@ impl Connector {
 
     pub(super) fn settings(&self) -> &PostgresSettings {
         &self.settings
+    }
+
+    /// Counts what failed beside commits, which are counted where they are made.
+    pub(super) fn count(&self, failed: StoreFault) {
+        self.metrics.failed(failed);
     }
 
     /// Why the database cannot be used although it answers, if that is so.

@@ -6,6 +6,7 @@ use super::InvalidSettings;
 use crate::audit::{Event, Happening, Sealed, Unsealable};
 use crate::clock::UnixTime;
 use crate::ledger::StoreUnavailable;
+use crate::metrics::StoreFault;
 
 /// A store that cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,23 @@ pub(super) enum Fault {
     Said(tokio_postgres::Error),
     /// The connection ended, or never began. What was under way may have been done or not.
     Lost(String),
+}
+
+impl Fault {
+    /// What it is counted as.
+    pub(super) fn kind(&self) -> StoreFault {
+        match self {
+            Self::Lost(_) => StoreFault::Connection,
+            Self::Behind(_) => StoreFault::Damaged,
+            Self::Refused(_) => StoreFault::Other,
+            Self::Said(error) => match error.code().map_or("", SqlState::code) {
+                code if code.starts_with("53") || code.starts_with("58") => StoreFault::Disk,
+                code if code.starts_with("XX") => StoreFault::Damaged,
+                code if code.starts_with("40") || code == "CS001" => StoreFault::Aborted,
+                _ => StoreFault::Other,
+            },
+        }
+    }
 }
 
 impl From<tokio_postgres::Error> for Fault {

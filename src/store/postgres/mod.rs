@@ -6,7 +6,7 @@
 //! by, and the hashes of whole subtrees, are packed behind, by whichever instance comes first: both follow from the entries
 //! alone.
 //!
-//! One task commits (`writer`, `task`, `batch`) on a connection of its own; a pool serves everything else (`read`,
+//! One thread commits (`queue`, `task`, `writer`, `batch`) on a connection of its own; a pool serves everything else (`read`,
 //! `transact`). Both have their connections from `connect`.
 
 mod batch;
@@ -21,6 +21,7 @@ mod look_up;
 mod migrate;
 mod names;
 mod promises;
+mod queue;
 mod settings;
 mod status;
 mod task;
@@ -29,7 +30,6 @@ mod time;
 mod transact;
 mod writer;
 
-use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -52,11 +52,12 @@ use changes::Feed;
 use connect::{Connector, ForPool, Purpose};
 use fault::Fault;
 use names::{Asked, AtHand};
+use queue::Queue;
 use status::Status;
 use task::{Adding, Answer, Task};
 use tidy::Tidy;
 use time::DatabaseClock;
-use writer::{Line, Writer};
+use writer::Writer;
 
 pub(super) use copy::{Original, Unfinished};
 pub use fault::PostgresError;
@@ -156,7 +157,7 @@ struct Running {
     /// For what exchanges wait for, so that nobody who reads the log keeps them waiting.
     soon: Pool,
     status: Arc<Status>,
-    queue: Mutex<Option<UnboundedSender<Box<dyn Task>>>>,
+    queue: Arc<Queue>,
     log: Arc<log::Log>,
     names: Mutex<Option<UnboundedSender<Asked>>>,
     at_hand: Arc<AtHand>,
@@ -201,7 +202,7 @@ impl PostgresStore {
     ) -> Result<Self, PostgresError> {
         let database = settings.shown();
         let unreachable = |why: String| PostgresError::Unreachable(database.clone(), why);
-        let connector = Arc::new(Connector::new(settings)?);
+        let connector = Arc::new(Connector::new(settings, options.metrics.clone())?);
         let (pool, soon) = pools(&connector).map_err(unreachable)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
@@ -226,24 +227,22 @@ impl PostgresStore {
             let _ = opened.send(ready(&connecting, &shown, &asking, role).await);
         });
         let stopped = |_| Err(unreachable("the store has stopped".into()));
-        let line = match opening.recv().unwrap_or_else(stopped) {
-            Ok(line) => line,
+        let status = Arc::new(Status::default());
+        let queue = Arc::new(Queue::default());
+        let writer = Writer::new(
+            connector.clone(),
+            status.clone(),
+            queue.clone(),
+            options.clone(),
+        );
+        let begun = opening.recv().unwrap_or_else(stopped);
+        let written = match begun.and_then(|()| writer.start().map_err(unreachable)) {
+            Ok(written) => written,
             Err(error) => {
                 // Whoever opens a store may be in a runtime, where no other may be waited for.
                 runtime.shutdown_background();
                 return Err(error);
             }
-        };
-        let status = Arc::new(Status::default());
-        let (queue, arriving) = unbounded_channel();
-        let writer = Writer {
-            connector: connector.clone(),
-            status: status.clone(),
-            arriving,
-            waiting: VecDeque::new(),
-            line: Some(line),
-            closed: false,
-            options: options.clone(),
         };
         let at_hand = Arc::new(AtHand::default());
         let (names, asked) = unbounded_channel();
@@ -259,8 +258,8 @@ impl PostgresStore {
         let tidying = tidy.clone().run(closed);
         handle.spawn(async move {
             match role {
-                Role::Instance => drop(tokio::join!(writer.run(), tidying)),
-                Role::Guest => writer.run().await,
+                Role::Instance => drop(tokio::join!(written, tidying)),
+                Role::Guest => drop(written.await),
             }
             let _ = ends.send(());
         });
@@ -284,7 +283,7 @@ impl PostgresStore {
             pool,
             soon,
             status,
-            queue: Mutex::new(Some(queue)),
+            queue,
             names: Mutex::new(Some(names)),
             at_hand,
             counts,
@@ -377,11 +376,8 @@ impl PostgresStore {
             self.0.options.metrics.failed(StoreFault::QueueFull);
         })?;
         let (answer, answered) = Answer::new(place);
-        {
-            let queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            let closed = || StoreUnavailable("the store is closed".into());
-            let queue = queue.as_ref().ok_or_else(closed)?;
-            queue.send(Box::new(task(answer))).map_err(|_| closed())?;
+        if !self.0.queue.push(Box::new(task(answer))) {
+            return Err(StoreUnavailable("the store is closed".into()));
         }
         arrived(answered).await
     }
@@ -401,12 +397,7 @@ impl Running {
         self.closing.send_replace(true);
         let names = self.names.lock();
         drop(names.unwrap_or_else(PoisonError::into_inner).take());
-        drop(
-            self.queue
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
+        self.queue.close();
         // The lock is held while it ends, so that whoever closes second waits too.
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(ended) = ended.take() {
@@ -427,13 +418,13 @@ impl Drop for Running {
     }
 }
 
-/// The tables as they must be, the time of the database, and the connection for commits.
+/// Sees to it that the tables are as they must be, and asks for the time of the database.
 async fn ready(
     connector: &Arc<Connector>,
     database: &str,
     tidy: &Tidy,
     role: Role,
-) -> Result<Line, PostgresError> {
+) -> Result<(), PostgresError> {
     let unreachable = |fault: Fault| {
         PostgresError::Unreachable(database.to_owned(), StoreUnavailable::from(fault).0)
     };
@@ -445,9 +436,8 @@ async fn ready(
         Role::Instance => migrate::migrate(&mut client, database).await?,
         Role::Guest => migrate::check(&client, database).await?,
     }
-    let line = Line::made(connector).await.map_err(unreachable)?;
     tidy.ask_the_time().await?;
-    Ok(line)
+    Ok(())
 }
 
 /// The pool for everything, and the one for what exchanges wait for.
@@ -494,6 +484,7 @@ where
         .map_err(|_| StoreUnavailable("no connection to the database was free in time".into()))??;
     let read = timeout_at(until, read(&client)).await.unwrap_or_else(late);
     read.map_err(|fault| {
+        connector.count(fault.kind());
         if matches!(fault, Fault::Lost(_)) {
             // It may still be busy with that.
             drop(Object::take(client));
@@ -504,6 +495,7 @@ where
 
 async fn leased(pool: &Pool, connector: &Connector) -> Result<Object, StoreUnavailable> {
     pool.get().await.map_err(|error| {
+        connector.count(StoreFault::Connection);
         let refused = connector.refused();
         StoreUnavailable(refused.unwrap_or_else(|| match error {
             deadpool_postgres::PoolError::Backend(error) => {

@@ -57,6 +57,7 @@ where
         done => done,
     };
     done.map_err(|fault| {
+        connector.count(fault.kind());
         if matches!(fault, Fault::Lost(_)) {
             drop(Object::take(client));
         }

@@ -1,12 +1,15 @@
-//! The one task that commits: it takes what waits, sends it as one batch, and gathers the next meanwhile.
+//! The thread that commits: it takes all that waits, sends it as one batch, and begins again.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread;
 use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
@@ -14,6 +17,7 @@ use super::batch::{Batch, Change, Deed, MOST_CHANGES, MOST_OCTETS, Outcome, Stat
 use super::connect::{Connector, Purpose};
 use super::fault::Fault;
 use super::look_up;
+use super::queue::Queue;
 use super::status::Status;
 use super::task::{Next, Task};
 use super::{Mishap, PostgresOptions};
@@ -21,6 +25,10 @@ use crate::audit::{Event, Happening, Sealed};
 use crate::clock::UnixTime;
 use crate::ledger::{BEHIND_AT_MOST, StoreUnavailable};
 use crate::metrics::StoreFault;
+
+/// How long after the beginning of one commit the next one begins at the earliest. Whoever comes meanwhile shares it: what a
+/// commit costs by itself, here and in the server, is paid by more of them. Who comes after a pause does not wait.
+const PACE: Duration = Duration::from_micros(1500);
 
 /// How often it is looked who has waited too long.
 pub(super) const TICK: Duration = Duration::from_millis(100);
@@ -38,17 +46,17 @@ const PATIENCE: Duration = Duration::from_secs(1);
 type Tasks = Vec<Box<dyn Task>>;
 
 pub(super) struct Writer {
-    pub(super) connector: Arc<Connector>,
-    pub(super) status: Arc<Status>,
-    pub(super) arriving: UnboundedReceiver<Box<dyn Task>>,
-    pub(super) waiting: VecDeque<Box<dyn Task>>,
-    pub(super) line: Option<Line>,
-    pub(super) closed: bool,
-    pub(super) options: PostgresOptions,
+    connector: Arc<Connector>,
+    status: Arc<Status>,
+    queue: Arc<Queue>,
+    /// Those who were taken from the queue, and are not in the batch that is under way.
+    waiting: VecDeque<Box<dyn Task>>,
+    line: Option<Line>,
+    options: PostgresOptions,
 }
 
 /// The connection for commits.
-pub(super) struct Line {
+struct Line {
     client: Client,
     statements: Statements,
     connection: JoinHandle<()>,
@@ -62,7 +70,7 @@ impl Drop for Line {
 }
 
 impl Line {
-    pub(super) async fn made(connector: &Arc<Connector>) -> Result<Self, Fault> {
+    async fn made(connector: &Arc<Connector>) -> Result<Self, Fault> {
         let made = connector.connect(Purpose::Commits, Arc::new(|_| {})).await;
         let (client, connection) = made?;
         let preparing = timeout(PATIENCE, Statements::prepare(&client)).await;
@@ -75,23 +83,72 @@ impl Line {
     }
 }
 
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // However it ended, nobody is to wait for it.
+        self.queue.close();
+        self.queue.take(&mut self.waiting);
+    }
+}
+
 impl Writer {
-    /// Serves until the store is closed and nothing waits.
-    pub(super) async fn run(mut self) {
+    pub(super) fn new(
+        connector: Arc<Connector>,
+        status: Arc<Status>,
+        queue: Arc<Queue>,
+        options: PostgresOptions,
+    ) -> Self {
+        Self {
+            connector,
+            status,
+            queue,
+            waiting: VecDeque::new(),
+            line: None,
+            options,
+        }
+    }
+
+    /// Begins, in a thread of its own, and blocks until there is a connection. What is answered comes when it has ended: it
+    /// serves until the queue is closed and nobody waits.
+    pub(super) fn start(mut self) -> Result<oneshot::Receiver<()>, String> {
+        let (opened, opening) = sync_channel(1);
+        let (ends, ended) = oneshot::channel();
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| error.to_string())?;
+        let serving = move || {
+            runtime.block_on(async move {
+                let made = Line::made(&self.connector).await;
+                let made = made.map(|line| self.line = Some(line));
+                let is_made = made.is_ok();
+                let _ = opened.send(made.map_err(|fault| StoreUnavailable::from(fault).0));
+                if is_made {
+                    self.run().await;
+                }
+            });
+            let _ = ends.send(());
+        };
+        let thread = thread::Builder::new().name("commits".into());
+        thread.spawn(serving).map_err(|error| error.to_string())?;
+        let stopped = |_| Err("the thread for commits has stopped".into());
+        opening.recv().unwrap_or_else(stopped)?;
+        Ok(ended)
+    }
+
+    /// Serves until the store is closed and nothing waits. Blocks the thread now and then: nothing else may run in it.
+    async fn run(mut self) {
+        let mut due = Instant::now();
         loop {
             // A connection is made before anybody needs it, and as long as none can be made nobody is let wait for it.
             if !self.has_line(&Tasks::new()).await {
                 break;
             }
-            if self.waiting.is_empty() {
-                match self.arriving.recv().await {
-                    Some(task) => self.waiting.push_back(task),
-                    None => break,
-                }
+            if self.waiting.is_empty() && !self.queue.somebody().await {
+                break;
             }
-            while let Ok(task) = self.arriving.try_recv() {
-                self.waiting.push_back(task);
-            }
+            // A timer of the runtime would be as much as a millisecond late.
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            due = Instant::now() + PACE;
+            self.queue.take(&mut self.waiting);
             let batch = self.gather();
             self.serve(batch).await;
         }
@@ -142,7 +199,7 @@ impl Writer {
             let began = Instant::now();
             let committed = self.commit(&batch, put_back.as_ref(), unknown).await;
             if let Err(fault) = &committed {
-                self.options.metrics.failed(kind(fault));
+                self.options.metrics.failed(fault.kind());
             }
             match committed {
                 Ok(outcomes) => {
@@ -265,9 +322,7 @@ impl Writer {
                 let size = first + task.change().entries.len() as u64;
                 self.connector.saw(size, last.leaf_hash);
             }
-            if !self.waiting.is_empty() {
-                known.extend(told_by(task.change(), outcome));
-            }
+            known.extend(told_by(task.change(), outcome));
             let next = match outcome {
                 Outcome::NamesChanged => match self.names_of(task.change()).await {
                     Ok(now) => task.names_changed(&now),
@@ -285,12 +340,13 @@ impl Writer {
         if !again.is_empty() {
             self.options.metrics.decided_again(again.len());
         }
-        for mut task in self.waiting.drain(..) {
+        let mut stays = |task: &mut Box<dyn Task>| {
             let told = task.change().key().and_then(|key| known.get(key));
-            if told.is_none_or(|told| task.hear(*told) == Next::Again) {
-                again.push_back(task);
-            }
-        }
+            told.is_none_or(|told| task.hear(*told) == Next::Again)
+        };
+        self.waiting.retain_mut(&mut stays);
+        self.queue.retain(stays);
+        again.append(&mut self.waiting);
         self.waiting = again;
     }
 
@@ -337,10 +393,10 @@ impl Writer {
                     return true;
                 }
                 Err(fault) => {
-                    self.options.metrics.failed(kind(&fault));
+                    self.options.metrics.failed(fault.kind());
                     self.status.down(&StoreUnavailable::from(fault).0);
                     self.fail_all(batch);
-                    if self.closed {
+                    if self.queue.is_closed() {
                         return false;
                     }
                     self.attend(batch, sleep(TRY_AGAIN)).await;
@@ -354,47 +410,50 @@ impl Writer {
     fn fail_all(&mut self, batch: &Tasks) {
         let why = self.status.usable().err();
         let why = why.unwrap_or_else(|| StoreUnavailable("the database does not answer".into()));
-        for task in batch {
+        self.queue.take(&mut self.waiting);
+        for task in batch.iter().chain(&self.waiting) {
             task.fail(&why);
         }
-        for task in self.waiting.drain(..) {
-            task.fail(&why);
-        }
+        self.waiting.clear();
         self.options.metrics.waiting(0);
     }
 
-    /// Waits for `something`, and meanwhile takes in who arrives and tells who has waited too long.
+    /// Waits for `something`, and meanwhile tells who has waited too long.
     async fn attend<T>(&mut self, batch: &Tasks, something: impl Future<Output = T>) -> T {
         let mut something = std::pin::pin!(something);
-        let mut tick = interval(TICK);
+        let mut tick = interval_at(Instant::now() + TICK, TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
                 done = &mut something => return done,
-                arrived = self.arriving.recv(), if !self.closed => match arrived {
-                    Some(task) => self.waiting.push_back(task),
-                    None => self.closed = true,
-                },
                 now = tick.tick() => self.expire(batch, now),
             }
         }
     }
 
     fn expire(&mut self, batch: &Tasks, now: Instant) {
-        self.options.metrics.waiting(self.waiting.len());
         let why = StoreUnavailable("the database has not answered in time".into());
         let patience = self.options.commits();
         let mut late = 0;
-        let all = batch.iter().chain(&self.waiting);
-        for task in all {
+        let mut look = |task: &dyn Task| {
             let since = task.waits_since();
             if since.is_some_and(|since| now.into_std().duration_since(since) >= patience) {
                 task.fail(&why);
                 self.options.metrics.failed(StoreFault::TooSlow);
                 late += 1;
             }
+        };
+        for task in batch.iter().chain(&self.waiting) {
+            look(task.as_ref());
         }
+        let mut waiting = self.waiting.len();
+        self.queue.retain(|task| {
+            look(task.as_ref());
+            waiting += 1;
+            true
+        });
+        self.options.metrics.waiting(waiting);
         if late > 0 {
             // Who comes now would wait in vain too.
             self.status.down(&why.0);
@@ -477,21 +536,6 @@ impl Taken {
                 self.changed.insert(pin.id);
             }
         }
-    }
-}
-
-/// What a failure is counted as.
-fn kind(fault: &Fault) -> StoreFault {
-    match fault {
-        Fault::Lost(_) => StoreFault::Connection,
-        Fault::Behind(_) => StoreFault::Damaged,
-        Fault::Refused(_) => StoreFault::Other,
-        Fault::Said(error) => match error.code().map_or("", SqlState::code) {
-            code if code.starts_with("53") || code.starts_with("58") => StoreFault::Disk,
-            code if code.starts_with("XX") => StoreFault::Damaged,
-            code if code.starts_with("40") || code == "CS001" => StoreFault::Aborted,
-            _ => StoreFault::Other,
-        },
     }
 }
 

@@ -155,6 +155,7 @@ impl Keeper {
         let done = timeout(STEP_LIMIT, step(&mut client, &self.log)).await;
         let done = done.unwrap_or_else(|_| Err(Fault::Lost("there is no answer".into())));
         done.map_err(|fault| {
+            self.connector.count(fault.kind());
             if matches!(fault, Fault::Lost(_)) {
                 drop(Object::take(client));
             }
