@@ -1,6 +1,9 @@
 //! The tables, brought to the form that this program writes. Forward only, and by one instance at a time.
 
-use tokio_postgres::{Client, Row};
+use std::time::Duration;
+
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Row, Transaction};
 
 use super::fault::{PostgresError, in_words};
 use crate::digest::{hex, sha256};
@@ -26,6 +29,9 @@ const MIGRATIONS: [Migration; 2] = [
 /// What instances agree on to take turns: the octets of `ctrsign`.
 const TURN: i64 = 0x63_74_72_73_69_67_6e;
 
+/// How long an instance waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// The steps that a database has had.
 const TAKEN: &str = "SELECT name, digest FROM countersign.migrations ORDER BY version";
 
@@ -40,14 +46,23 @@ pub(super) async fn migrate(client: &mut Client, database: &str) -> Result<(), P
             .transaction()
             .await
             .map_err(|fault| failed(0, &fault))?;
+        turn(&transaction).await.map_err(|fault| {
+            if fault.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) {
+                return failed(0, &fault);
+            }
+            let whose = format!(
+                "another session has had the turn for {} s; pg_locks tells which one holds the advisory lock {TURN}",
+                PATIENCE.as_secs()
+            );
+            PostgresError::Failed(database.to_owned(), MIGRATIONS.len(), whose)
+        })?;
         transaction
-            .batch_execute(&format!(
-                "SELECT pg_advisory_xact_lock({TURN});
-                 CREATE SCHEMA IF NOT EXISTS countersign;
+            .batch_execute(
+                "CREATE SCHEMA IF NOT EXISTS countersign;
                  CREATE TABLE IF NOT EXISTS countersign.migrations (
                      version integer PRIMARY KEY, name text NOT NULL, digest text NOT NULL,
-                     taken timestamptz NOT NULL DEFAULT clock_timestamp())"
-            ))
+                     taken timestamptz NOT NULL DEFAULT clock_timestamp())",
+            )
             .await
             .map_err(|fault| failed(0, &fault))?;
         let taken = transaction
@@ -81,6 +96,23 @@ pub(super) async fn migrate(client: &mut Client, database: &str) -> Result<(), P
             "the tables of the database were made or changed"
         );
     }
+}
+
+/// Waits for its turn, and says so if somebody else has it. Not for ever: any session can hold the lock, and a start that
+/// fails is seen.
+async fn turn(transaction: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
+    let asked = format!("SELECT pg_try_advisory_xact_lock({TURN})");
+    if transaction.query_one(&asked, &[]).await?.try_get(0)? {
+        return Ok(());
+    }
+    let patience = PATIENCE.as_secs();
+    tracing::info!(
+        "another instance looks after the tables of the database; waiting {patience} s at most"
+    );
+    let waiting = format!(
+        "SET LOCAL lock_timeout = '{patience}s'; SELECT pg_advisory_xact_lock({TURN}); SET LOCAL lock_timeout = 0"
+    );
+    transaction.batch_execute(&waiting).await
 }
 
 /// Whether the tables are those that this program writes. Nothing is made or changed.
