@@ -20,7 +20,7 @@ use crate::support::pg_fill::Batch;
 use crate::support::postgres::{Cluster, Server};
 
 /// How many entries one commit has.
-const BATCH: u64 = 256;
+const BATCH: u64 = 64;
 
 /// How many connections write at once.
 const WRITERS: usize = 4;
