@@ -21,6 +21,8 @@ mod log_stops;
 mod metrics;
 #[path = "support/ledger_postgres.rs"]
 mod on_postgres;
+#[path = "support/ledger_outages.rs"]
+mod outages;
 #[path = "support/ledger_pins.rs"]
 mod pins;
 #[path = "support/ledger_stops.rs"]

@@ -32,7 +32,9 @@ fn row(millions: f64, inputs: &BTreeMap<String, f64>) -> String {
     let input = |name: &str| inputs[name];
     let day = millions * 1e6;
     let peak = day / 86_400.0 * input("peak");
-    let commits = peak.min(1000.0 / input("commit-time"));
+    let most = 1000.0 / input("commit-time");
+    let commits = peak.min(most);
+    let commits_a_day = day.min(most * 86_400.0);
     let service = peak * input("service-cpu") / 1e6 / input("busy");
     let database = (peak * input("database-cpu") + commits * input("commit-cpu")) / 1e6;
     let instances = (service / input("processors")).ceil() + 1.0;
@@ -43,10 +45,11 @@ fn row(millions: f64, inputs: &BTreeMap<String, f64>) -> String {
         service,
         database / input("busy"),
     ];
+    let each = input("entry") + input("found-by");
     let octets = [
-        peak * input("wal") / 1e6,
-        day * input("wal") / 1e9,
-        day * 365.0 * (input("entry") + input("found-by")) / 1e12,
+        (peak * input("wal") + commits * input("commit-wal")) / 1e6,
+        (day * input("wal") + commits_a_day * input("commit-wal")) / 1e9,
+        365.0 * (day * each + commits_a_day * input("commit-entry")) / 1e12,
         peak * input("token-life") * 60.0 * input("token") / 1e6,
     ];
     let numbers = numbers.map(told).join(" | ");

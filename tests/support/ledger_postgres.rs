@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 use countersign::clock::{FrozenClock, Seconds, UnixTime};
 use countersign::directory::{FirstLoads as _, ProjectIds as _};
 use countersign::ledger::{Denial, Ledger, Spend, Spent, Unrecorded};
-use countersign::metrics::Metrics;
 use countersign::store::{PostgresError, PostgresOptions, PostgresSettings, PostgresStore};
 use countersign::trust::ProjectPath;
 use futures_util::future::join_all;
 
 use super::fixture::*;
-use super::metrics::told;
-use crate::support::postgres::{Cluster, Server};
+use super::outages::until_spent;
+use crate::support::postgres::Cluster;
 
 /// How long an exchange may wait for its answer while there is no database.
 const AT_MOST: Duration = Duration::from_secs(8);
@@ -65,12 +64,12 @@ fn the_log_is_one_sequence_without_gaps_across_instances() {
 }
 
 /// A session in which a statement was run, and that stays open.
-struct Holder(
+pub struct Holder(
     #[expect(dead_code, reason = "it is open as long as this is")] tokio::runtime::Runtime,
 );
 
 impl Holder {
-    fn of(fixture: &Postgres, statement: &str) -> Self {
+    pub fn of(fixture: &Postgres, statement: &str) -> Self {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let (client, connection) = runtime
             .block_on(tokio_postgres::connect(&fixture.url, tokio_postgres::NoTls))
@@ -404,125 +403,6 @@ fn a_log_that_lost_what_was_acknowledged_is_refused_until_a_restart() {
     assert!(read.0.contains("has lost"), "{read}");
     store.close();
     until_spent(&fixture.open(), "three");
-}
-
-/// Spends a token as soon as the store can.
-fn until_spent(store: &PostgresStore, name: &str) {
-    let began = Instant::now();
-    while let Err(why) = wait(store.spend(once(name), record())) {
-        assert!(began.elapsed() < Duration::from_secs(30), "{why}");
-        std::thread::yield_now();
-    }
-}
-
-fn open_at(cluster: &Cluster) -> PostgresStore {
-    open_with(cluster, PostgresOptions::default())
-}
-
-fn open_with(cluster: &Cluster, options: PostgresOptions) -> PostgresStore {
-    let settings = PostgresSettings::parse(&cluster.database()).unwrap();
-    let clock = Arc::new(FrozenClock::at(noon()));
-    // By the time of this server, which is today's, what is spent at noon has long expired.
-    let idle = Duration::from_secs(3600);
-    PostgresStore::open(settings, clock, PostgresOptions { idle, ..options }).unwrap()
-}
-
-#[test]
-fn while_the_server_is_stopped_everybody_is_told_soon_and_then_served_again() {
-    let cluster = Cluster::new("fsync = off");
-    let server = cluster.start();
-    let store = open_at(&cluster);
-    wait(store.spend(once("before"), record())).unwrap();
-    server.stop();
-    for number in 0..20 {
-        let began = Instant::now();
-        let name = format!("meanwhile {number}");
-        assert!(wait(store.spend(once(&name), record())).is_err());
-        assert!(wait(store.name_states(vec![names("api")])).is_err());
-        assert!(wait(store.check()).is_err());
-        assert!(began.elapsed() < AT_MOST);
-    }
-    let _server = cluster.start();
-    until_spent(&store, "after");
-    let spent = wait(store.spend(once("before"), record())).unwrap();
-    assert_eq!(spent, Spent::Exhausted);
-}
-
-#[test]
-fn a_server_that_does_not_answer_keeps_nobody_waiting() {
-    let cluster = Cluster::new("fsync = off");
-    let server = cluster.start();
-    let metrics = Metrics::new([]);
-    let options = PostgresOptions {
-        metrics: metrics.store.clone(),
-        ..PostgresOptions::default()
-    };
-    let store = open_with(&cluster, options);
-    wait(store.spend(once("before"), record())).unwrap();
-    let backends = cluster.sql(
-        "postgres",
-        "SELECT pid FROM pg_stat_activity WHERE application_name = 'countersign'",
-    );
-    let signal = |name: &str| {
-        for id in backends.lines() {
-            let mut kill = std::process::Command::new("kill");
-            crate::support::postgres::run(kill.args([&format!("-{name}"), id]));
-        }
-        server.signal(name);
-    };
-    signal("STOP");
-    let uses = (0..50).map(|number| store.spend(once(&format!("late {number}")), record()));
-    let began = Instant::now();
-    let spent = wait(join_all(uses));
-    assert!(spent.iter().all(Result::is_err));
-    assert!(began.elapsed() < AT_MOST, "{:?}", began.elapsed());
-    let too_slow = || {
-        told(
-            &metrics,
-            "countersign_store_errors_total{kind=\"too-slow\"}",
-        )
-    };
-    let waited = too_slow();
-    assert!(waited > 0);
-    assert!(wait(store.spend(once("later"), record())).is_err());
-    assert_eq!(too_slow(), waited, "nobody is let wait in vain");
-    signal("CONT");
-    until_spent(&store, "after");
-}
-
-#[test]
-fn a_commit_that_may_not_be_on_the_standby_is_not_acknowledged() {
-    let cluster = Cluster::new("fsync = off");
-    let server = cluster.start();
-    let store = open_at(&cluster);
-    wait(store.spend(once("before"), record())).unwrap();
-    let restart = |server: Server, names: &str| {
-        server.stop();
-        cluster.set(&format!("synchronous_standby_names = '{names}'"));
-        cluster.start()
-    };
-    let server = restart(server, "nobody");
-    // It waits for a standby that is not there, and somebody ends the wait: on this server it is done.
-    let spent = std::thread::scope(|scope| {
-        let spending = scope.spawn(|| wait(store.spend(once("unconfirmed"), record())));
-        while !spending.is_finished() {
-            cluster.sql(
-                "postgres",
-                "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
-                 WHERE wait_event = 'SyncRep' AND application_name = 'countersign'",
-            );
-        }
-        spending.join().unwrap()
-    });
-    assert!(spent.is_err(), "{spent:?}");
-    let _server = restart(server, "");
-    until_spent(&store, "after");
-    let spent = wait(store.spend(once("unconfirmed"), record())).unwrap();
-    assert_eq!(
-        spent,
-        Spent::Exhausted,
-        "it was done, and nobody has its token"
-    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod serving;
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -222,7 +222,6 @@ fn read(certificate: &Path, key: &Path) -> Result<Shown, CertificateFault> {
         ));
     };
     let until = expiry::last_moment(first);
-    warn_of_onlookers(key);
     let private = PrivateKeyDer::from_pem_slice(&content(key)?)
         .map_err(|_| CertificateFault::Lacks(key.to_owned(), "private key"))?;
     let pair = CertifiedKey::from_der(chain, private, &aws_lc_rs::default_provider());
@@ -237,14 +236,6 @@ fn read(certificate: &Path, key: &Path) -> Result<Shown, CertificateFault> {
         key: Arc::new(pair),
         until,
     })
-}
-
-/// Who may read the key may speak in the name of the service. That is the operator's choice, and worth a line.
-fn warn_of_onlookers(key: &Path) {
-    let mode = key.metadata().map(|data| data.permissions().mode());
-    if mode.is_ok_and(|mode| mode & 0o007 != 0) {
-        tracing::warn!(file = %key.display(), "every user of this machine may read the private key; `chmod o=` it");
-    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::fault::Fault;
 use super::{InvalidSettings, PostgresSettings};
 use crate::audit::tree::Hash;
 use crate::digest::hex;
-use crate::metrics::{StoreFault, StoreMetrics};
+use crate::metrics::StoreMetrics;
 
 /// How long one server has to answer with a connection that is ready.
 const PATIENCE: Duration = Duration::from_millis(1200);
@@ -91,9 +91,12 @@ impl Connector {
         &self.settings
     }
 
-    /// Counts what failed beside commits, which are counted where they are made.
-    pub(super) fn count(&self, failed: StoreFault) {
-        self.metrics.failed(failed);
+    /// Counts what failed on a connection. What was not asked of the server, or is told otherwise than it was written, is
+    /// counted by who finds it.
+    pub(super) fn count(&self, fault: &Fault) {
+        if !matches!(fault, Fault::Refused(_)) {
+            self.metrics.failed(fault.kind());
+        }
     }
 
     /// Why the database cannot be used although it answers, if that is so.

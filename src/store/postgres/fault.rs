@@ -82,7 +82,8 @@ impl Fault {
             Self::Refused(_) => StoreFault::Other,
             Self::Said(error) => match error.code().map_or("", SqlState::code) {
                 code if code.starts_with("53") || code.starts_with("58") => StoreFault::Disk,
-                code if code.starts_with("XX") => StoreFault::Damaged,
+                // Data or an index is corrupted.
+                "XX001" | "XX002" => StoreFault::Damaged,
                 code if code.starts_with("40") || code == "CS001" => StoreFault::Aborted,
                 _ => StoreFault::Other,
             },

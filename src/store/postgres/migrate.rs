@@ -29,15 +29,21 @@ const MIGRATIONS: [Migration; 2] = [
 /// What instances agree on to take turns: the octets of `ctrsign`.
 const TURN: i64 = 0x63_74_72_73_69_67_6e;
 
-/// How long an instance waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long to wait for the turn, unless somebody says otherwise.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The steps that a database has had.
 const TAKEN: &str = "SELECT name, digest FROM countersign.migrations ORDER BY version";
 
 /// Brings the tables of the database to the newest form. Each step is one transaction with the note that it was taken, so
-/// an instance that is stopped in it leaves nothing half done. Instances that start at once wait for each other.
-pub(super) async fn migrate(client: &mut Client, database: &str) -> Result<(), PostgresError> {
+/// an instance that is stopped in it leaves nothing half done. Instances that start at once wait for each other, so long at
+/// most.
+pub(super) async fn migrate(
+    client: &mut Client,
+    database: &str,
+    patience: Duration,
+) -> Result<(), PostgresError> {
+    let newest = MIGRATIONS.len();
     let failed = |version: usize, fault: &tokio_postgres::Error| {
         PostgresError::Failed(database.to_owned(), version, in_words(fault))
     };
@@ -45,16 +51,13 @@ pub(super) async fn migrate(client: &mut Client, database: &str) -> Result<(), P
         let transaction = client
             .transaction()
             .await
-            .map_err(|fault| failed(0, &fault))?;
-        turn(&transaction).await.map_err(|fault| {
-            if fault.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) {
-                return failed(0, &fault);
+            .map_err(|fault| failed(newest, &fault))?;
+        turn(&transaction, patience).await.map_err(|fault| {
+            if fault.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
+                let whose = who_has_it(patience);
+                return PostgresError::Failed(database.to_owned(), newest, whose);
             }
-            let whose = format!(
-                "another session has had the turn for {} s; pg_locks tells which one holds the advisory lock {TURN}",
-                PATIENCE.as_secs()
-            );
-            PostgresError::Failed(database.to_owned(), MIGRATIONS.len(), whose)
+            failed(newest, &fault)
         })?;
         transaction
             .batch_execute(
@@ -64,11 +67,11 @@ pub(super) async fn migrate(client: &mut Client, database: &str) -> Result<(), P
                      taken timestamptz NOT NULL DEFAULT clock_timestamp())",
             )
             .await
-            .map_err(|fault| failed(0, &fault))?;
+            .map_err(|fault| failed(newest, &fault))?;
         let taken = transaction
             .query(TAKEN, &[])
             .await
-            .map_err(|fault| failed(0, &fault))?;
+            .map_err(|fault| failed(newest, &fault))?;
         check_steps(&taken, database)?;
         let version = taken.len() + 1;
         let Some(next) = MIGRATIONS.get(taken.len()) else {
@@ -98,21 +101,34 @@ pub(super) async fn migrate(client: &mut Client, database: &str) -> Result<(), P
     }
 }
 
-/// Waits for its turn, and says so if somebody else has it. Not for ever: any session can hold the lock, and a start that
+/// Waits for its turn, and says so if another session has it. Not for ever: any session can hold the lock, and a start that
 /// fails is seen.
-async fn turn(transaction: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
+async fn turn(
+    transaction: &Transaction<'_>,
+    patience: Duration,
+) -> Result<(), tokio_postgres::Error> {
     let asked = format!("SELECT pg_try_advisory_xact_lock({TURN})");
     if transaction.query_one(&asked, &[]).await?.try_get(0)? {
         return Ok(());
     }
-    let patience = PATIENCE.as_secs();
     tracing::info!(
-        "another instance looks after the tables of the database; waiting {patience} s at most"
+        "another session looks after the tables of the database; waiting {patience:?} at most"
     );
     let waiting = format!(
-        "SET LOCAL lock_timeout = '{patience}s'; SELECT pg_advisory_xact_lock({TURN}); SET LOCAL lock_timeout = 0"
+        "SET LOCAL lock_timeout = {}; SELECT pg_advisory_xact_lock({TURN}); SET LOCAL lock_timeout = 0",
+        patience.as_millis()
     );
     transaction.batch_execute(&waiting).await
+}
+
+/// Who has the turn, in a sentence. The server shows the number of such a lock in two halves.
+fn who_has_it(patience: Duration) -> String {
+    format!(
+        "another session has had the turn at them for {patience:?}; `SELECT pid FROM pg_locks WHERE locktype = 'advisory' \
+         AND classid = {} AND objid = {}` tells which",
+        TURN >> 32,
+        TURN & 0xffff_ffff
+    )
 }
 
 /// Whether the tables are those that this program writes. Nothing is made or changed.

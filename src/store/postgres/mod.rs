@@ -80,13 +80,15 @@ const MOST_SOON: usize = 4;
 pub struct PostgresOptions {
     /// How many requests may wait for a commit, 4096; the next one is refused.
     pub waiting: usize,
-    /// How long an exchange waits for the database in all, 1.9 s: two fifths of it for what it reads, and three for its
-    /// commit. It is looked who has waited too long every 100 ms, so everybody is answered within two seconds.
+    /// How long an exchange waits for the database in all, 1.9 s: a fifth of it for each of the two things that it reads at
+    /// most, and three for its commit. It is looked who has waited too long every 100 ms, so everybody is answered within two seconds.
     pub patience: Duration,
     /// How long counted denials may wait to be written down, and how often expired keys are looked for, 10 s.
     pub idle: Duration,
     /// How often it is looked for changes of other instances that nobody told of, 5 s.
     pub look_every: Duration,
+    /// How long a start waits for its turn at the tables, 60 s: another instance may be bringing them to its form.
+    pub turn: Duration,
     /// What counts commits and failures.
     pub metrics: StoreMetrics,
     /// What happens to the next commit of exchanges, for tests.
@@ -113,6 +115,7 @@ impl Default for PostgresOptions {
             patience: Duration::from_millis(1900),
             idle: Duration::from_secs(10),
             look_every: Duration::from_secs(5),
+            turn: migrate::PATIENCE,
             metrics: StoreMetrics::default(),
             mishap: None,
         }
@@ -122,7 +125,7 @@ impl Default for PostgresOptions {
 impl PostgresOptions {
     /// How long an exchange waits for something that it reads.
     fn reads(&self) -> Duration {
-        self.patience * 2 / 5
+        self.patience / 5
     }
 
     /// How long somebody waits for a commit.
@@ -236,8 +239,8 @@ impl PostgresStore {
             options.clone(),
         );
         let begun = opening.recv().unwrap_or_else(stopped);
-        let written = match begun.and_then(|()| writer.start().map_err(unreachable)) {
-            Ok(written) => written,
+        let committing = match begun.and_then(|()| writer.start().map_err(unreachable)) {
+            Ok(committing) => committing,
             Err(error) => {
                 // Whoever opens a store may be in a runtime, where no other may be waited for.
                 runtime.shutdown_background();
@@ -258,8 +261,8 @@ impl PostgresStore {
         let tidying = tidy.clone().run(closed);
         handle.spawn(async move {
             match role {
-                Role::Instance => drop(tokio::join!(written, tidying)),
-                Role::Guest => drop(written.await),
+                Role::Instance => drop(tokio::join!(committing, tidying)),
+                Role::Guest => drop(committing.await),
             }
             let _ = ends.send(());
         });
@@ -433,7 +436,7 @@ async fn ready(
         .await;
     let (mut client, _connection) = migrating.map_err(unreachable)?;
     match role {
-        Role::Instance => migrate::migrate(&mut client, database).await?,
+        Role::Instance => migrate::migrate(&mut client, database, tidy.options.turn).await?,
         Role::Guest => migrate::check(&client, database).await?,
     }
     tidy.ask_the_time().await?;
@@ -483,19 +486,21 @@ where
     let client = client
         .map_err(|_| StoreUnavailable("no connection to the database was free in time".into()))??;
     let read = timeout_at(until, read(&client)).await.unwrap_or_else(late);
-    read.map_err(|fault| {
-        connector.count(fault.kind());
-        if matches!(fault, Fault::Lost(_)) {
-            // It may still be busy with that.
-            drop(Object::take(client));
-        }
-        fault.into()
-    })
+    read.map_err(|fault| given_up(client, connector, fault))
+}
+
+/// Gives back a connection on which something failed, and answers what.
+fn given_up(client: Object, connector: &Connector, fault: Fault) -> StoreUnavailable {
+    connector.count(&fault);
+    if matches!(fault, Fault::Lost(_)) {
+        // It may still be busy with that.
+        drop(Object::take(client));
+    }
+    fault.into()
 }
 
 async fn leased(pool: &Pool, connector: &Connector) -> Result<Object, StoreUnavailable> {
     pool.get().await.map_err(|error| {
-        connector.count(StoreFault::Connection);
         let refused = connector.refused();
         StoreUnavailable(refused.unwrap_or_else(|| match error {
             deadpool_postgres::PoolError::Backend(error) => {

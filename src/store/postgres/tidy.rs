@@ -50,7 +50,8 @@ impl Tidy {
                 }
                 return;
             }
-            if let Err(error) = self.once().await {
+            let open = || !*closed.borrow();
+            if let Err(error) = self.until(open).await {
                 tracing::warn!(%error, "the database could not be tidied");
             }
         }
@@ -65,12 +66,17 @@ impl Tidy {
 
     /// Does all of it once.
     pub(super) async fn once(&self) -> Result<(), StoreUnavailable> {
+        self.until(|| true).await
+    }
+
+    /// The same, but leaves what has expired to the next time once it may not go on.
+    async fn until(&self, goes_on: impl Fn() -> bool) -> Result<(), StoreUnavailable> {
         self.count_connections();
         self.ask_the_time().await?;
         self.write_counts().await?;
         self.sum_up().await?;
-        while self.forget_spent().await? {}
-        while self.forget_denials().await? {}
+        while self.forget_spent().await? && goes_on() {}
+        while self.forget_denials().await? && goes_on() {}
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use super::batch::{self, Batch, Change, Outcome};
 use super::connect::Connector;
 use super::fault::Fault;
 use super::writer::{latest, put_back};
-use super::{POOL_PATIENCE, PostgresStore, leased};
+use super::{POOL_PATIENCE, PostgresStore, given_up, leased};
 use crate::audit::Sealed;
 use crate::ledger::StoreUnavailable;
 
@@ -56,13 +56,7 @@ where
         }
         done => done,
     };
-    done.map_err(|fault| {
-        connector.count(fault.kind());
-        if matches!(fault, Fault::Lost(_)) {
-            drop(Object::take(client));
-        }
-        fault.into()
-    })
+    done.map_err(|fault| given_up(client, connector, fault))
 }
 
 async fn changed<T, F>(client: &mut Object, change: F) -> Result<(T, Option<u64>), Fault>

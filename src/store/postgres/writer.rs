@@ -17,6 +17,7 @@ use super::batch::{Batch, Change, Deed, MOST_CHANGES, MOST_OCTETS, Outcome, Stat
 use super::connect::{Connector, Purpose};
 use super::fault::Fault;
 use super::look_up;
+use super::names::Versions;
 use super::queue::Queue;
 use super::status::Status;
 use super::task::{Next, Task};
@@ -51,7 +52,11 @@ pub(super) struct Writer {
     queue: Arc<Queue>,
     /// Those who were taken from the queue, and are not in the batch that is under way.
     waiting: VecDeque<Box<dyn Task>>,
+    /// How many of them, the first, are committed each by itself.
+    alone: usize,
     line: Option<Line>,
+    /// When it is looked next who has waited too long.
+    look: Instant,
     options: PostgresOptions,
 }
 
@@ -103,7 +108,9 @@ impl Writer {
             status,
             queue,
             waiting: VecDeque::new(),
+            alone: 0,
             line: None,
+            look: Instant::now(),
             options,
         }
     }
@@ -134,7 +141,8 @@ impl Writer {
         Ok(ended)
     }
 
-    /// Serves until the store is closed and nothing waits. Blocks the thread now and then: nothing else may run in it.
+    /// Serves until the queue is closed and nobody waits. Blocks the thread as long as [`PACE`] now and then: beside it only
+    /// the task of the connection runs there, which has nothing to do then.
     async fn run(mut self) {
         let mut due = Instant::now();
         loop {
@@ -147,15 +155,29 @@ impl Writer {
             }
             // A timer of the runtime would be as much as a millisecond late.
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            due = Instant::now() + PACE;
+            let begins = Instant::now();
             self.queue.take(&mut self.waiting);
             let batch = self.gather();
+            // Who is alone waits for nobody.
+            due = if batch.len() > 1 {
+                begins + PACE
+            } else {
+                begins
+            };
+            self.options
+                .metrics
+                .waiting(batch.len() + self.waiting.len());
             self.serve(batch).await;
+            self.options.metrics.waiting(self.waiting.len());
         }
     }
 
     /// The tasks of the next batch: those that came first, no two of which are about the same.
     fn gather(&mut self) -> Tasks {
+        if self.alone > 0 {
+            self.alone -= 1;
+            return self.waiting.pop_front().into_iter().collect();
+        }
         let mut batch = Tasks::new();
         let mut later = VecDeque::new();
         let mut taken = Taken::default();
@@ -175,7 +197,6 @@ impl Writer {
         }
         later.append(&mut self.waiting);
         self.waiting = later;
-        self.options.metrics.waiting(self.waiting.len());
         batch
     }
 
@@ -191,6 +212,11 @@ impl Writer {
                 self.status.up();
             }
             if batch.is_empty() || !self.has_line(&batch).await {
+                return;
+            }
+            // While there was none, everybody was told so: what was refused is not done afterwards.
+            batch.retain(|task| task.waits_since().is_some());
+            if batch.is_empty() {
                 return;
             }
             if unknown {
@@ -230,8 +256,9 @@ impl Writer {
                         self.fail_all(&batch);
                         return;
                     }
-                    Fate::Nothing if batch.len() > 1 => return self.one_by_one(batch).await,
+                    Fate::Nothing if batch.len() > 1 => return self.one_by_one(batch),
                     Fate::Nothing => {
+                        self.status.up();
                         let why = StoreUnavailable::from(fault);
                         tracing::warn!(error = why.0, "nothing was committed");
                         for task in &batch {
@@ -244,10 +271,11 @@ impl Writer {
         }
     }
 
-    /// Commits each by itself, so that one that the database refuses fails alone.
-    async fn one_by_one(&mut self, batch: Tasks) {
-        for task in batch {
-            Box::pin(self.serve(vec![task])).await;
+    /// Lets each be committed by itself, so that one that the database refuses fails alone.
+    fn one_by_one(&mut self, batch: Tasks) {
+        self.alone = batch.len();
+        for task in batch.into_iter().rev() {
+            self.waiting.push_front(task);
         }
     }
 
@@ -303,19 +331,12 @@ impl Writer {
     }
 
     /// Tells everybody what came of it; who must be decided again is, and waits for the next batch.
-    async fn settle(&mut self, batch: Tasks, outcomes: Vec<Outcome>, unknown: bool) {
+    async fn settle(&mut self, batch: Tasks, mut outcomes: Vec<Outcome>, unknown: bool) {
+        self.find_again(&batch, &mut outcomes, unknown).await;
+        let now = self.names_of(&batch, &outcomes).await;
         let mut again = VecDeque::new();
         let mut known = HashMap::new();
-        let seen = self.connector.seen_size();
-        for (mut task, mut outcome) in batch.into_iter().zip(outcomes) {
-            let done = outcome == Outcome::DoneBefore;
-            if done || unknown && may_be_done((&outcome, task.change())) {
-                match self.entry_of(task.change(), seen).await {
-                    Ok(None) if !done => {}
-                    Ok(entry) => outcome = Outcome::Done(entry),
-                    Err(fault) => task.fail(&fault.into()),
-                }
-            }
+        for (mut task, outcome) in batch.into_iter().zip(outcomes) {
             if let (Outcome::Done(Some(first)), Some(last)) =
                 (outcome, task.change().entries.last())
             {
@@ -323,14 +344,12 @@ impl Writer {
                 self.connector.saw(size, last.leaf_hash);
             }
             known.extend(told_by(task.change(), outcome));
-            let next = match outcome {
-                Outcome::NamesChanged => match self.names_of(task.change()).await {
-                    Ok(now) => task.names_changed(&now),
-                    Err(fault) => {
-                        task.fail(&fault.into());
-                        Next::Finished
-                    }
-                },
+            let next = match (outcome, &now) {
+                (Outcome::NamesChanged, Ok(now)) => task.names_changed(now),
+                (Outcome::NamesChanged, Err(why)) => {
+                    task.fail(why);
+                    Next::Finished
+                }
                 _ => task.settle(outcome),
             };
             if next == Next::Again {
@@ -340,39 +359,70 @@ impl Writer {
         if !again.is_empty() {
             self.options.metrics.decided_again(again.len());
         }
-        let mut stays = |task: &mut Box<dyn Task>| {
+        self.queue.take(&mut self.waiting);
+        self.waiting.retain_mut(|task| {
             let told = task.change().key().and_then(|key| known.get(key));
             told.is_none_or(|told| task.hear(*told) == Next::Again)
-        };
-        self.waiting.retain_mut(&mut stays);
-        self.queue.retain(stays);
+        });
         again.append(&mut self.waiting);
         self.waiting = again;
     }
 
-    async fn names_of(&mut self, change: &Change) -> Result<super::names::Versions, Fault> {
-        let Some(line) = self.line.take() else {
-            return Err(Fault::Lost("there is no connection".into()));
-        };
-        let ids: Vec<[u8; 32]> = change.pins.iter().map(|pin| pin.id).collect();
-        let found = timeout(PATIENCE, look_up::names(&line.client, &ids)).await;
-        let found = found.unwrap_or_else(|_| Err(Fault::Lost("there is no answer".into())));
-        if found.is_ok() {
-            self.line = Some(line);
+    /// Looks for those of a batch of which it is not known for sure whether they were done, and notes where they are.
+    async fn find_again(&mut self, batch: &Tasks, outcomes: &mut [Outcome], unknown: bool) {
+        let seen = self.connector.seen_size();
+        for (task, outcome) in batch.iter().zip(outcomes) {
+            let done = *outcome == Outcome::DoneBefore;
+            let doubtful = done || unknown && may_be_done((outcome, task.change()));
+            if !doubtful {
+                continue;
+            }
+            let looking = async |client: &Client| look_up::entry(client, task.change(), seen).await;
+            match self.ask(batch, looking).await {
+                Ok(None) if !done => {}
+                Ok(entry) => *outcome = Outcome::Done(entry),
+                Err(why) => task.fail(&why),
+            }
         }
-        found
     }
 
-    async fn entry_of(&mut self, change: &Change, seen: u64) -> Result<Option<u64>, Fault> {
+    /// What is remembered of the names of those who were decided with something else.
+    async fn names_of(
+        &mut self,
+        batch: &Tasks,
+        outcomes: &[Outcome],
+    ) -> Result<Versions, StoreUnavailable> {
+        let changed = batch.iter().zip(outcomes);
+        let changed = changed.filter(|(_, outcome)| **outcome == Outcome::NamesChanged);
+        let pins = changed.flat_map(|(task, _)| &task.change().pins);
+        let mut ids: Vec<[u8; 32]> = pins.map(|pin| pin.id).collect();
+        if ids.is_empty() {
+            return Ok(Versions::new());
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        self.ask(batch, async |client: &Client| {
+            look_up::names(client, &ids).await
+        })
+        .await
+    }
+
+    /// Asks something on the connection for commits, while nobody is let wait too long.
+    async fn ask<T>(
+        &mut self,
+        batch: &Tasks,
+        question: impl AsyncFnOnce(&Client) -> Result<T, Fault>,
+    ) -> Result<T, StoreUnavailable> {
         let Some(line) = self.line.take() else {
-            return Err(Fault::Lost("there is no connection".into()));
+            return Err(StoreUnavailable("there is no connection".into()));
         };
-        let found = timeout(PATIENCE, look_up::entry(&line.client, change, seen)).await;
+        let asking = timeout(PATIENCE, question(&line.client));
+        let found = self.attend(batch, asking).await;
         let found = found.unwrap_or_else(|_| Err(Fault::Lost("there is no answer".into())));
         if found.is_ok() {
             self.line = Some(line);
         }
-        found
+        found.map_err(StoreUnavailable::from)
     }
 
     /// Whether there is a connection; one is made if need be. While none can be made, everybody is told so at once.
@@ -415,13 +465,14 @@ impl Writer {
             task.fail(&why);
         }
         self.waiting.clear();
+        self.alone = 0;
         self.options.metrics.waiting(0);
     }
 
     /// Waits for `something`, and meanwhile tells who has waited too long.
     async fn attend<T>(&mut self, batch: &Tasks, something: impl Future<Output = T>) -> T {
         let mut something = std::pin::pin!(something);
-        let mut tick = interval_at(Instant::now() + TICK, TICK);
+        let mut tick = interval_at(self.look, TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -433,27 +484,21 @@ impl Writer {
     }
 
     fn expire(&mut self, batch: &Tasks, now: Instant) {
+        self.look = now + TICK;
+        self.queue.take(&mut self.waiting);
+        let all = batch.len() + self.waiting.len();
+        self.options.metrics.waiting(all);
         let why = StoreUnavailable("the database has not answered in time".into());
         let patience = self.options.commits();
         let mut late = 0;
-        let mut look = |task: &dyn Task| {
+        for task in batch.iter().chain(&self.waiting) {
             let since = task.waits_since();
             if since.is_some_and(|since| now.into_std().duration_since(since) >= patience) {
                 task.fail(&why);
                 self.options.metrics.failed(StoreFault::TooSlow);
                 late += 1;
             }
-        };
-        for task in batch.iter().chain(&self.waiting) {
-            look(task.as_ref());
         }
-        let mut waiting = self.waiting.len();
-        self.queue.retain(|task| {
-            look(task.as_ref());
-            waiting += 1;
-            true
-        });
-        self.options.metrics.waiting(waiting);
         if late > 0 {
             // Who comes now would wait in vain too.
             self.status.down(&why.0);
@@ -559,8 +604,8 @@ fn fate(fault: &Fault) -> Fate {
         return Fate::Again;
     }
     let is_read_only = code == SqlState::READ_ONLY_SQL_TRANSACTION.code();
-    // It has no room, no memory, no disk, or no tables.
-    let cannot = ["53", "58", "XX", "42", "3F"]
+    // It has no room, no memory, no disk, no tables, or not the method by which values are packed.
+    let cannot = ["53", "58", "XX", "42", "3F", "0A"]
         .iter()
         .any(|class| code.starts_with(class));
     if is_read_only || cannot {

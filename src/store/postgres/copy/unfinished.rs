@@ -10,12 +10,11 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use super::super::super::copy::{
-    CopiedEntry, CopyError, LARGEST_PART, Original as Copied, Part, State,
-    Unfinished as InTheMaking,
+    CopiedEntry, CopyError, Original as Copied, Part, State, Unfinished as InTheMaking,
 };
 use super::super::PostgresSettings;
 use super::super::keeps::by_digest;
-use super::super::migrate::migrate;
+use super::super::migrate::{PATIENCE, migrate};
 use super::original::Reading;
 use super::{connect, need_nobody, unavailable};
 use crate::digest::sha256;
@@ -59,7 +58,7 @@ impl Unfinished {
         state: &State,
     ) -> Result<Self, CopyError> {
         let mut client = connect(settings).await?;
-        migrate(&mut client, &settings.shown()).await?;
+        migrate(&mut client, &settings.shown(), PATIENCE).await?;
         need_nobody(&client, &settings.shown()).await?;
         // An instance that starts meanwhile waits, and finds nothing to begin with.
         client
@@ -384,12 +383,15 @@ impl InTheMaking for Unfinished {
     }
 }
 
+/// How many octets of entries go into one batch, about. To read one of them, all before it are unpacked.
+const LARGEST_BATCH: usize = 128 << 10;
+
 /// How many of these entries go into one batch, of which those before number `until` from here on have no values.
 fn count_in_batch(entries: &[CopiedEntry], until: Option<u64>) -> usize {
     let mut octets = 0;
     let fitting = entries.iter().take_while(|entry| {
         octets += entry.leaf.len() + entry.withheld.len();
-        octets <= LARGEST_PART
+        octets <= LARGEST_BATCH
     });
     let fitting = fitting.count().max(1);
     match until.and_then(|until| usize::try_from(until).ok()) {

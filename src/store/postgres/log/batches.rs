@@ -1,14 +1,16 @@
 //! What is read of the log: entries, hashes and marks, out of the batches in which they were committed.
 //!
-//! A statement reads no more of a batch than it is asked for. Each batch is found by the primary key; `OFFSET 0` keeps the
+//! Of hashes and marks a statement reads no more than it is asked for; of leaves and of what is withheld, which are packed, the
+//! server unpacks what stands before too, and sends what is asked for. Each batch is found by the primary key; `OFFSET 0` keeps the
 //! server from another plan where it knows nothing of the numbers that it is asked for.
 
 use std::ops::Range;
 
 use deadpool_postgres::GenericClient;
 use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
 
-use super::super::fault::Fault;
+use super::super::fault::{Fault, in_words};
 use crate::audit::tree::{Hash, leaf_hash};
 use crate::audit::{LoggedEntry, MARKS, Marks};
 
@@ -79,37 +81,49 @@ WHERE b.first >= coalesce((SELECT max(m.first) FROM countersign.log_batches m WH
 ORDER BY b.first";
 
 /// The entries with the numbers $1, in that order, as a row for each. Those are left out before which there are $2 octets or
-/// more of others.
+/// more of others. A batch is unpacked once, for all that are in it: `e` reads from `b`, so it comes after.
 const EACH: &str = "
-SELECT b.first, s.low,
-    ARRAY[s.leaf_to], s.leaf_from, ARRAY[s.withheld_to], s.withheld_from,
-    substr(b.leaves, s.leaf_from + 1, greatest(s.leaf_to - s.leaf_from, 0)),
-    CASE WHEN b.first >= h.withheld_from THEN
-        substr(w.withheld, s.withheld_from + 1, greatest(s.withheld_to - s.withheld_from, 0)) END,
-    b.first >= h.withheld_from,
-    substr(b.hashes, s.low * 32 + 1, 32),
-    substr(b.marks, s.low * 56 + 1, 56)
-FROM countersign.log_about h, (
-    SELECT f.*, sum(f.leaf_to - f.leaf_from + f.withheld_to - f.withheld_from)
-        OVER (ORDER BY f.place) - (f.leaf_to - f.leaf_from + f.withheld_to - f.withheld_from) AS before
-    FROM (
-        SELECT e.place, b.first, p.low,
-            coalesce(b.leaf_ends[p.low], 0) AS leaf_from, b.leaf_ends[p.low + 1] AS leaf_to,
-            coalesce(b.withheld_ends[p.low], 0) AS withheld_from, b.withheld_ends[p.low + 1] AS withheld_to
-        FROM unnest($1::bigint[]) WITH ORDINALITY AS e (number, place)
-        CROSS JOIN LATERAL (
-            SELECT b.first, b.leaf_ends, b.withheld_ends FROM countersign.log_batches b
-            WHERE b.first <= e.number ORDER BY b.first DESC LIMIT 1
-        ) b
-        CROSS JOIN LATERAL (SELECT (e.number - b.first)::integer AS low OFFSET 0) p
-    ) f
-) s
+SELECT g.first, e.low, ARRAY[e.leaf_to], e.leaf_from, ARRAY[e.withheld_to], e.withheld_from,
+    e.leaf, e.withheld, g.first >= g.kept_from, e.hash, e.marks
+FROM (
+    SELECT s.first, h.withheld_from AS kept_from, array_agg(s.place) AS places, array_agg(s.low) AS lows,
+        array_agg(s.leaf_from) AS leaf_froms, array_agg(s.leaf_to) AS leaf_tos,
+        array_agg(s.withheld_from) AS withheld_froms, array_agg(s.withheld_to) AS withheld_tos
+    FROM countersign.log_about h, (
+        SELECT f.*, sum(f.leaf_to - f.leaf_from + f.withheld_to - f.withheld_from)
+            OVER (ORDER BY f.place) - (f.leaf_to - f.leaf_from + f.withheld_to - f.withheld_from) AS before
+        FROM (
+            SELECT e.place, b.first, p.low,
+                coalesce(b.leaf_ends[p.low], 0) AS leaf_from, b.leaf_ends[p.low + 1] AS leaf_to,
+                coalesce(b.withheld_ends[p.low], 0) AS withheld_from, b.withheld_ends[p.low + 1] AS withheld_to
+            FROM unnest($1::bigint[]) WITH ORDINALITY AS e (number, place)
+            CROSS JOIN LATERAL (
+                SELECT b.first, b.leaf_ends, b.withheld_ends FROM countersign.log_batches b
+                WHERE b.first <= e.number ORDER BY b.first DESC LIMIT 1
+            ) b
+            CROSS JOIN LATERAL (SELECT (e.number - b.first)::integer AS low OFFSET 0) p
+        ) f
+    ) s
+    WHERE coalesce(s.before, 0) < $2
+    GROUP BY s.first, h.withheld_from
+) g
 CROSS JOIN LATERAL (
-    SELECT b.first, b.leaves, b.hashes, b.marks FROM countersign.log_batches b WHERE b.first = s.first OFFSET 0
+    SELECT b.leaves || ''::bytea AS leaves, b.hashes, b.marks FROM countersign.log_batches b
+    WHERE b.first = g.first OFFSET 0
 ) b
-LEFT JOIN LATERAL (SELECT w.withheld FROM countersign.log_withheld w WHERE w.first = b.first OFFSET 0) w ON true
-WHERE coalesce(s.before, 0) < $2
-ORDER BY s.place";
+LEFT JOIN LATERAL (
+    SELECT w.withheld || ''::bytea AS withheld FROM countersign.log_withheld w
+    WHERE w.first = g.first AND g.first >= g.kept_from OFFSET 0
+) w ON true
+CROSS JOIN LATERAL (
+    SELECT e.place, e.low, e.leaf_from, e.leaf_to, e.withheld_from, e.withheld_to,
+        substr(b.leaves, e.leaf_from + 1, greatest(e.leaf_to - e.leaf_from, 0)) AS leaf,
+        substr(w.withheld, e.withheld_from + 1, greatest(e.withheld_to - e.withheld_from, 0)) AS withheld,
+        substr(b.hashes, e.low * 32 + 1, 32) AS hash, substr(b.marks, e.low * 56 + 1, 56) AS marks
+    FROM unnest(g.places, g.lows, g.leaf_froms, g.leaf_tos, g.withheld_froms, g.withheld_tos)
+        AS e (place, low, leaf_from, leaf_to, withheld_from, withheld_to) OFFSET 0
+) e
+ORDER BY e.place";
 
 /// The hashes of the leaves of each range $1 to before $2, as rows in order.
 const HASHES: &str = "
@@ -170,7 +184,8 @@ pub(super) async fn range(
     }
     let statement = client.prepare_cached(RANGE).await?;
     let (low, high) = (signed(range.start), signed(range.end));
-    let rows = client.query(&statement, &[&low, &high]).await?;
+    let rows = client.query(&statement, &[&low, &high]).await;
+    let rows = rows.map_err(|error| unpacked(error, &range))?;
     let mut found = Vec::new();
     for row in &rows {
         take_apart(row, &mut found)?;
@@ -195,7 +210,18 @@ pub(super) async fn each(
     let statement = client.prepare_cached(EACH).await?;
     let asked: Vec<i64> = numbers.iter().copied().map(signed).collect();
     let octets = i64::try_from(octets).unwrap_or(i64::MAX);
-    let rows = client.query(&statement, &[&asked, &octets]).await?;
+    let rows = client.query(&statement, &[&asked, &octets]).await;
+    let rows = match rows {
+        Ok(rows) => rows,
+        Err(error) if is_corrupted(&error) => {
+            // Which of them it is, the server does not say.
+            for number in numbers {
+                range(client, *number..*number + 1).await?;
+            }
+            return Err(error.into());
+        }
+        Err(error) => return Err(error.into()),
+    };
     let mut found = Vec::with_capacity(rows.len());
     for (number, row) in numbers.iter().zip(&rows) {
         let before = found.len();
@@ -379,6 +405,28 @@ impl<'a> Cut<'a> {
         let (part, rest) = self.rest.split_at_checked(length)?;
         (self.rest, self.at) = (rest, end);
         Some(part)
+    }
+}
+
+/// Whether the server finds that what it has is not what it wrote.
+fn is_corrupted(error: &tokio_postgres::Error) -> bool {
+    let corrupted = [SqlState::DATA_CORRUPTED, SqlState::INDEX_CORRUPTED];
+    error.code().is_some_and(|code| corrupted.contains(code))
+}
+
+/// Why entries of a range were not read: the server may find that what it has packed, or an index, is not what it wrote.
+fn unpacked(error: tokio_postgres::Error, range: &Range<u64>) -> Unreadable {
+    if !is_corrupted(&error) {
+        return error.into();
+    }
+    Unreadable::Damaged {
+        index: range.start,
+        what: format!(
+            "entries from number {} on, before {}, cannot be read: the server says `{}`",
+            range.start,
+            range.end,
+            in_words(&error)
+        ),
     }
 }
 

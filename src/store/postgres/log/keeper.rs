@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::super::connect::Connector;
 use super::super::fault::Fault;
 use super::super::status::Status;
-use super::super::{PostgresStore, leased};
+use super::super::{PostgresStore, given_up, leased};
 use super::batches::end;
 use super::pack::{make_room, pack_next};
 use super::{CHUNK, Log};
@@ -154,13 +154,7 @@ impl Keeper {
         let mut client = leased(&self.pool, &self.connector).await?;
         let done = timeout(STEP_LIMIT, step(&mut client, &self.log)).await;
         let done = done.unwrap_or_else(|_| Err(Fault::Lost("there is no answer".into())));
-        done.map_err(|fault| {
-            self.connector.count(fault.kind());
-            if matches!(fault, Fault::Lost(_)) {
-                drop(Object::take(client));
-            }
-            fault.into()
-        })
+        done.map_err(|fault| given_up(client, &self.connector, fault))
     }
 }
 
