@@ -3,6 +3,7 @@
 
 #[path = "support/pg_fill.rs"]
 mod fill;
+mod packed;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -18,7 +18,7 @@ type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 const USUAL: &str = "info,sled=warn,actix_server=warn,actix_http=off";
 
 /// Starts logging. `COUNTERSIGN_LOG` chooses what is logged, in the notation of `tracing_subscriber::EnvFilter`; the
-/// default is `info`.
+/// default is [`USUAL`], also if it is empty or cannot be read.
 pub(super) fn start(telemetry: Option<&Telemetry>) {
     let chosen = std::env::var("COUNTERSIGN_LOG").ok();
     let chosen = chosen.filter(|chosen| !chosen.is_empty() && EnvFilter::try_new(chosen).is_ok());

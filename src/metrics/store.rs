@@ -102,7 +102,7 @@ impl Default for Counted {
 }
 
 impl StoreMetrics {
-    /// So many changes wait for a commit at this moment.
+    /// So many changes wait for a commit at this moment. A store may count those in the one that is under way too.
     pub fn waiting(&self, changes: usize) {
         self.0
             .waiting

@@ -87,6 +87,25 @@ pub fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
+/// How the folder of a cluster begins; the id of the process that made it follows.
+const FOLDER: &str = "countersign-postgresql-";
+
+/// Removes the folders of clusters whose process is gone. One that all tests share has no end, and who is killed removes
+/// nothing.
+fn sweep() {
+    let folders = std::fs::read_dir(std::env::temp_dir()).unwrap();
+    for folder in folders.filter_map(Result::ok) {
+        let name = folder.file_name();
+        let process = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(FOLDER)?.split('-').next());
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            // Somebody else may be at it.
+            let _ = std::fs::remove_dir_all(folder.path());
+        }
+    }
+}
+
 impl Cluster {
     /// A cluster in which everybody on this machine is believed to be who they say. With `settings` at the end of its
     /// configuration.
@@ -107,7 +126,8 @@ impl Cluster {
 
     /// A folder for a cluster that something else fills, as a standby's.
     pub fn empty() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let name = format!("{FOLDER}{}-", std::process::id());
+        let folder = tempfile::Builder::new().prefix(&name).tempdir().unwrap();
         if rustix::process::getuid().is_root() {
             std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
         }
@@ -257,6 +277,7 @@ impl Drop for Server {
 pub fn shared() -> &'static Cluster {
     static SHARED: OnceLock<(Cluster, Server)> = OnceLock::new();
     let (cluster, _) = SHARED.get_or_init(|| {
+        sweep();
         let cluster = Cluster::new(
             "fsync = off\nfull_page_writes = off\nmax_connections = 400\nshared_buffers = 64MB",
         );

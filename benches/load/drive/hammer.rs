@@ -23,8 +23,9 @@ const REFUSED_WITHIN: Duration = Duration::from_secs(2);
 /// Every so many tokens one is sent to two instances at once.
 const TWICE_EVERY: usize = 4;
 
-/// How many present tokens again at once.
-const AGAIN_AT_ONCE: usize = 6;
+/// How many present tokens again at once, and how many they present at most, if there are more: some of all times.
+const AGAIN_AT_ONCE: usize = 32;
+const AGAIN_AT_MOST: usize = 100_000;
 
 /// Clients that exchange until they are told to stop.
 pub struct Hammer {
@@ -283,10 +284,15 @@ pub fn judge(fleet: &Fleet, seen: Vec<Seen>) -> Findings {
     findings
 }
 
-/// Presents every token again: one that succeeded never does again, and one that did not does so once at most.
+/// Presents tokens again: one that succeeded never does again, and one that did not does so once at most.
 fn present_again(fleet: &Fleet, successes: &HashMap<String, usize>, findings: &mut Findings) {
-    let tokens: Vec<(&String, usize)> = successes
-        .iter()
+    // In no order, as the map has none.
+    let doubtful = |(_, count): &(&String, &usize)| **count != 1;
+    let (doubtful, plain): (Vec<_>, Vec<_>) = successes.iter().partition(doubtful);
+    let tokens: Vec<(&String, usize)> = doubtful
+        .into_iter()
+        .chain(plain)
+        .take(AGAIN_AT_MOST)
         .map(|(token, count)| (token, *count))
         .collect();
     let share = tokens.len().div_ceil(AGAIN_AT_ONCE).max(1);

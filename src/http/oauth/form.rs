@@ -65,7 +65,8 @@ impl<'a> Form<'a> {
     }
 }
 
-/// The pairs of a form. A token, which is nearly all of it, has nothing to decode: that is looked for many octets at a time.
+/// The pairs of a form. A token, which is nearly all of it, has nothing to decode: `%` and `+` are searched for, and nothing is
+/// copied.
 fn pairs(body: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     let (text, rest) = match std::str::from_utf8(body) {
         Ok(text) => (text, None),
@@ -193,6 +194,33 @@ mod tests {
             "https://sts.example.com",
             Caller::default(),
         )
+    }
+
+    #[test]
+    fn a_form_is_read_as_the_library_reads_it_whatever_its_octets_are() {
+        let bodies: [&[u8]; 16] = [
+            b"",
+            b"&",
+            b"&&a=b&",
+            b"a",
+            b"=",
+            b"=b",
+            b"a=",
+            b"a=b=c",
+            b"a=%62&c=d",
+            b"a=%zz%",
+            b"a+b=c+d&e=f",
+            b"a=%ff&b=c",
+            b"\xff=b&c=d",
+            b"a=b&\xff&c=d",
+            b"a=b&c=\xff",
+            "a=\u{e9}&b=%C3%A9".as_bytes(),
+        ];
+        for body in bodies {
+            let read: Vec<_> = pairs(body).collect();
+            let expected: Vec<_> = form_urlencoded::parse(body).collect();
+            assert_eq!(read, expected, "{body:?}");
+        }
     }
 
     #[test]

@@ -174,9 +174,12 @@ impl Writer {
 
     /// The tasks of the next batch: those that came first, no two of which are about the same.
     fn gather(&mut self) -> Tasks {
-        if self.alone > 0 {
+        while self.alone > 0 {
             self.alone -= 1;
-            return self.waiting.pop_front().into_iter().collect();
+            let task = self.waiting.pop_front();
+            if let Some(task) = task.filter(|task| task.waits_since().is_some()) {
+                return vec![task];
+            }
         }
         let mut batch = Tasks::new();
         let mut later = VecDeque::new();

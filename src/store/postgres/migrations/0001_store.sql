@@ -23,7 +23,7 @@ INSERT INTO countersign.log_about DEFAULT VALUES;
 -- each, all of which every commit would walk past for as long as anybody holds a snapshot.
 --
 -- In parts of 2^27 entries (`add_partition`): a table has 2^32 values that are stored apart (TOAST), and every commit of more
--- than one exchange takes some of them.
+-- than a few exchanges takes some of them.
 CREATE TABLE countersign.log_batches (
     first bigint PRIMARY KEY,
     count integer NOT NULL,
@@ -38,7 +38,7 @@ CREATE TABLE countersign.log_batches (
     marks bytea NOT NULL,
     leaves bytea NOT NULL
 ) PARTITION BY RANGE (first);
--- Neither shrinks: a compressed value could not be read in part.
+-- Hashes do not shrink, and of both a part is read by itself, which a packed value does not allow.
 ALTER TABLE countersign.log_batches ALTER hashes SET STORAGE EXTERNAL, ALTER marks SET STORAGE EXTERNAL;
 -- Many batches may say the same latest time, and the first of them is looked for.
 CREATE INDEX log_batches_latest ON countersign.log_batches (latest, first);
@@ -550,7 +550,7 @@ BEGIN
         ON CONFLICT DO NOTHING;
     GET DIAGNOSTICS taken = ROW_COUNT;
     IF taken = jobs AND NOT EXISTS (SELECT 1 FROM countersign.forgotten f WHERE f.one AND f.until >= earliest_until) THEN
-        -- As in `commit_batch`.
+        -- As at the end of `commit_batch`: what changes there changes here.
         PERFORM pg_advisory_xact_lock(x'637472737461696c'::bigint);
         SELECT l.number << 27 INTO part FROM countersign.log_last_part l WHERE l.one;
         SELECT b.first + b.count, b.latest, b.latest_since, b.put_back INTO size, latest_at, since, back
