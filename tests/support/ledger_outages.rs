@@ -223,6 +223,7 @@ fn who_comes_while_a_commit_hangs_is_told_in_time_too() {
     assert!(began.elapsed() < AT_MOST, "{:?}", began.elapsed());
     drop(holder);
     until_spent(&store, "late 7");
+    store.close();
     assert_eq!(told(&metrics, "countersign_store_waiting_changes"), 0);
 }
 
