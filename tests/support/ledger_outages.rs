@@ -1,12 +1,14 @@
 //! What becomes of those who wait while a database is away, silent, or takes nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use countersign::audit::Record;
 use countersign::clock::FrozenClock;
 use countersign::ledger::{Ledger as _, Spent};
 use countersign::metrics::Metrics;
-use countersign::store::{PostgresOptions, PostgresSettings, PostgresStore};
+use countersign::store::{Mishap, PostgresOptions, PostgresSettings, PostgresStore};
 use futures_util::future::join_all;
 
 use super::fixture::*;
@@ -197,6 +199,50 @@ fn what_was_refused_while_the_server_was_away_is_not_done_when_it_is_back() {
     }
 }
 
+/// A record of so many seconds after noon.
+fn at(seconds: i64) -> Record {
+    let mut record = record();
+    record.at_millis = noon().millis() + seconds * 1000;
+    record
+}
+
+#[test]
+fn a_clock_that_is_put_back_is_announced_once_also_if_the_answer_is_lost() {
+    let number = AtomicUsize::new(0);
+    // The first, the one that is refused as it is behind, and the one that says so.
+    let mishap = move || match number.fetch_add(1, Ordering::SeqCst) {
+        2 => Some(Mishap::LostAfter),
+        _ => None,
+    };
+    let fixture = Postgres::new();
+    let store = fixture.open_with(PostgresOptions {
+        mishap: Some(Arc::new(mishap)),
+        ..PostgresOptions::default()
+    });
+    wait(store.spend(once("first"), at(3600))).unwrap();
+    let spent = wait(store.spend(once("second"), at(0))).unwrap();
+    assert_eq!(spent.number(), Some(1));
+    let head = "SELECT size, put_back FROM countersign.log_head";
+    assert_eq!(fixture.sql(head), "3|1");
+}
+
+#[test]
+fn a_clock_that_is_put_back_is_announced_once_by_all_instances_together() {
+    let fixture = Postgres::new();
+    let stores = [fixture.open(), fixture.open(), fixture.open()];
+    for round in 1..=10 {
+        wait(stores[0].spend(once(&format!("before {round}")), at(round * 3600))).unwrap();
+        let uses = stores.iter().zip(0..).map(|(store, number)| {
+            let spend = once(&format!("late {round} {number}"));
+            store.spend(spend, at(round * 3600 - 1800))
+        });
+        let spent = wait(join_all(uses.collect::<Vec<_>>()));
+        assert!(spent.iter().all(Result::is_ok), "{spent:?}");
+        let size = "SELECT size FROM countersign.log_head";
+        assert_eq!(fixture.sql(size), (round * 5).to_string());
+    }
+}
+
 #[test]
 fn who_comes_while_a_commit_hangs_is_told_in_time_too() {
     let metrics = Metrics::new([]);
@@ -213,7 +259,9 @@ fn who_comes_while_a_commit_hangs_is_told_in_time_too() {
     let began = Instant::now();
     let first = store.spend(once("first"), record());
     let others = async {
-        while fixture.sql(WAITS) != "1" {}
+        while fixture.sql(WAITS) != "1" {
+            assert!(began.elapsed() < AT_MOST, "nobody waits for the lock");
+        }
         let others = (0..50).map(|number| store.spend(once(&format!("late {number}")), record()));
         join_all(others).await
     };

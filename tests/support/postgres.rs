@@ -99,7 +99,12 @@ fn sweep() {
         let process = name
             .to_str()
             .and_then(|name| name.strip_prefix(FOLDER)?.split('-').next());
-        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+        // Another container may have processes that are not seen here.
+        let hour = Duration::from_secs(3600);
+        let age = folder.metadata().and_then(|found| found.modified());
+        let is_old = age.is_ok_and(|age| age.elapsed().is_ok_and(|age| age > hour));
+        let gone = |process| !Path::new("/proc").join(process).exists();
+        if is_old && process.is_some_and(gone) {
             // Somebody else may be at it.
             let _ = std::fs::remove_dir_all(folder.path());
         }

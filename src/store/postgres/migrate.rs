@@ -125,7 +125,8 @@ async fn turn(
 fn who_has_it(patience: Duration) -> String {
     format!(
         "another session has had the turn at them for {patience:?}; `SELECT pid FROM pg_locks WHERE locktype = 'advisory' \
-         AND classid = {} AND objid = {}` tells which",
+         AND classid = {} AND objid = {} AND objsubid = 1 AND granted \
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())` tells which",
         TURN >> 32,
         TURN & 0xffff_ffff
     )

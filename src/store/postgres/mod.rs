@@ -39,7 +39,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::counts::Counts;
@@ -470,7 +470,7 @@ fn pool_of(connector: &Arc<Connector>, connections: usize) -> Result<Pool, Strin
     pool.map_err(|error| error.to_string())
 }
 
-/// Reads on a connection of the pool, within `limit`.
+/// Reads on a connection of the pool, within `limit` from when there is one.
 async fn read_from<T, F>(
     pool: &Pool,
     connector: &Connector,
@@ -480,12 +480,12 @@ async fn read_from<T, F>(
 where
     F: for<'a> FnOnce(&'a Object) -> BoxFuture<'a, Result<T, Fault>>,
 {
-    let until = Instant::now() + limit;
     let late = |_| Err(Fault::Lost("there is no answer in time".into()));
-    let client = timeout_at(until, leased(pool, connector)).await;
+    // A connection that has to be made takes longer than what is read on it, the farther away the server is.
+    let client = timeout(limit.max(POOL_PATIENCE), leased(pool, connector)).await;
     let client = client
         .map_err(|_| StoreUnavailable("no connection to the database was free in time".into()))??;
-    let read = timeout_at(until, read(&client)).await.unwrap_or_else(late);
+    let read = timeout(limit, read(&client)).await.unwrap_or_else(late);
     read.map_err(|fault| given_up(client, connector, fault))
 }
 

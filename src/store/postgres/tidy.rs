@@ -13,7 +13,7 @@ use super::connect::Connector;
 use super::fault::{Fault, sealed_events};
 use super::time::DatabaseClock;
 use super::transact::transact;
-use super::{PostgresOptions, read_from};
+use super::{POOL_PATIENCE, PostgresOptions, read_from};
 use crate::audit::Happening;
 use crate::clock::{HOUR, Seconds, UnixTime};
 use crate::ledger::StoreUnavailable;
@@ -44,7 +44,7 @@ impl Tidy {
                 .is_ok();
             if closing {
                 // Nobody waits long for this: a crash may lose it too.
-                let written = timeout(self.options.reads(), self.write_counts()).await;
+                let written = timeout(POOL_PATIENCE, self.write_counts()).await;
                 if let Ok(Err(error)) = written {
                     tracing::warn!(%error, "counted denials were not written down");
                 }
@@ -83,23 +83,18 @@ impl Tidy {
     /// Asks the database for the time.
     pub(super) async fn ask_the_time(&self) -> Result<(), StoreUnavailable> {
         let clock = self.clock.clone();
-        let asked = read_from(
-            &self.pool,
-            &self.connector,
-            self.options.reads(),
-            move |client| {
-                async move {
-                    let asked = client
-                        .prepare_cached("SELECT countersign.now_millis()")
-                        .await?;
-                    let before = clock.machine();
-                    let theirs: i64 = client.query_one(&asked, &[]).await?.try_get(0)?;
-                    clock.measured(before, UnixTime::from_millis(theirs), clock.machine());
-                    Ok(())
-                }
-                .boxed()
-            },
-        );
+        let asked = read_from(&self.pool, &self.connector, POOL_PATIENCE, move |client| {
+            async move {
+                let asked = client
+                    .prepare_cached("SELECT countersign.now_millis()")
+                    .await?;
+                let before = clock.machine();
+                let theirs: i64 = client.query_one(&asked, &[]).await?.try_get(0)?;
+                clock.measured(before, UnixTime::from_millis(theirs), clock.machine());
+                Ok(())
+            }
+            .boxed()
+        });
         asked.await
     }
 

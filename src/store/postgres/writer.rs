@@ -481,7 +481,8 @@ impl Writer {
             tokio::select! {
                 biased;
                 done = &mut something => return done,
-                now = tick.tick() => self.expire(batch, now),
+                // What it answers is when it was due, which may be long ago.
+                _ = tick.tick() => self.expire(batch, Instant::now()),
             }
         }
     }

@@ -209,16 +209,13 @@ pub(super) async fn each(
 ) -> Result<Vec<Found>, Unreadable> {
     let statement = client.prepare_cached(EACH).await?;
     let asked: Vec<i64> = numbers.iter().copied().map(signed).collect();
-    let octets = i64::try_from(octets).unwrap_or(i64::MAX);
-    let rows = client.query(&statement, &[&asked, &octets]).await;
+    let most = i64::try_from(octets).unwrap_or(i64::MAX);
+    let rows = client.query(&statement, &[&asked, &most]).await;
     let rows = match rows {
         Ok(rows) => rows,
         Err(error) if is_corrupted(&error) => {
-            // Which of them it is, the server does not say.
-            for number in numbers {
-                range(client, *number..*number + 1).await?;
-            }
-            return Err(error.into());
+            // Which of them it is, the server does not say; those before it in its batch can be read.
+            return one_by_one(client, numbers, octets).await;
         }
         Err(error) => return Err(error.into()),
     };
@@ -234,6 +231,27 @@ pub(super) async fn each(
         }
     }
     Ok(found)
+}
+
+/// The same, each by itself.
+async fn one_by_one(
+    client: &impl GenericClient,
+    numbers: &[u64],
+    octets: usize,
+) -> Result<Vec<Found>, Unreadable> {
+    let (mut all, mut before) = (Vec::new(), 0);
+    for number in numbers {
+        if before >= octets {
+            break;
+        }
+        let found = range(client, *number..*number + 1).await?;
+        let found = found.into_iter().next();
+        let found = found.ok_or_else(|| lost(*number, *number + 1))?;
+        let withheld = found.entry.withheld.as_ref().map_or(0, Vec::len);
+        before += found.entry.leaf.len() + withheld;
+        all.push(found);
+    }
+    Ok(all)
 }
 
 /// The hashes of the leaves of ranges, all of which are there.

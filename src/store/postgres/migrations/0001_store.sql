@@ -290,7 +290,7 @@ CREATE TABLE countersign.changes (
 -- What came of each job, in their order:
 --   outcome  1 done; 2 the token was used otherwise than `job_before` says, `uses` times; 3 it is not known any more
 --            whether the token was used; 4 names have another version; 5 the denial is on record as `decision`;
---            6 it was done before, by this very job
+--            6 it was done before, by this very job; 0 what is announced is not to be said
 --   entry    the number of its first entry, if it is done
 -- Nothing at all is done, with the error CS001 and the latest time as its detail, if an entry is further behind than
 -- requests that overlap are.
@@ -463,9 +463,16 @@ BEGIN
             PERFORM countersign.add_partition(head.size >> 27);
             UPDATE countersign.log_last_part SET number = head.size >> 27;
         END IF;
+        IF announced IS NOT NULL AND (announced <> head.latest_since OR added = 1) THEN
+            -- Somebody else has said so meanwhile, or nobody is left who needs it said. That would not be true of this log.
+            outcomes[1] := 0;
+            whole := false;
+            added := added - 1;
+            announced := NULL;
+        END IF;
         SELECT min(e.at), max(e.at) INTO oldest, newest
             FROM unnest(entry_jobs, ats) AS e (j, at) WHERE outcomes[e.j] = 1;
-        IF announced IS NOT NULL AND announced = head.latest_since THEN
+        IF announced IS NOT NULL THEN
             head.put_back := head.size;
             head.latest_since := ats[1];
         END IF;
@@ -473,7 +480,10 @@ BEGIN
         IF head.size > 0 AND oldest < last_at - 60000 THEN
             RAISE EXCEPTION 'an entry is behind the latest one' USING ERRCODE = 'CS001', DETAIL = last_at::text;
         END IF;
-        IF whole THEN
+        IF added = 0 THEN
+            -- Only the announcement was left.
+            NULL;
+        ELSIF whole THEN
             INSERT INTO countersign.log_batches
                 (first, count, latest, latest_since, put_back, leaf_ends, withheld_ends, hashes, marks, leaves)
             VALUES (head.size, added, greatest(head.latest, newest), last_at, head.put_back,
