@@ -6,7 +6,7 @@
 //! by, and the hashes of whole subtrees, are packed behind, by whichever instance comes first: both follow from the entries
 //! alone.
 //!
-//! One thread commits (`queue`, `task`, `writer`, `batch`) on a connection of its own; a pool serves everything else (`read`,
+//! One thread commits (`queue`, `task`, `taken`, `writer`, `batch`) on a connection of its own; a pool serves everything else (`read`,
 //! `transact`). Both have their connections from `connect`.
 
 mod batch;
@@ -24,6 +24,7 @@ mod promises;
 mod queue;
 mod settings;
 mod status;
+mod taken;
 mod task;
 mod tidy;
 mod time;

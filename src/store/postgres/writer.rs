@@ -1,6 +1,6 @@
 //! The thread that commits: it takes all that waits, sends it as one batch, and begins again.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread;
@@ -13,18 +13,19 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use super::batch::{Batch, Change, Deed, MOST_CHANGES, MOST_OCTETS, Outcome, Statements};
+use super::batch::{Batch, Change, Deed, Outcome, Statements};
 use super::connect::{Connector, Purpose};
 use super::fault::Fault;
 use super::look_up;
 use super::names::Versions;
 use super::queue::Queue;
 use super::status::Status;
+use super::taken::Taken;
 use super::task::{Next, Task};
 use super::{Mishap, PostgresOptions};
 use crate::audit::{Event, Happening, Sealed};
 use crate::clock::UnixTime;
-use crate::ledger::{BEHIND_AT_MOST, StoreUnavailable};
+use crate::ledger::StoreUnavailable;
 use crate::metrics::StoreFault;
 
 /// How long after the beginning of one commit the next one begins at the earliest. Whoever comes meanwhile shares it: what a
@@ -529,63 +530,6 @@ fn told_by(change: &Change, outcome: Outcome) -> Option<([u8; 32], Outcome)> {
         _ => return None,
     };
     Some((*change.key()?, told))
-}
-
-/// What a batch holds so far.
-#[derive(Default)]
-struct Taken {
-    changes: usize,
-    octets: usize,
-    keys: HashSet<[u8; 32]>,
-    /// Names that a change looks at, and those that one changes.
-    names: HashSet<[u8; 32]>,
-    changed: HashSet<[u8; 32]>,
-    times: Option<(i64, i64)>,
-}
-
-impl Taken {
-    fn is_full(&self) -> bool {
-        self.changes >= MOST_CHANGES || self.octets >= MOST_OCTETS
-    }
-
-    /// Takes a change, if it can be with those that were taken.
-    fn take(&mut self, change: &Change) -> bool {
-        let octets = change.octets();
-        let alike = |key| self.keys.contains(key);
-        let meets = change.pins.iter().any(|pin| {
-            self.changed.contains(&pin.id) || pin.state.is_some() && self.names.contains(&pin.id)
-        });
-        let times = change.entries.iter().map(|sealed| sealed.marks.at_millis);
-        let times = times.fold(self.times, |times, at| {
-            Some(times.map_or((at, at), |(first, last)| (at.min(first), at.max(last))))
-        });
-        let apart = times.is_some_and(|(first, last)| last.saturating_sub(first) > BEHIND_AT_MOST);
-        if self.changes > 0
-            && (change.key().is_some_and(alike)
-                || meets
-                || apart
-                || self.octets + octets > MOST_OCTETS)
-        {
-            // Who comes later and is about the same must not overtake it.
-            self.remember(change);
-            return false;
-        }
-        self.times = times;
-        self.changes += 1;
-        self.octets += octets;
-        self.remember(change);
-        true
-    }
-
-    fn remember(&mut self, change: &Change) {
-        self.keys.extend(change.key());
-        for pin in &change.pins {
-            self.names.insert(pin.id);
-            if pin.state.is_some() {
-                self.changed.insert(pin.id);
-            }
-        }
-    }
 }
 
 /// What to do about a batch that the server refused.
