@@ -138,43 +138,34 @@ fn a_commit_that_may_not_be_on_the_standby_is_not_acknowledged() {
     );
 }
 
-/// Lets the database refuse every commit with an error of this state.
-fn refuse_all(fixture: &Postgres, state: &str) {
+/// While the database refuses every commit with an error of this state, so many uses are told so in time; then they go on.
+fn all_are_told_that_commits_are_refused(state: &str, count: usize) {
+    let fixture = Postgres::with(PostgresOptions::default());
+    let store = fixture.open();
+    wait(store.spend(once("before"), record())).unwrap();
     fixture.sql(&format!(
         "CREATE FUNCTION countersign.fails() RETURNS trigger LANGUAGE plpgsql AS $$
          BEGIN RAISE 'on purpose' USING ERRCODE = '{state}'; END $$;
          CREATE TRIGGER fails BEFORE INSERT ON countersign.log_batches
          FOR EACH ROW EXECUTE FUNCTION countersign.fails()"
     ));
+    let uses = (0..count).map(|number| store.spend(once(&format!("late {number}")), record()));
+    let began = Instant::now();
+    let spent = wait(join_all(uses));
+    assert!(spent.iter().all(Result::is_err));
+    assert!(began.elapsed() < AT_MOST, "{:?}", began.elapsed());
+    fixture.sql("DROP FUNCTION countersign.fails CASCADE");
+    until_spent(&store, "late 7");
 }
 
 #[test]
 fn commits_that_the_server_aborts_again_and_again_keep_nobody_waiting() {
-    let fixture = Postgres::with(PostgresOptions::default());
-    let store = fixture.open();
-    wait(store.spend(once("before"), record())).unwrap();
-    refuse_all(&fixture, "40001");
-    let uses = (0..50).map(|number| store.spend(once(&format!("late {number}")), record()));
-    let began = Instant::now();
-    let spent = wait(join_all(uses));
-    assert!(spent.iter().all(Result::is_err));
-    assert!(began.elapsed() < AT_MOST, "{:?}", began.elapsed());
-    fixture.sql("DROP FUNCTION countersign.fails CASCADE");
-    until_spent(&store, "late 7");
+    all_are_told_that_commits_are_refused("40001", 50);
 }
 
 #[test]
 fn what_the_database_refuses_for_good_is_told_to_everybody_and_stops_nobody() {
-    let fixture = Postgres::with(PostgresOptions::default());
-    let store = fixture.open();
-    refuse_all(&fixture, "23514");
-    let uses = (0..200).map(|number| store.spend(once(&format!("late {number}")), record()));
-    let began = Instant::now();
-    let spent = wait(join_all(uses));
-    assert!(spent.iter().all(Result::is_err));
-    assert!(began.elapsed() < AT_MOST, "{:?}", began.elapsed());
-    fixture.sql("DROP FUNCTION countersign.fails CASCADE");
-    until_spent(&store, "late 7");
+    all_are_told_that_commits_are_refused("23514", 200);
 }
 
 #[test]
